@@ -1,0 +1,1 @@
+"""OpenTelemetry-native ledger and governor of AI spend."""

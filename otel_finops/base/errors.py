@@ -1,0 +1,66 @@
+"""Every exception of the product, in one tree. A sender's bad span is a value (`Rejection`), never an exception.
+
+    FinopsError
+    ├── BadInput            what a person or a client gave is wrong; the message says how to mend it
+    │   ├── Undecodable     a request body that is no OTLP
+    │   ├── TooLarge        over a limit of `base/limits.py`; sending it again will not help
+    │   ├── Unauthenticated no credential, or one that is not known
+    │   ├── Forbidden       a credential that may not do this
+    │   └── NotFound        no such thing, or another tenant's
+    ├── Busy                try again after `retry_after_s`: a queue is full or a lease is held
+    ├── Unavailable         try again after `retry_after_s`: the store or the next hop is away
+    └── StartRefused        settings, ports or a database with which the service must not start
+
+Messages reach senders and users: they never carry SQL, paths of ours, credentials or another tenant's data.
+"""
+
+from __future__ import annotations
+
+
+class FinopsError(Exception):
+    """Anything that the product raises on purpose."""
+
+
+class BadInput(FinopsError):
+    """What was given is wrong; the message says what, where and how to mend it."""
+
+
+class Undecodable(BadInput):
+    """A request body that is no OTLP."""
+
+
+class TooLarge(BadInput):
+    """Over a limit; sending it again will not help."""
+
+
+class Unauthenticated(BadInput):
+    """No credential, or one that is not known."""
+
+
+class Forbidden(BadInput):
+    """A known credential that may not do this."""
+
+
+class NotFound(BadInput):
+    """No such thing for this principal; another tenant's things are not found either."""
+
+
+class Busy(FinopsError):
+    """Cannot be done now: a queue is full, or somebody else holds the lease (`holder`)."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0, holder: str | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.holder = holder
+
+
+class Unavailable(FinopsError):
+    """The store or the next hop is away; nothing was lost, the same request may succeed later."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 2.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StartRefused(FinopsError):
+    """Settings, ports or a database with which the service must not start; the message lists all faults."""

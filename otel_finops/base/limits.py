@@ -1,0 +1,67 @@
+"""Every bound of the product, each with its reason. Nothing that a sender controls grows without one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MIB: Final = 1024 * 1024
+
+# --- receiving ---------------------------------------------------------------------------------------------------
+BODY_BYTES_MAX: Final = 64 * MIB
+"""Inflated request body: the OTLP specification's recommended default; gRPC's own 4 MiB loses stock batches with content."""
+IN_FLIGHT_BYTES_MAX: Final = 256 * MIB
+"""Request bytes held by all listeners together: four of the largest bodies, so that memory stays bounded with the store stopped."""
+IN_FLIGHT_SPANS_MAX: Final = 400_000
+"""Spans held by all listeners together: a 400-byte body can hold 200,000 empty spans, so bytes alone bound nothing."""
+SPANS_PER_REQUEST_MAX: Final = 100_000
+"""Stock exporters send 512, the Collector 8,192 a request; ten times that is a mistake or an attack."""
+ATTRIBUTES_PER_SPAN_MAX: Final = 10_000
+"""SDKs keep 128 by default; spans beyond this are rejected, their batch is kept."""
+LINKS_PER_SPAN_MAX: Final = 128
+"""The SDK's default; further links are dropped."""
+VALUE_CHARS_MAX: Final = 65_536
+"""Longest attribute value that is read (provider usage JSON is far below it); longer ones are cut."""
+KEY_CHARS_MAX: Final = 512
+"""Longer attribute keys are nobody's convention."""
+JSON_DEPTH_MAX: Final = 64
+"""Nesting of an OTLP/JSON body: Python's parser would recurse; protobuf stops at 100 by itself."""
+REQUEST_DEADLINE_S: Final = 20.0
+"""A client that needs longer for headers plus body is cut off, so that slow clients cannot hold connections."""
+CONNECTIONS_MAX: Final = 1_000
+"""Open OTLP/HTTP connections; beyond it new ones are answered 503."""
+
+# --- names and texts that are stored -------------------------------------------------------------------------------
+NAME_CHARS_MAX: Final = 256
+"""Span names, models, agents, steps, tenants: longer ones are cut, with the cut visible as an ellipsis."""
+TAGS_MAX: Final = 32
+"""Allow-listed tags kept on a row."""
+
+# --- counts --------------------------------------------------------------------------------------------------------
+UNITS_PER_CALL_MAX: Final = 1_000_000_000
+"""Most tokens (or other units) that one call can have; beyond it the usage is `bad_usage`."""
+YEARS_AHEAD_MAX: Final = 1
+"""Span times further ahead of our clock than this are rejected: they would open budget periods that never come."""
+EARLIEST_START_NS: Final = 1_577_836_800_000_000_000
+"""2020-01-01: no GenAI span is older; 0 and 1970 are unset clocks."""
+
+# --- journal and settling ------------------------------------------------------------------------------------------
+GROUP_COMMIT_SPANS_MAX: Final = 16_384
+"""Spans written in one transaction; bounds the commit's latency and its memory."""
+SETTLE_SPANS_MAX: Final = 20_000
+"""Spans read in one settling round, unless one trace alone is larger."""
+NEIGHBOUR_TRACES_MAX: Final = 256
+"""Traces that one neighbourhood may join: real ones join a handful; repeated answer ids must not chain the whole ledger."""
+CALL_BUCKETS_MAX: Final = 64
+"""Minutes of one call that are indexed for merging by numbers across traces."""
+QUEUE_BATCHES_MAX: Final = 1_024
+"""Batches waiting for the group commit; bytes are bounded by the admission already."""
+
+# --- reading -------------------------------------------------------------------------------------------------------
+PAGE_ROWS_MAX: Final = 1_000
+"""Rows of one API page."""
+GROUPS_MAX: Final = 10_000
+"""Groups of one spend report."""
+SERIES_MAX: Final = 10_000
+"""Series of one exported metric; the rest is summed into `other`."""
+TREE_NODES_MAX: Final = 200_000
+"""Nodes of one cost tree that are answered; sums always cover all."""

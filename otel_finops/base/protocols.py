@@ -1,0 +1,80 @@
+"""Values and protocols that rooms exchange without knowing each other."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol
+
+from otel_finops.base.span import Rejection
+
+DEFAULT_REALM = "default"
+DEFAULT_TENANT = "default"
+ANY_TENANT = "*"
+
+Encoding = Literal["protobuf", "json"]
+
+
+class Credential(NamedTuple):
+    """What a sender's token says about its spans.
+
+    Attributes:
+        realm: the space in which spans are unique and may merge: the token's tenant if it has exactly one, else `default`.
+        tenants: the tenants that the spans may belong to; `("*",)` for any.
+    """
+
+    realm: str = DEFAULT_REALM
+    tenants: tuple[str, ...] = (ANY_TENANT,)
+
+    def tenant_for(self, named: str | None) -> str:
+        """The tenant of a span that names `named` (or nobody): never one that the credential does not cover."""
+        if len(self.tenants) == 1 and self.tenants[0] != ANY_TENANT:
+            return self.tenants[0]
+        if named and (self.tenants[0] == ANY_TENANT or named in self.tenants):
+            return named
+        return DEFAULT_TENANT
+
+
+class ExportRequest(NamedTuple):
+    """One OTLP export request after admission: the inflated body, and who sent it."""
+
+    body: bytes
+    encoding: Encoding
+    credential: Credential
+
+
+class ExportOutcome(NamedTuple):
+    """What became of an export request, once it is durable.
+
+    Attributes:
+        accepted: spans that are stored now (or were before).
+        rejections: refused spans; none means that all is well.
+    """
+
+    accepted: int
+    rejections: tuple[Rejection, ...] = ()
+
+    @property
+    def rejected(self) -> int:
+        """How many spans were refused."""
+        return sum(rejection.count for rejection in self.rejections)
+
+
+class TraceIntake(Protocol):
+    """What stands behind the receivers: it returns once the spans are durable.
+
+    Raises:
+        Undecodable, TooLarge: the sender must not send the same bytes again.
+        Busy, Unavailable: the sender should send them again later. Any other exception counts as Unavailable.
+    """
+
+    def __call__(self, request: ExportRequest, /) -> ExportOutcome: ...
+
+
+class SenderAuth(Protocol):
+    """Turns a sender's token (None when it sent none) into a credential.
+
+    Raises:
+        Unauthenticated: no such token.
+        Forbidden: a token that may not send.
+    """
+
+    def __call__(self, token: str | None, /) -> Credential: ...

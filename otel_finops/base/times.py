@@ -1,0 +1,34 @@
+"""Instants as integer nanoseconds since the Unix epoch (UTC), and their RFC 3339 form with nine digits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+NS_PER_SECOND: Final = 1_000_000_000
+NS_PER_MS: Final = 1_000_000
+NS_PER_HOUR: Final = 3600 * NS_PER_SECOND
+NS_PER_DAY: Final = 24 * NS_PER_HOUR
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def format_ns(instant_ns: int) -> str:
+    """Write an instant as RFC 3339 in UTC with nine fractional digits, e.g. `2026-11-21T09:30:00.000000001Z`."""
+    seconds, nanos = divmod(instant_ns, NS_PER_SECOND)
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
+
+
+def parse_ns(text: str) -> int:
+    """Read an RFC 3339 instant or a plain date (midnight UTC); without an offset it is UTC.
+
+    Raises:
+        ValueError: the text is no such instant.
+    """
+    head, dot, tail = text.strip().replace("z", "Z").partition(".")
+    digits = tail[: len(tail) - len(tail.lstrip("0123456789"))] if dot else ""
+    moment = datetime.fromisoformat(head + tail[len(digits) :] if dot else head)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    whole = (moment - _EPOCH) // timedelta(seconds=1)
+    return whole * NS_PER_SECOND + int(digits[:9].ljust(9, "0") or "0")

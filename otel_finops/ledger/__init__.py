@@ -1,0 +1,1 @@
+"""The append-only ledger: journal, settling, entries, blocks, roll-ups, exports."""

@@ -1,0 +1,212 @@
+"""The ledger's tables. Migrations create them; the hot paths write them with raw SQL, reports read them through SQLAlchemy.
+
+Traces get a number in the order in which they are first seen. Everything that belongs to a trace is keyed by that number,
+not by the random trace id, so that inserts and reads stay in a few neighbouring pages of the B-trees while `traces`
+alone carries the random index, with one row for ten spans or so.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text, UniqueConstraint, text
+
+metadata: Final = MetaData()
+
+_SERIAL: Final = BigInteger().with_variant(Integer(), "sqlite")
+
+traces: Final = Table(
+    "traces",
+    metadata,
+    Column("trace_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("realm", Text, nullable=False),
+    Column("trace_id", LargeBinary, nullable=False),
+    Column("shard", SmallInteger, nullable=False),
+    Column("first_seen_ns", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False, comment="raised whenever the journal adds a span; settling clears due_ns only if it is unchanged"),
+    Column("due_ns", BigInteger, comment="when to settle; NULL: nothing to settle"),
+    Column("has_genai", Boolean, nullable=False),
+    Column("has_root", Boolean, nullable=False),
+    Column("booked", Boolean, nullable=False, comment="entries exist"),
+    Column("pending_pico", BigInteger, nullable=False, comment="quotes of journalled calls that are not settled yet"),
+    Column("pending_calls", BigInteger, nullable=False),
+    UniqueConstraint("realm", "trace_id", name="uq_traces_realm_trace_id"),
+)
+Index("ix_traces_due", traces.c.shard, traces.c.due_ns, sqlite_where=text("due_ns IS NOT NULL"), postgresql_where=text("due_ns IS NOT NULL"))
+Index("ix_traces_skeletons", traces.c.first_seen_ns, sqlite_where=text("has_genai = 0"), postgresql_where=text("NOT has_genai"))
+
+journal: Final = Table(
+    "journal",
+    metadata,
+    Column("trace_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("span_id", LargeBinary, primary_key=True),
+    Column("content_hash", LargeBinary, primary_key=True, comment="first 16 bytes of SHA-256, see ledger.codec"),
+    Column("end_ns", BigInteger, nullable=False),
+    Column("output", BigInteger, nullable=False, comment="output tokens, for choosing among versions"),
+    Column("genai", Boolean, nullable=False),
+    Column("payload", LargeBinary, nullable=False, comment="the sighting, see ledger.codec"),
+    sqlite_with_rowid=False,
+)
+
+call_keys: Final = Table(
+    "call_keys",
+    metadata,
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False, comment="minute of the call for number keys, 0 for answer ids and links"),
+    Column("key", BigInteger, primary_key=True, autoincrement=False, comment="64 bits of a hash, see ledger.neighbours"),
+    Column("trace_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("span_id", LargeBinary, primary_key=True),
+    Column("scope", BigInteger, nullable=False, comment="64 bits of the scope's hash"),
+    Column("output", BigInteger, nullable=False),
+    Column("start_ns", BigInteger, nullable=False),
+    Column("end_ns", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+entries: Final = Table(
+    "entries",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("block_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+    Column("trace_no", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("reverses", Text),
+    Column("counted_trace_id", LargeBinary),
+    Column("counted_span_id", LargeBinary),
+    Column("revision", Integer, nullable=False),
+    Column("realm", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("trace_id", LargeBinary, nullable=False),
+    Column("span_id", LargeBinary, nullable=False),
+    Column("parent_span_id", LargeBinary),
+    Column("role", Text, nullable=False),
+    Column("role_rule", Text),
+    Column("operation", Text),
+    Column("provider", Text),
+    Column("request_model", Text),
+    Column("response_model", Text),
+    Column("usage", Text, nullable=False, comment="JSON, keys sorted"),
+    Column("tokens", BigInteger, nullable=False, comment="prompt + output"),
+    Column("usage_source", Text, nullable=False),
+    Column("usage_rule", Text),
+    Column("service_tier", Text),
+    Column("region", Text),
+    Column("region_kind", Text),
+    Column("speed", Text),
+    Column("streaming", Boolean),
+    Column("error_type", Text),
+    Column("cost_pico", BigInteger),
+    Column("cost_lines", Text, nullable=False, comment="JSON: [[unit, quantity, rate_usd, amount_pico], ...]"),
+    Column("cost_method", Text),
+    Column("price_key", Text),
+    Column("price_match", Text),
+    Column("price_version", Text),
+    Column("partial", Boolean, nullable=False),
+    Column("unpriced_reason", Text),
+    Column("reported_pico", BigInteger),
+    Column("reported_source", Text),
+    Column("billed_pico", BigInteger),
+    Column("list_pico", BigInteger),
+    Column("contracted_pico", BigInteger),
+    Column("effective_pico", BigInteger),
+    Column("account", Text),
+    Column("coverage_id", Text),
+    Column("agent", Text),
+    Column("step", Text),
+    Column("tool", Text),
+    Column("workflow", Text),
+    Column("user_ref", Text),
+    Column("session_ref", Text),
+    Column("cost_center", Text),
+    Column("purpose", Text),
+    Column("service", Text),
+    Column("environment", Text),
+    Column("reservation_id", Text),
+    Column("started_ns", BigInteger, nullable=False),
+    Column("duration_ns", BigInteger),
+    Column("recorded_ns", BigInteger, nullable=False),
+    Column("late", Boolean, nullable=False),
+    Column("tags", Text, nullable=False, comment="JSON, keys sorted"),
+    sqlite_with_rowid=False,
+)
+Index("ix_entries_trace", entries.c.trace_no)
+Index("ix_entries_started", entries.c.tenant, entries.c.started_ns)
+
+blocks: Final = Table(
+    "blocks",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("prev_hash", LargeBinary, nullable=False, comment="32 zero bytes for the first block of a shard"),
+    Column("hash", LargeBinary, nullable=False),
+    Column("entry_count", Integer, nullable=False),
+    Column("sum_pico", Text, nullable=False, comment="exact sum of cost_pico as a decimal integer; it may pass 2^63"),
+    Column("recorded_ns", BigInteger, nullable=False),
+    UniqueConstraint("shard", "prev_hash", name="uq_blocks_shard_prev_hash"),
+)
+
+subjects: Final = Table(
+    "subjects",
+    metadata,
+    Column("ref", Text, primary_key=True),
+    Column("realm", Text, nullable=False),
+    Column("kind", Text, nullable=False, comment="user or session"),
+    Column("clear", Text, nullable=False),
+    UniqueConstraint("realm", "kind", "clear", name="uq_subjects_realm_kind_clear"),
+)
+
+DIMENSIONS: Final = ("tenant", "provider", "model", "operation", "cost_method", "unpriced_reason", "agent", "cost_center", "service", "environment")
+"""What roll-ups can be grouped and filtered by; '' stands for NULL, so that the unique index works on both engines."""
+
+rollup_dims: Final = Table(
+    "rollup_dims",
+    metadata,
+    Column("dim_no", _SERIAL, primary_key=True, autoincrement=True),
+    *(Column(name, Text, nullable=False) for name in DIMENSIONS),
+    UniqueConstraint(*DIMENSIONS, name="uq_rollup_dims"),
+)
+
+ROLLUP_TOKENS: Final = (
+    "input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_12h", "output", "reasoning",
+    "audio_in", "audio_out", "image_in", "image_out", "video_in", "video_out",
+)  # fmt: skip
+
+rollups: Final = Table(
+    "rollups",
+    metadata,
+    Column("level", Text, primary_key=True, comment="hour, day or total (bucket 0)"),
+    Column("bucket_ns", BigInteger, primary_key=True, autoincrement=False, comment="start of the hour or day of started_at, UTC"),
+    Column("dim_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("calls", BigInteger, nullable=False),
+    Column("calls_reversed", BigInteger, nullable=False),
+    Column("unpriced_calls", BigInteger, nullable=False),
+    Column("unpriced_calls_reversed", BigInteger, nullable=False),
+    Column("unpriced_tokens", BigInteger, nullable=False),
+    Column("unpriced_tokens_reversed", BigInteger, nullable=False),
+    Column("cost_usd", BigInteger, nullable=False, comment="whole USD of all positive amounts"),
+    Column("cost_pico", BigInteger, nullable=False, comment="the rest, 0 <= rest < 1e12"),
+    Column("cost_reversed_usd", BigInteger, nullable=False, comment="whole USD of all negative amounts, as a positive number"),
+    Column("cost_reversed_pico", BigInteger, nullable=False),
+    *(Column(f"{unit}{suffix}", BigInteger, nullable=False) for unit in ROLLUP_TOKENS for suffix in ("", "_reversed")),
+    Column("exemplar_trace_id", LargeBinary, comment="trace of the newest entry"),
+    Column("exemplar_pico", BigInteger),
+    Column("exemplar_ns", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+counters: Final = Table(
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""Counts that must survive a restart and are no sums of entries, e.g. `conflicts`."""
+
+leases: Final = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True, comment="shard:N, or job:NAME"),
+    Column("holder", Text, nullable=False),
+    Column("token", BigInteger, nullable=False, comment="raised whenever the holder changes: fences off a holder that slept"),
+    Column("expires_ns", BigInteger, nullable=False),
+)
