@@ -1,0 +1,300 @@
+"""The settings themselves: names, types, defaults and meanings, each stated once.
+
+Only what has an effect is declared here. A field's description is what `docs/settings.md` prints.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePath
+from typing import Annotated, Final, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic.config import JsonDict
+
+from otel_finops.base.limits import NAME_CHARS_MAX, SERIES_MAX, TAGS_MAX
+from otel_finops.settings.addresses import Address, parse_address
+
+SECRET: Final[JsonDict] = {"secret": True}
+"""Marks a field whose value is never shown, not even in a fault."""
+
+
+def _address(text: str) -> str:
+    if text:
+        parse_address(text)
+    return text
+
+
+def _database_url(text: str) -> str:
+    if not text.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ValueError("not a database URL; write sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE")
+    return text
+
+
+def _readable_file(text: str) -> str:
+    if "\0" in text or ".." in PurePath(text).parts:
+        raise ValueError("a path must not climb with '..'; write it absolute or below the working folder")
+    if not (os.path.isfile(text) and os.access(text, os.R_OK)):
+        raise ValueError("no such readable file")
+    return text
+
+
+def _endpoint(text: str) -> str:
+    if text and not text.startswith(("http://", "https://")):
+        raise ValueError("not an endpoint; write http://HOST:PORT or https://HOST:PORT, or nothing to switch it off")
+    return text
+
+
+def _tenants(names: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not name.strip() or len(name) > NAME_CHARS_MAX or not name.isprintable() for name in names):
+        raise ValueError(f"tenants are printable names of 1 to {NAME_CHARS_MAX} characters, or '*' for all")
+    return ("*",) if "*" in names else names
+
+
+def _yaml_off(value: object) -> object:
+    """YAML 1.1 reads a bare `off` as false; people mean the word."""
+    return "off" if value is False else value
+
+
+def _digest(text: str) -> str:
+    if len(text) != 64 or not set(text.lower()) <= set("0123456789abcdef"):
+        raise ValueError("must be the SHA-256 of the token as 64 hex digits")
+    return text.lower()
+
+
+ListenAddress: TypeAlias = Annotated[str, AfterValidator(_address)]
+Digest: TypeAlias = Annotated[str, AfterValidator(_digest)]
+Tenants: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1, max_length=10_000), AfterValidator(_tenants)]
+AttributeKey: TypeAlias = Annotated[str, Field(min_length=1, max_length=512)]
+AttributionName: TypeAlias = Literal[
+    "agent", "step", "tool", "workflow", "user", "session", "tenant", "cost_center", "purpose", "service", "environment", "reservation"
+]
+RoleName: TypeAlias = Literal["viewer", "analyst", "approver", "manager", "admin"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class SenderToken(_Section):
+    """A token with which spans may be sent.
+
+    Attributes:
+        token_sha256: SHA-256 of the token's UTF-8 bytes, 64 hex digits; the token itself is stored nowhere.
+        tenants: the tenants that its spans may belong to; `("*",)` for any.
+    """
+
+    token_sha256: Digest = Field(repr=False)
+    tenants: Tenants
+
+
+class ApiToken(_Section):
+    """A token with which the API may be used.
+
+    Attributes:
+        token_sha256: as for senders.
+        tenants: whose data the bearer sees; `("*",)` for all.
+        role: what he may do there.
+        name: who the audit trail says it was; "" for the first digits of the digest.
+    """
+
+    token_sha256: Digest = Field(repr=False)
+    tenants: Tenants
+    role: RoleName
+    name: str = Field(default="", max_length=NAME_CHARS_MAX)
+
+
+class Database(_Section):
+    """Where the ledger lives."""
+
+    url: Annotated[str, AfterValidator(_database_url)] = Field(
+        default="sqlite:///otel-finops.db",
+        repr=False,
+        json_schema_extra=SECRET,
+        description="SQLAlchemy URL, `sqlite:///FILE` or `postgresql+psycopg://...`. "
+        "`serve` upgrades SQLite after a copy; PostgreSQL waits for `db upgrade`.",
+    )
+
+
+class Otlp(_Section):
+    """Listeners for spans."""
+
+    grpc_address: ListenAddress = Field(default="127.0.0.1:4317", description="Where OTLP/gRPC listens; empty switches it off.")
+    http_address: ListenAddress = Field(default="127.0.0.1:4318", description="Where OTLP/HTTP listens; empty switches it off.")
+
+
+class Http(_Section):
+    """The listener for people and scrapers."""
+
+    address: ListenAddress = Field(
+        default="127.0.0.1:8080",
+        description="Where the console, the API, `/metrics`, `/healthz` and `/readyz` listen; empty switches it off.",
+    )
+
+
+class Ledger(_Section):
+    """How spans become entries."""
+
+    settle_after: float = Field(
+        default=5.0, ge=0, le=3600, description="Seconds of quiet before a trace is settled without its root, 0 to 3600."
+    )
+
+
+class Auth(_Section):
+    """Who may send and who may look."""
+
+    mode: Annotated[Literal["off", "token"], BeforeValidator(_yaml_off)] = Field(
+        default="off",
+        description="`off`: everyone is admin of all tenants, allowed on loopback only. `token`: senders and readers show a bearer token.",
+    )
+    senders: tuple[SenderToken, ...] = Field(
+        default=(),
+        max_length=10_000,
+        json_schema_extra=SECRET,
+        description='Tokens for sending spans: `[{"token_sha256": "...", "tenants": ["acme"]}]`, or `["*"]` for any tenant.',
+    )
+    tokens: tuple[ApiToken, ...] = Field(
+        default=(),
+        max_length=10_000,
+        json_schema_extra=SECRET,
+        description='Tokens for the API: `[{"token_sha256": "...", "tenants": ["acme"], "role": "viewer"}]`; '
+        "roles are viewer, analyst, approver, manager, admin; `name` is optional.",
+    )
+
+    @field_validator("senders", "tokens")
+    @classmethod
+    def _each_token_once(cls, tokens: tuple[SenderToken | ApiToken, ...]) -> tuple[SenderToken | ApiToken, ...]:
+        if len({token.token_sha256 for token in tokens}) != len(tokens):
+            raise ValueError("the same token_sha256 stands in the list twice; name all its tenants in one place")
+        return tokens
+
+
+class Metering(_Section):
+    """The main switch."""
+
+    enabled: bool = Field(default=True, description="Off: spans are answered OK and neither priced nor written to the ledger.")
+
+
+class Features(_Section):
+    """Switches: what is off has no route (404), no command and does no work."""
+
+    api: bool = Field(default=True, description="The HTTP API under `/api/v1`.")
+    metrics: bool = Field(default=True, description="`/metrics` for Prometheus.")
+    traces: bool = Field(default=True, description="Cost trees of traces, and the search for costly ones.")
+    spend: bool = Field(default=True, description="Spend reports.")
+    usage: bool = Field(default=True, description="The ledger's rows.")
+    ledger: bool = Field(default=True, description="Verification and export of the ledger.")
+    prices: bool = Field(default=True, description="What the price book says.")
+
+
+class Prices(_Section):
+    """Where prices come from."""
+
+    path: Annotated[str, AfterValidator(_readable_file)] | None = Field(
+        default=None, description="A price snapshot instead of the packaged one (LiteLLM's `model_prices_and_context_window` JSON)."
+    )
+
+
+class Display(_Section):
+    """How amounts are shown to people."""
+
+    currency: Literal["USD"] = Field(
+        default="USD", description="Currency of displays. The ledger itself is kept in USD, and only USD can be shown so far."
+    )
+
+
+class Retention(_Section):
+    """How long data is kept."""
+
+    entries_days: int = Field(
+        default=730,
+        ge=1,
+        le=36_500,
+        description="Days for which ledger entries are kept at least. Nothing prunes entries by itself so far.",
+    )
+    skeletons_hours: float = Field(
+        default=1.0, gt=0, le=8_760, description="Hours after which spans of traces without any GenAI span are pruned from the journal."
+    )
+
+
+class Attribution(_Section):
+    """Where tenant, cost centre, step and the like come from."""
+
+    keys: dict[AttributionName, tuple[AttributeKey, ...]] = Field(
+        default={},
+        description='Attribute keys that are read before the built-in ones: `{"tenant": ["acme.org"], "cost_center": ["team"]}`. '
+        "Names: agent, step, tool, workflow, user, session, tenant, cost_center, purpose, service, environment, reservation.",
+    )
+    defaults: dict[AttributionName, str] = Field(
+        default={}, description='Values where neither the span, its ancestors nor its resource say anything: `{"cost_center": "platform"}`.'
+    )
+    tags: tuple[AttributeKey, ...] = Field(
+        default=(), max_length=TAGS_MAX, description="Attribute keys that are kept as tags on ledger rows; none by default."
+    )
+
+
+class Metrics(_Section):
+    """What `/metrics` tells."""
+
+    labels: tuple[Literal["tenant", "agent", "cost_center"], ...] = Field(
+        default=(), description="Labels beyond provider, model, operation and cost_method: any of tenant, agent, cost_center."
+    )
+    series_max: int = Field(default=SERIES_MAX, ge=1, le=1_000_000, description="Series of one metric; the rest is summed into `other`.")
+
+
+class Telemetry(_Section):
+    """The service's own traces and metrics."""
+
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+        default="", description="OTLP endpoint for the service's own telemetry, never one of its own listeners; empty switches it off."
+    )
+    protocol: Literal["grpc", "http/protobuf"] = Field(default="grpc", description="Protocol of that endpoint: `grpc` or `http/protobuf`.")
+    headers: dict[str, str] = Field(
+        default={}, repr=False, json_schema_extra=SECRET, description="Headers for that endpoint, e.g. a token."
+    )
+    interval_s: float = Field(default=60.0, ge=1, le=3600, description="Seconds between two exports of metrics, 1 to 3600.")
+
+
+class Log(_Section):
+    """The service's log on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severity that is written: debug, info, warning, error."
+    )
+    format: Literal["text", "json"] = Field(default="text", description="`text` for people, `json` for one object a line.")
+
+
+class Settings(BaseModel):
+    """Everything that can be set; make it with `settings.load`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database: Database = Database()
+    otlp: Otlp = Otlp()
+    http: Http = Http()
+    ledger: Ledger = Ledger()
+    auth: Auth = Auth()
+    metering: Metering = Metering()
+    features: Features = Features()
+    prices: Prices = Prices()
+    display: Display = Display()
+    retention: Retention = Retention()
+    attribution: Attribution = Attribution()
+    metrics: Metrics = Metrics()
+    telemetry: Telemetry = Telemetry()
+    log: Log = Log()
+
+    def listeners(self) -> dict[str, Address]:
+        """The addresses that are switched on, by the setting that names them."""
+        named = {
+            "otlp.grpc_address": self.otlp.grpc_address,
+            "otlp.http_address": self.otlp.http_address,
+            "http.address": self.http.address,
+        }
+        return {name: parse_address(text) for name, text in named.items() if text}
+
+
+SECTIONS: Final[dict[str, type[_Section]]] = {
+    name: field.annotation for name, field in Settings.model_fields.items() if isinstance(field.annotation, type)
+}
+"""The model of every section, by name."""
