@@ -34,6 +34,8 @@ class Entry(NamedTuple):
         reverses: `entry_id` of the reversed entry.
         shard, block_seq, idx: where it stands; -1 until it is appended.
         trace_no: the ledger's own number of the trace.
+        before: the state that stood before a correction, adjustment or reattribution, for projections that must move it;
+            never stored, so None on entries that were read.
     All other fields are those of the contract.
     """
 
@@ -97,6 +99,7 @@ class Entry(NamedTuple):
     shard: int = -1
     block_seq: int = -1
     idx: int = -1
+    before: Entry | None = None
 
     @property
     def entry_id(self) -> str:

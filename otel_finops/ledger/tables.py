@@ -142,6 +142,7 @@ blocks: Final = Table(
     Column("entry_count", Integer, nullable=False),
     Column("sum_pico", Text, nullable=False, comment="exact sum of cost_pico as a decimal integer; it may pass 2^63"),
     Column("recorded_ns", BigInteger, nullable=False),
+    Column("row_digests", LargeBinary, nullable=False, comment="8 bytes a row: they name the bad row of a block, the hash proves it"),
     UniqueConstraint("shard", "prev_hash", name="uq_blocks_shard_prev_hash"),
 )
 
