@@ -1,0 +1,49 @@
+"""What the store needs to know of a database engine, implemented by `store.sqlite` and `store.postgres`."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from sqlalchemy import Engine
+
+from otel_finops.base.errors import FinopsError
+from otel_finops.store.unit_of_work import EngineName, Transaction
+
+
+class Driver(Protocol):
+    """One database engine.
+
+    Attributes:
+        name: which one.
+        engine: SQLAlchemy's engine; its pool holds the connections.
+        place: where the database is, safe to show.
+    """
+
+    name: EngineName
+    engine: Engine
+    place: str
+
+    def writer_turn(self) -> AbstractContextManager[None]:
+        """Held during a writing transaction: where only one can write, the others wait here in the order of arrival."""
+        ...
+
+    def begin(self, connection: Any, *, write: bool) -> None:
+        """Begin a transaction on a driver's connection."""
+        ...
+
+    def transaction(self, connection: Any) -> Transaction:
+        """The transaction that has begun on a driver's connection."""
+        ...
+
+    def confirm(self, transaction: Transaction) -> None:
+        """Raise StartRefused when the database cannot keep what the store promises."""
+        ...
+
+    def fault(self, error: BaseException) -> FinopsError | None:
+        """What to tell others of a driver's error: None when it is no fault of the database but of the program."""
+        ...
+
+    def refusal(self, error: BaseException) -> str | None:
+        """Why the service must not start on this database, and how to mend it; None when the error is not of that kind."""
+        ...

@@ -1,0 +1,147 @@
+"""The store: opens the database that the settings name and hands out transactions.
+
+A transaction that ends badly is rolled back, and a connection on which the driver reported a fault is thrown away before
+anybody uses it again: after a failed fsync a second one can falsely succeed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+from sqlalchemy import Engine, PoolProxiedConnection, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from otel_finops.base.clock import Clock
+from otel_finops.base.errors import Busy, FinopsError, StartRefused
+from otel_finops.store.driver import Driver
+from otel_finops.store.sqlite import SqliteDriver
+from otel_finops.store.unit_of_work import EngineName, Transaction
+
+
+class Store:
+    """One database. Safe to use from many threads.
+
+    Attributes:
+        clock: the time that leases use.
+        engine: SQLAlchemy's engine, for reports by Core and for migrations.
+        place: where the database is, safe to show to users.
+    """
+
+    def __init__(self, driver: Driver, clock: Clock) -> None:
+        self.driver = driver
+        self.clock = clock
+        self.engine: Engine = driver.engine
+        self.place = driver.place
+
+    @classmethod
+    def open(cls, url: str, clock: Clock) -> Self:
+        """Open the database of a SQLAlchemy URL and try a write lock on it.
+
+        Raises:
+            StartRefused: no such engine, missing extra, or a database that cannot be used; the text says how to mend it.
+        """
+        store = cls(_driver(url), clock)
+        try:
+            with store._session(write=True) as transaction:
+                store.driver.confirm(transaction)
+        except FinopsError as fault:
+            refusal = store.driver.refusal(fault.__cause__) if fault.__cause__ else None
+            store.close()
+            raise StartRefused(refusal or str(fault)) from fault
+        return store
+
+    @property
+    def engine_name(self) -> EngineName:
+        """`sqlite` or `postgresql`."""
+        return self.driver.name
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A writing transaction: committed (durably) on exit, rolled back on an exception.
+
+        Raises:
+            Busy: other writers kept the database too long.
+            Unavailable: the database is away, full, locked or broken; nothing of this transaction is known to be stored.
+        """
+        with self.driver.writer_turn(), self._session(write=True) as transaction:
+            yield transaction
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A reading transaction: one snapshot of the whole database.
+
+        Raises:
+            Busy, Unavailable: as `write`.
+        """
+        with self._session(write=False) as transaction:
+            yield transaction
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _session(self, *, write: bool) -> Iterator[Transaction]:
+        with self._faults():
+            pooled = self.engine.raw_connection()
+        try:
+            with self._faults(pooled):
+                connection: Any = pooled.driver_connection
+                self.driver.begin(connection, write=write)
+                yield self.driver.transaction(connection)
+                connection.commit()
+        finally:
+            with contextlib.suppress(DBAPIError):
+                pooled.close()
+
+    @contextmanager
+    def _faults(self, pooled: PoolProxiedConnection | None = None) -> Iterator[None]:
+        """Turn a driver's faults into ours, after the connection was rolled back or thrown away."""
+        try:
+            yield
+        except PoolTimeout as error:
+            raise Busy("all database connections are in use; nothing was stored, send it again") from error
+        except BaseException as error:
+            original = error.orig if isinstance(error, DBAPIError) and error.orig else error
+            fault = self.driver.fault(original)
+            if pooled is not None:
+                _give_up(pooled, broken=fault is not None)
+            if fault is None:
+                raise
+            raise fault from original
+
+
+def _give_up(pooled: PoolProxiedConnection, *, broken: bool) -> None:
+    """Roll back; a connection that is broken, or that cannot even roll back, is closed and never used again."""
+    try:
+        pooled.rollback()
+    except Exception:  # noqa: BLE001 - whatever the driver says, the connection is thrown away
+        broken = True
+    if broken:
+        pooled.invalidate()
+
+
+def _driver(url: str) -> Driver:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StartRefused(
+            "database.url is no SQLAlchemy URL, e.g. sqlite:///otel-finops.db or postgresql+psycopg://user@host/name"
+        ) from error
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        return SqliteDriver(parsed)
+    if parsed.drivername == "postgresql+psycopg":
+        return _postgres(parsed)
+    raise StartRefused(f"database.url: {parsed.drivername!r} is not supported; use sqlite:///FILE or postgresql+psycopg://user@host/name")
+
+
+def _postgres(url: Any) -> Driver:
+    try:
+        from otel_finops.store.postgres import PostgresDriver  # noqa: PLC0415 - psycopg is an optional extra
+    except ImportError as error:
+        raise StartRefused("PostgreSQL needs an extra that is not installed: pip install 'otel-finops[postgres]'") from error
+    return PostgresDriver(url)

@@ -1,0 +1,152 @@
+"""PostgreSQL as the store, by psycopg 3. Imported only when the settings name PostgreSQL: psycopg is an optional extra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from itertools import count
+from typing import Any, Final
+
+import psycopg
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+from sqlalchemy import URL, Engine, create_engine, event
+
+from otel_finops.base.errors import FinopsError, StartRefused, Unavailable
+from otel_finops.store.unit_of_work import EngineName, Row, Transaction
+
+CONNECTIONS_MAX: Final = 8
+"""Connections of one process: one for the group commit, one for settling, the rest for readers."""
+CONNECT_TIMEOUT_S: Final = 5
+LOCK_TIMEOUT_MS: Final = 5_000
+"""Half the ten seconds after which stock exporters give up a request."""
+PREPARED_MAX: Final = 512
+STREAM_ROWS: Final = 2_000
+
+_SESSION: Final = (
+    "SET TIME ZONE 'UTC'",
+    f"SET lock_timeout = {LOCK_TIMEOUT_MS}",
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+)
+"""The last one: OK is said only after the commit is durable, whatever the server's default is."""
+
+_TEXTS: Final = {
+    "25006": "the database cannot be written (it is a standby, or set read-only)",
+    "40": "the database had to choose between two transactions",
+    "53100": "the database's disk is full",
+    "53300": "the database has no connection left",
+    "53": "the database is short of resources",
+    "55P03": "the database is busy with other writes",
+    "57": "the database is shutting down or cancelled the work",
+    "58": "the database's disk reported an error",
+    "XX": "the database reported an internal error",
+}
+"""Safe words by SQLSTATE, or by its class where the state itself is not listed."""
+
+
+class PostgresTransaction(Transaction):
+    """A transaction on a psycopg connection."""
+
+    engine_name: EngineName = "postgresql"
+    _names: Final = count()
+
+    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        """One statement, all its rows."""
+        with self._connection.cursor(binary=True) as cursor:
+            cursor.execute(_translated(sql), params)
+            return cursor.fetchall() if cursor.description else []
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
+        """One statement for every row of parameters."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_translated(sql), rows)
+            return max(cursor.rowcount, 0)
+
+    def iterate(self, sql: str, params: Sequence[Any] = ()) -> Iterator[Row]:
+        """Stream a query's rows."""
+        with self._connection.cursor(name=f"stream_{next(self._names)}", binary=True) as cursor:
+            cursor.itersize = STREAM_ROWS
+            cursor.execute(_translated(sql), params)
+            yield from cursor
+
+
+class PostgresDriver:
+    """One PostgreSQL database."""
+
+    name: EngineName = "postgresql"
+
+    def __init__(self, url: URL) -> None:
+        self.place = f"PostgreSQL database {url.database} at {url.host or 'the local socket'}"
+        self.engine = _engine(url)
+
+    def writer_turn(self) -> AbstractContextManager[None]:
+        """Nobody waits: the server handles concurrent writers."""
+        return nullcontext()
+
+    def begin(self, connection: psycopg.Connection[Row], *, write: bool) -> None:
+        """Set the isolation of the transaction that the first statement opens."""
+        isolation = "READ COMMITTED READ WRITE" if write else "REPEATABLE READ READ ONLY"
+        connection.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}".encode())
+
+    def transaction(self, connection: psycopg.Connection[Row]) -> Transaction:
+        """The transaction that has begun on the connection."""
+        return PostgresTransaction(connection)
+
+    def confirm(self, transaction: Transaction) -> None:
+        """Refuse a standby or a read-only server."""
+        if transaction.execute("SELECT current_setting('transaction_read_only'), pg_is_in_recovery()") != [("off", False)]:
+            raise StartRefused(f"{self.place} is read-only or a standby: name the primary server (database.url)")
+
+    def fault(self, error: BaseException) -> FinopsError | None:
+        """A fault of the surroundings in safe words, None for a programmer's error."""
+        if not isinstance(error, psycopg.Error):
+            return None
+        state = error.sqlstate or ""
+        text = _TEXTS.get(state) or _TEXTS.get(state[:2])
+        if text is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            text = "the database cannot be reached"
+        return Unavailable(f"{text}; nothing that was confirmed is lost, send it again later") if text else None
+
+    def refusal(self, error: BaseException) -> str | None:
+        """Why the service must not start, and how to mend it."""
+        if not isinstance(error, psycopg.Error):
+            return None
+        state = error.sqlstate or ""
+        if state.startswith("28"):
+            return f"{self.place} refuses user or password: mend database.url"
+        if state == "3D000":
+            return f"{self.place} does not exist: create it (createdb), or mend database.url"
+        fault = self.fault(error)
+        return f"{self.place} cannot be used now: start it, or mend database.url ({str(fault).split(';')[0]})" if fault else None
+
+
+@lru_cache(maxsize=2048)
+def _translated(sql: str) -> bytes:
+    """The same SQL with psycopg's placeholders; our SQL has no `?` inside texts."""
+    return sql.replace("%", "%%").replace("?", "%s").encode()
+
+
+def _engine(url: URL) -> Engine:
+    arguments: dict[str, Any] = {"application_name": "otel-finops", "connect_timeout": CONNECT_TIMEOUT_S}
+    engine = create_engine(
+        url,
+        connect_args={name: value for name, value in arguments.items() if name not in url.query},
+        pool_size=CONNECTIONS_MAX,
+        max_overflow=0,
+        pool_timeout=LOCK_TIMEOUT_MS / 1000,
+    )
+    event.listen(engine, "connect", _prepare)
+    return engine
+
+
+def _prepare(connection: psycopg.Connection[Row], _record: object) -> None:
+    """One type for all integers keeps prepared statements the same whatever the numbers' size."""
+    connection.adapters.register_dumper(int, Int8Dumper)
+    connection.adapters.register_dumper(int, Int8BinaryDumper)
+    connection.prepared_max = PREPARED_MAX
+    for statement in _SESSION:
+        connection.execute(statement)
+    connection.commit()

@@ -1,0 +1,207 @@
+"""SQLite as the store: WAL, an fsync with every commit, one writer at a time.
+
+The standard library's module alone is used: a second copy of SQLite in the process would break POSIX file locks.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+from otel_finops.base.errors import Busy, FinopsError, StartRefused, Unavailable
+from otel_finops.store.unit_of_work import EngineName, Row, Transaction
+
+BUSY_TIMEOUT_MS: Final = 5_000
+"""How long to wait for another process's commit: half the ten seconds after which stock exporters give up a request."""
+CACHE_KIB: Final = 32_768
+"""Page cache of one connection: the upper levels of the random indexes of some ten million spans."""
+CHECKPOINT_PAGES: Final = 4_096
+"""Pages in the WAL before a commit copies them back: rare enough that pages written often are copied once."""
+JOURNAL_BYTES_MAX: Final = 64 * 1024 * 1024
+"""To what the WAL file is cut after a checkpoint."""
+READERS_MAX: Final = 16
+
+PRAGMAS: Final = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
+    f"PRAGMA journal_size_limit = {JOURNAL_BYTES_MAX}",
+    f"PRAGMA cache_size = -{CACHE_KIB}",
+    "PRAGMA recursive_triggers = ON",
+    "PRAGMA temp_store = MEMORY",
+)
+
+_TEXTS: Final = {
+    sqlite3.SQLITE_BUSY: "the database is locked by another process",
+    sqlite3.SQLITE_LOCKED: "the database is locked by another process",
+    sqlite3.SQLITE_NOMEM: "the database ran out of memory",
+    sqlite3.SQLITE_READONLY: "the database cannot be written",
+    sqlite3.SQLITE_INTERRUPT: "the database was interrupted",
+    sqlite3.SQLITE_IOERR: "the database's disk reported an error",
+    sqlite3.SQLITE_CORRUPT: "the database file is damaged",
+    sqlite3.SQLITE_FULL: "the database's disk is full",
+    sqlite3.SQLITE_CANTOPEN: "the database file cannot be opened",
+    sqlite3.SQLITE_PROTOCOL: "the database is locked by another process",
+    sqlite3.SQLITE_NOTADB: "the database file is not a database",
+}
+"""Result codes that are faults of the surroundings; every other one is a programmer's error or a broken constraint."""
+
+
+class SqliteTransaction(Transaction):
+    """A transaction on a connection of the standard library."""
+
+    engine_name: EngineName = "sqlite"
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        """One statement, all its rows."""
+        return self._connection.execute(sql, params).fetchall()
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
+        """One statement for every row of parameters."""
+        return max(self._connection.executemany(sql, rows).rowcount, 0)
+
+    def iterate(self, sql: str, params: Sequence[Any] = ()) -> Iterator[Row]:
+        """Stream a query's rows."""
+        yield from self._connection.execute(sql, params)
+
+
+class _Turnstile:
+    """A lock that is handed over in the order of arrival, so that a busy writer cannot starve the others."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+        self._owner: int | None = None
+
+    def acquire(self, timeout_s: float) -> bool:
+        me = threading.get_ident()
+        if self._owner == me:
+            raise RuntimeError("a writing transaction is open in this thread already")
+        with self._guard:
+            if self._owner is None:
+                self._owner = me
+                return True
+            gate = threading.Lock()
+            gate.acquire()
+            self._waiting.append(gate)
+        passed = gate.acquire(timeout=timeout_s)
+        with self._guard:
+            if not passed and gate in self._waiting:
+                self._waiting.remove(gate)
+                return False
+            self._owner = me
+            return True
+
+    def release(self) -> None:
+        with self._guard:
+            if self._waiting:
+                self._owner = 0
+                self._waiting.popleft().release()
+            else:
+                self._owner = None
+
+
+_turnstiles: dict[str, _Turnstile] = {}
+_turnstiles_guard: Final = threading.Lock()
+
+
+class SqliteDriver:
+    """One SQLite file."""
+
+    name: EngineName = "sqlite"
+
+    def __init__(self, url: URL) -> None:
+        if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+            raise StartRefused(
+                "database.url: SQLite needs a file, e.g. sqlite:///otel-finops.db; a ledger in memory would not survive a restart."
+            )
+        self.path = Path(url.database).absolute()
+        self.place = f"SQLite file {self.path}"
+        with _turnstiles_guard:
+            self._turnstile = _turnstiles.setdefault(str(self.path.resolve()), _Turnstile())
+        self.engine = _engine(self.path)
+
+    @contextmanager
+    def writer_turn(self) -> Iterator[None]:
+        """Wait for the other writers of this process, first come, first served."""
+        if not self._turnstile.acquire(BUSY_TIMEOUT_MS / 1000):
+            raise Busy("the database is busy with other writes; nothing was stored, send it again")
+        try:
+            yield
+        finally:
+            self._turnstile.release()
+
+    def begin(self, connection: sqlite3.Connection, *, write: bool) -> None:
+        """BEGIN, with the write lock at once when it will write: a lock taken later would fail instead of waiting."""
+        connection.execute("PRAGMA query_only = OFF" if write else "PRAGMA query_only = ON")
+        connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def transaction(self, connection: sqlite3.Connection) -> Transaction:
+        """The transaction that has begun on the connection."""
+        return SqliteTransaction(connection)
+
+    def confirm(self, transaction: Transaction) -> None:
+        """Refuse a file system without shared memory (network drives): there the file would silently not use a WAL."""
+        if transaction.execute("PRAGMA journal_mode") != [("wal",)]:
+            raise StartRefused(f"{self.place} lies on a file system without write-ahead logging: put it on a local disk (database.url)")
+
+    def fault(self, error: BaseException) -> FinopsError | None:
+        """A fault of the surroundings in safe words, None for a programmer's error."""
+        text = _TEXTS.get(_code(error))
+        return Unavailable(f"{text}; nothing was stored, send it again later") if text else None
+
+    def refusal(self, error: BaseException) -> str | None:
+        """Why the service must not start, and how to mend it."""
+        code = _code(error)
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return f"cannot open {self.place}: create its folder, or give this user the right to write there (database.url)"
+        if code == sqlite3.SQLITE_NOTADB:
+            return f"{self.place} is not a database: move that file away, or name another one in database.url"
+        if code == sqlite3.SQLITE_READONLY:
+            return f"{self.place} cannot be written: give this user the right to write the file and its folder (database.url)"
+        if code == sqlite3.SQLITE_CORRUPT:
+            return f"{self.place} is damaged: restore a copy of it, or name another file in database.url"
+        text = _TEXTS.get(code)
+        return f"{self.place} cannot be used: {text}" if text else None
+
+
+def _code(error: BaseException) -> int:
+    """The primary result code of a driver's error, -1 for anything else."""
+    return getattr(error, "sqlite_errorcode", -1) & 0xFF if isinstance(error, sqlite3.Error) and hasattr(error, "sqlite_errorcode") else -1
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        connect_args={"isolation_level": None, "check_same_thread": False, "cached_statements": 512, "timeout": BUSY_TIMEOUT_MS / 1000},
+        pool_size=READERS_MAX,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT_MS / 1000,
+    )
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin_core)
+    return engine
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in PRAGMAS:
+        connection.execute(pragma).fetchall()
+
+
+def _begin_core(connection: Connection) -> None:
+    """SQLAlchemy leaves BEGIN to the driver, which is told here to leave it to us; the execution option
+    `write=True` makes it a writing transaction, without it the connection refuses to write."""
+    write = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("PRAGMA query_only = OFF" if write else "PRAGMA query_only = ON")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -1,0 +1,97 @@
+"""One database transaction as the rooms see it: SQL with `?` placeholders that runs on SQLite and on PostgreSQL.
+
+Both engines understand: `INSERT .. ON CONFLICT .. RETURNING`, `UPDATE .. FROM (VALUES ..) AS v` (columns `column1` ..),
+row values, `WITH`, partial indexes, bare booleans (`WHERE has_root`, `NOT booked`). Where they differ, a caller asks
+`engine_name`. Sums of integers come back from PostgreSQL as `Decimal`: wrap them in `int()`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any, Final, Literal, TypeAlias
+
+EngineName: TypeAlias = Literal["sqlite", "postgresql"]
+Row: TypeAlias = tuple[Any, ...]
+
+STATEMENT_ROWS_MAX: Final = 128
+"""Rows of one multi-row VALUES list: larger ones are no cheaper, and one statement hands over the interpreter lock once."""
+STATEMENT_PARAMETERS_MAX: Final = 16_384
+"""Parameters of one statement: SQLite's default limit is 32,766, PostgreSQL's 65,535."""
+LIST_VALUES_MAX: Final = 512
+"""Values of one IN list."""
+
+
+class Transaction(ABC):
+    """An open transaction; it ends with the `with` block of the store that gave it."""
+
+    engine_name: EngineName
+
+    @abstractmethod
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        """Run one statement and return all its rows (none for statements without any)."""
+
+    @abstractmethod
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
+        """Run one statement for every row of parameters, in order; returns how many table rows changed."""
+
+    @abstractmethod
+    def iterate(self, sql: str, params: Sequence[Any] = ()) -> Iterator[Row]:
+        """Stream the rows of a query in constant memory; valid until the transaction ends."""
+
+    def write_values(self, head: str, rows: Sequence[Sequence[Any]], tail: str = "") -> list[Row]:
+        """Run `head (?, ..), (?, ..) tail` over all rows, few rows a statement, and return what RETURNING gave.
+
+        Use it for hot inserts (`head` = "INSERT INTO t (a, b) VALUES") and updates (`head` = "UPDATE t SET .. FROM (VALUES",
+        `tail` = ") AS v WHERE .."): a statement a row would hand over the interpreter lock once a row.
+        """
+        if not rows:
+            return []
+        width = len(rows[0])
+        returned: list[Row] = []
+        for start, stop in _pieces(len(rows), _rows_at_once(width)):
+            sql = _values_sql(head, width, stop - start, tail)
+            returned += self.execute(sql, tuple(chain.from_iterable(rows[start:stop])))
+        return returned
+
+    def select_in(self, sql: str, values: Sequence[Any], before: Sequence[Any] = (), after: Sequence[Any] = ()) -> Iterator[Row]:
+        """Run a query whose `{}` stands for a list, e.g. `SELECT .. WHERE trace_no IN ({})`, over any number of values.
+
+        Args:
+            sql: the query; its rows must not depend on which values share a statement (no LIMIT, no aggregate across values).
+            values: the list; it is cut into pieces, each padded by repeating its last value so that few statements differ.
+            before: parameters of placeholders in front of the list, after: of those behind it.
+        """
+        for start in range(0, len(values), LIST_VALUES_MAX):
+            piece = list(values[start : start + LIST_VALUES_MAX])
+            size = 1 << (len(piece) - 1).bit_length()
+            piece += [piece[-1]] * (size - len(piece))
+            yield from self.execute(_list_sql(sql, size), (*before, *piece, *after))
+
+
+def _rows_at_once(width: int) -> int:
+    """The largest power of two of rows that a statement may have."""
+    rows = min(STATEMENT_ROWS_MAX, STATEMENT_PARAMETERS_MAX // width)
+    return 1 << (rows.bit_length() - 1)
+
+
+def _pieces(count: int, largest: int) -> Iterator[tuple[int, int]]:
+    """Cut `count` into powers of two, so that a handful of statement texts serves all batches."""
+    start = 0
+    while start < count:
+        size = min(largest, 1 << ((count - start).bit_length() - 1))
+        yield start, start + size
+        start += size
+
+
+@lru_cache(maxsize=1024)
+def _values_sql(head: str, width: int, rows: int, tail: str) -> str:
+    row = "(" + ", ".join("?" * width) + ")"
+    return f"{head} {', '.join([row] * rows)} {tail}"
+
+
+@lru_cache(maxsize=512)
+def _list_sql(sql: str, size: int) -> str:
+    return sql.replace("{}", ", ".join("?" * size))
