@@ -1,0 +1,153 @@
+"""Every metric that the service exports, declared once: the collectors and docs/metrics.md are made from this list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal, NamedTuple
+
+from otel_finops.base.limits import SERIES_MAX
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+class Metric(NamedTuple):
+    """A metric's name (as scraped, counters without `_total`), kind, own labels and meaning."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    meaning: str
+
+    @property
+    def scraped_name(self) -> str:
+        """The name by which queries read it."""
+        return {"counter": f"{self.name}_total", "gauge": self.name, "histogram": f"{self.name}_{{sum,count,bucket}}"}[self.kind]
+
+
+DEFAULT_LABELS: Final = ("provider", "model", "operation", "cost_method")
+OPT_IN_LABELS: Final = ("tenant", "agent", "cost_center")
+_UNPRICED_LABELS: Final = ("provider", "model", "reason")
+_GENAI_LABELS: Final = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_system", "gen_ai_request_model", "gen_ai_response_model")
+
+COST: Final = Metric(
+    "finops_cost_usd", "counter", DEFAULT_LABELS, "USD of all charges, gross: what was reversed stands in `finops_reversed_usd_total`."
+)
+TOKENS: Final = Metric(
+    "finops_tokens",
+    "counter",
+    (*DEFAULT_LABELS, "type"),
+    "Tokens of all charges by disjoint type: the prompt is `input_uncached` + `cache_read` + `cache_write_*`, the rest is `output`.",
+)
+CALLS: Final = Metric("finops_calls", "counter", DEFAULT_LABELS, "Model calls charged, failed and unpriced ones included.")
+UNPRICED: Final = Metric(
+    "finops_unpriced_calls",
+    "counter",
+    _UNPRICED_LABELS,
+    'Calls booked without a price, and why. Those still unpriced: `finops_calls_total{cost_method="unpriced"}` less its reversals.',
+)
+REVERSED_COST: Final = Metric(
+    "finops_reversed_usd", "counter", DEFAULT_LABELS, "USD of everything negative: reversals and corrections downwards."
+)
+REVERSED_TOKENS: Final = Metric("finops_reversed_tokens", "counter", (*DEFAULT_LABELS, "type"), "Tokens of reversed charges.")
+REVERSED_CALLS: Final = Metric(
+    "finops_reversed_calls", "counter", DEFAULT_LABELS, "Calls whose charge was reversed; a new charge follows most of them."
+)
+CONFLICTS: Final = Metric("finops_conflicts", "counter", (), "Spans that were sent again with other content; the best version stands.")
+PENDING: Final = Metric("finops_pending_usd", "gauge", (), "USD quoted for calls that are durable and not settled yet.")
+PRICE_AGE: Final = Metric("finops_price_book_age_seconds", "gauge", (), "Age of the price snapshot in use.")
+GENAI_COST: Final = Metric(
+    "gen_ai_usage_cost_USD",
+    "histogram",
+    _GENAI_LABELS,
+    "OpenTelemetry's `gen_ai.usage.cost`: gross USD (`_sum`) of priced calls (`_count`); the one bucket is `+Inf`: no quantiles.",
+)
+GENAI_TOKENS: Final = Metric(
+    "gen_ai_client_token_usage",
+    "histogram",
+    (*_GENAI_LABELS, "gen_ai_token_type"),
+    "OpenTelemetry's `gen_ai.client.token.usage`: gross tokens (`_sum`) of type `input` (whole prompt, cached tokens included) or `output`"
+    " over calls (`_count`); the one bucket is `+Inf`.",
+)
+LEDGER_READABLE: Final = Metric(
+    "finops_ledger_readable", "gauge", (), "1 when this scrape could read the ledger; at 0 all metrics of the ledger are left out."
+)
+LEDGER_METRICS: Final = (
+    COST, TOKENS, CALLS, UNPRICED, REVERSED_COST, REVERSED_TOKENS, REVERSED_CALLS, CONFLICTS, PENDING, PRICE_AGE, GENAI_COST, GENAI_TOKENS,
+    LEDGER_READABLE,
+)  # fmt: skip
+
+RECEIVED: Final = Metric(
+    "finops_received_spans", "counter", (), "Spans of answered requests = journalled + duplicate + rejected + ignored, at every scrape."
+)
+JOURNALLED: Final = Metric("finops_journalled_spans", "counter", (), "Spans made durable, further versions of a span included.")
+DUPLICATE: Final = Metric("finops_duplicate_spans", "counter", (), "Spans that were in the journal already.")
+REJECTED: Final = Metric("finops_rejected_spans", "counter", ("reason",), "Spans refused by a partial success.")
+IGNORED: Final = Metric(
+    "finops_ignored_spans", "counter", (), "Spans that bear this ledger's own mark (`finops.hop`), or came while metering was off."
+)
+IGNORED_REQUESTS: Final = Metric("finops_ignored_requests", "counter", ("signal",), "Requests of signals that are accepted and not used.")
+REFUSED: Final = Metric(
+    "finops_refused_requests",
+    "counter",
+    ("fault",),
+    "Requests answered with an error; their spans are not counted as received, senders try again.",
+)
+COMMIT: Final = Metric("finops_commit_seconds", "histogram", (), "Duration of a group commit of the journal.")
+SETTLED: Final = Metric("finops_settled_traces", "counter", (), "Traces settled, late ones again.")
+QUEUE: Final = Metric("finops_queue_batches", "gauge", (), "Batches that wait for the group commit.")
+IN_FLIGHT: Final = Metric("finops_in_flight_bytes", "gauge", (), "Request bytes held by all listeners.")
+SETTLE_LAG: Final = Metric("finops_settle_lag_seconds", "gauge", (), "How long the trace that waits longest is overdue for settling.")
+TRACES_DUE: Final = Metric("finops_traces_due", "gauge", (), "Traces that are due for settling.")
+SELF_METRICS: Final = (
+    RECEIVED, JOURNALLED, DUPLICATE, REJECTED, IGNORED, IGNORED_REQUESTS, REFUSED, COMMIT, SETTLED,
+    QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE,
+)  # fmt: skip
+
+
+def _table(metrics: Iterable[Metric]) -> Iterable[str]:
+    yield "| metric | kind | labels | meaning |"
+    yield "|---|---|---|---|"
+    for metric in metrics:
+        labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
+        yield f"| `{metric.scraped_name}` | {metric.kind} | {labels} | {metric.meaning} |"
+
+
+_INTRODUCTION: Final = f"""\
+# Metrics
+
+`GET /metrics` answers the Prometheus text format, or OpenMetrics with exemplars (label `trace_id`) when the `Accept` header asks
+for `application/openmetrics-text`. This page is generated: `python -m otel_finops.metrics.catalog > docs/metrics.md`.
+
+## From the ledger
+
+Counters count booked entries only; what is durable and not settled yet is `finops_pending_usd`. They are sums that the ledger keeps,
+so they survive a restart, and they never go down: everything negative is added to the `finops_reversed_*` counter with the same
+labels. The ledger's balance is therefore `sum(finops_cost_usd_total) - sum(finops_reversed_usd_total)`. A reattribution moves
+counters only where a label that it changes is switched on.
+
+The labels {", ".join(f"`{label}`" for label in OPT_IN_LABELS)} are off and can be switched on; `model` is the response's model, else
+the request's. Trace, span, user and session ids are never labels. A metric has at most {SERIES_MAX:,} series: the label values that
+the ledger saw first own theirs, all later ones share one whose every label is `other`. Changing the labels begins new series.
+`finops_tokens_total` has six types, so it reaches the bound at a sixth of the label values.
+
+Values are exact sums written as 64-bit floating point numbers, which is what Prometheus stores. Not known is the empty label value.
+"""
+_GENAI_NOTE: Final = """\
+The `gen_ai_*` names are there for boards that exist already. Both the request's and the response's model label hold the ledger's
+`model`, `gen_ai_system` repeats `gen_ai_provider_name`, and fixed labels (for boards that filter on `telemetry_sdk_name`, say) can be set.
+"""
+_SELF_INTRODUCTION: Final = """\
+## About the service itself
+
+They belong to one process and begin at zero with it. `process_*` metrics (CPU, resident memory, open files) stand beside them on Linux.
+"""
+
+
+def render_docs() -> str:
+    """docs/metrics.md as it must stand."""
+    parts = (_INTRODUCTION, *_table(LEDGER_METRICS), "", _GENAI_NOTE, _SELF_INTRODUCTION, *_table(SELF_METRICS))
+    return "\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    print(render_docs(), end="")

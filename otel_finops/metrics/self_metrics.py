@@ -1,0 +1,157 @@
+"""What the service counts about itself, in one small object that the stages add to.
+
+The four fates of a span are added in one step, so that at every scrape
+received = journalled + duplicate + rejected + ignored.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from threading import Lock
+from typing import Final, NamedTuple
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from otel_finops.base.errors import Unavailable
+from otel_finops.metrics import catalog
+
+_log: Final = logging.getLogger(__name__)
+
+COMMIT_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+GAUGES: Final = (catalog.QUEUE, catalog.IN_FLIGHT, catalog.SETTLE_LAG, catalog.TRACES_DUE)
+"""Metrics that are read at the moment of the scrape, by functions given to `SelfMetrics.watch`."""
+
+
+class SpanCounts(NamedTuple):
+    """The spans of all answered requests so far, by what became of them."""
+
+    received: int
+    journalled: int
+    duplicate: int
+    rejected: int
+    ignored: int
+
+
+class SelfMetrics(Collector):
+    """Counters, gauges and one histogram about this process; safe to be called from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._journalled = self._duplicate = self._ignored = self._settled = 0
+        self._rejected: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._ignored_requests: Counter[str] = Counter()
+        self._commits = [0] * (len(COMMIT_BUCKETS_S) + 1)
+        self._commit_seconds = 0.0
+        self._readings: dict[str, Callable[[], float | None]] = {}
+
+    def spans(
+        self, received: int, *, journalled: int = 0, duplicate: int = 0, rejected: Mapping[str, int] | None = None, ignored: int = 0
+    ) -> None:
+        """Count the spans of one answered request.
+
+        Args:
+            received: how many spans the request held.
+            rejected: by reason, of the closed list of `Rejection.reason`.
+
+        Raises:
+            ValueError: the fates do not add up to `received`.
+        """
+        refused = rejected or {}
+        if received != journalled + duplicate + ignored + sum(refused.values()):
+            raise ValueError(
+                f"{received} spans received, but {journalled} journalled, {duplicate} duplicate, {refused} rejected, {ignored} ignored"
+            )
+        with self._lock:
+            self._journalled += journalled
+            self._duplicate += duplicate
+            self._ignored += ignored
+            self._rejected.update(refused)
+
+    def request_refused(self, fault: str) -> None:
+        """Count a request that was answered with an error; `fault` is of a closed list."""
+        with self._lock:
+            self._refused[fault] += 1
+
+    def request_ignored(self, signal: str) -> None:
+        """Count a request of a signal (`metrics`, `logs`) that was answered OK and not used."""
+        with self._lock:
+            self._ignored_requests[signal] += 1
+
+    def commit(self, seconds: float) -> None:
+        """Count a group commit that took so long."""
+        bucket = bisect_left(COMMIT_BUCKETS_S, seconds)
+        with self._lock:
+            self._commits[bucket] += 1
+            self._commit_seconds += seconds
+
+    def settled(self, traces: int) -> None:
+        """Count traces that were settled."""
+        with self._lock:
+            self._settled += traces
+
+    def watch(self, metric: catalog.Metric, read: Callable[[], float | None]) -> None:
+        """Read a gauge of `GAUGES` by this function at each scrape; None and an unavailable store leave it out of that scrape."""
+        if metric not in GAUGES:
+            raise ValueError(f"{metric.name} is no gauge of the service itself")
+        self._readings[metric.name] = read
+
+    def span_counts(self) -> SpanCounts:
+        """The identity's five numbers, taken at one moment."""
+        with self._lock:
+            rejected = self._rejected.total()
+            received = self._journalled + self._duplicate + rejected + self._ignored
+            return SpanCounts(received, self._journalled, self._duplicate, rejected, self._ignored)
+
+    def gauge(self, metric: catalog.Metric) -> float | None:
+        """A gauge's value now; None when nobody reads it or the store is away."""
+        read = self._readings.get(metric.name)
+        try:
+            return read() if read else None
+        except Unavailable as fault:
+            _log.warning("%s is left out: %s", metric.name, fault)
+            return None
+
+    def collect(self) -> Iterator[Family]:
+        """All families; gauges that cannot be read are left out."""
+        with self._lock:
+            families = [*self._span_families(), *self._request_families(), self._commit_family()]
+        yield from families
+        for metric in GAUGES:
+            value = self.gauge(metric)
+            if value is not None:
+                yield GaugeMetricFamily(metric.name, metric.meaning, value=value)
+
+    def _span_families(self) -> Iterator[Family]:
+        rejected = self._rejected.total()
+        for metric, value in (
+            (catalog.RECEIVED, self._journalled + self._duplicate + rejected + self._ignored),
+            (catalog.JOURNALLED, self._journalled),
+            (catalog.DUPLICATE, self._duplicate),
+            (catalog.IGNORED, self._ignored),
+            (catalog.SETTLED, self._settled),
+        ):
+            yield CounterMetricFamily(metric.name, metric.meaning, value=value)
+
+    def _request_families(self) -> Iterator[Family]:
+        for metric, counts in (
+            (catalog.REJECTED, self._rejected),
+            (catalog.IGNORED_REQUESTS, self._ignored_requests),
+            (catalog.REFUSED, self._refused),
+        ):
+            family = CounterMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+            for label, count in sorted(counts.items()):
+                family.add_metric([label], count)
+            yield family
+
+    def _commit_family(self) -> Family:
+        buckets, running = [], 0
+        for bound, count in zip((*map(str, COMMIT_BUCKETS_S), "+Inf"), self._commits, strict=True):
+            running += count
+            buckets.append((bound, running))
+        return HistogramMetricFamily(catalog.COMMIT.name, catalog.COMMIT.meaning, buckets=buckets, sum_value=self._commit_seconds)
