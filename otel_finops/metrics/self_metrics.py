@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from otel_finops.base.errors import Unavailable
+from otel_finops.base.span import Rejection
 from otel_finops.metrics import catalog
 
 _log: Final = logging.getLogger(__name__)
@@ -51,27 +52,27 @@ class SelfMetrics(Collector):
         self._readings: dict[str, Callable[[], float | None]] = {}
 
     def spans(
-        self, received: int, *, journalled: int = 0, duplicate: int = 0, rejected: Mapping[str, int] | None = None, ignored: int = 0
+        self, received: int, *, journalled: int = 0, duplicate: int = 0, rejections: Iterable[Rejection] = (), ignored: int = 0
     ) -> None:
-        """Count the spans of one answered request.
-
-        Args:
-            received: how many spans the request held.
-            rejected: by reason, of the closed list of `Rejection.reason`.
+        """Count the spans of one request once its answer is known; a request that fails as a whole counts as refused only.
 
         Raises:
             ValueError: the fates do not add up to `received`.
         """
-        refused = rejected or {}
-        if received != journalled + duplicate + ignored + sum(refused.values()):
+        rejected: Counter[str] = Counter()
+        for rejection in rejections:
+            rejected[rejection.reason] += rejection.count
+        fates = journalled + duplicate + rejected.total() + ignored
+        if received != fates:
             raise ValueError(
-                f"{received} spans received, but {journalled} journalled, {duplicate} duplicate, {refused} rejected, {ignored} ignored"
+                f"{received} spans received, but {journalled} journalled, {duplicate} duplicate,"
+                f" {rejected.total()} rejected, {ignored} ignored"
             )
         with self._lock:
             self._journalled += journalled
             self._duplicate += duplicate
             self._ignored += ignored
-            self._rejected.update(refused)
+            self._rejected.update(rejected)
 
     def request_refused(self, fault: str) -> None:
         """Count a request that was answered with an error; `fault` is of a closed list."""

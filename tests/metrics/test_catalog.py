@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from otel_finops.base.span import Rejection
 from otel_finops.metrics import catalog
 from otel_finops.metrics.exposition import CounterRow, Counters, LedgerCollector
 from otel_finops.metrics.self_metrics import GAUGES, SelfMetrics
@@ -18,7 +19,7 @@ def test_what_is_exported_is_what_is_declared() -> None:
     service = SelfMetrics()
     for gauge in GAUGES:
         service.watch(gauge, lambda: 1.0)
-    service.spans(1, rejected={"bad_span_id": 1})
+    service.spans(1, rejections=[Rejection("bad_span_id", "a span id has 8 bytes")])
     ledger = LedgerCollector(lambda: Counters([FULL_ROW], 0, 0, 1.0))
     for declared, collector in ((catalog.LEDGER_METRICS, ledger), (catalog.SELF_METRICS, service)):
         exported = {family.name: family for family in collector.collect()}

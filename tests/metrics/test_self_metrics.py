@@ -6,9 +6,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from otel_finops.base.errors import Unavailable
+from otel_finops.base.span import Rejection
 from otel_finops.metrics import catalog
 from otel_finops.metrics.exposition import MetricsPage
 from otel_finops.metrics.self_metrics import SelfMetrics, SpanCounts
+
+BAD_TRACE_ID = Rejection("bad_trace_id", "a trace id has 16 bytes")
 
 
 def scraped(metrics: SelfMetrics) -> dict[str, float]:
@@ -18,8 +21,8 @@ def scraped(metrics: SelfMetrics) -> dict[str, float]:
 
 def test_every_received_span_has_one_fate() -> None:
     metrics = SelfMetrics()
-    metrics.spans(10, journalled=6, duplicate=1, rejected={"bad_trace_id": 2}, ignored=1)
-    metrics.spans(3, rejected={"bad_trace_id": 1, "too_many_attributes": 2})
+    metrics.spans(10, journalled=6, duplicate=1, rejections=[BAD_TRACE_ID, BAD_TRACE_ID], ignored=1)
+    metrics.spans(3, rejections=[BAD_TRACE_ID, Rejection("too_many_attributes", "at most 10000", 2)])
     assert metrics.span_counts() == SpanCounts(received=13, journalled=6, duplicate=1, rejected=5, ignored=1)
     values = scraped(metrics)
     assert values["finops_received_spans_total"] == 13
@@ -37,7 +40,7 @@ def test_the_identity_holds_at_every_moment_under_threads() -> None:
 
     def count() -> None:
         for _ in range(2_000):
-            metrics.spans(4, journalled=1, duplicate=1, rejected={"bad_span_id": 1}, ignored=1)
+            metrics.spans(4, journalled=1, duplicate=1, rejections=[BAD_TRACE_ID], ignored=1)
 
     threads = [threading.Thread(target=count) for _ in range(3)]
     for thread in threads:
