@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 NS_PER_SECOND: Final = 1_000_000_000
@@ -16,7 +17,13 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def format_ns(instant_ns: int) -> str:
     """Write an instant as RFC 3339 in UTC with nine fractional digits, e.g. `2026-11-21T09:30:00.000000001Z`."""
     seconds, nanos = divmod(instant_ns, NS_PER_SECOND)
-    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
+    return f"{_second(seconds)}.{nanos:09d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    """A second as text, kept: neighbouring rows and spans share it."""
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
 def parse_ns(text: str) -> int:

@@ -1,0 +1,87 @@
+"""What a cost tree says about a span in plain words: the rule that decided its role, why it has no price, what was mended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from otel_finops.genai.sighting import Sighting
+from otel_finops.ledger.entry import ROLE_CALL, ROLE_DUPLICATE, ROLE_GATEWAY_COPY, ROLE_WRAPPER, Entry
+
+
+class Repair(NamedTuple):
+    """A parent that could not be followed.
+
+    Attributes:
+        note: the sentence for the reader.
+        cuts: the parent is wrong and is shown as none; otherwise it is only absent.
+    """
+
+    note: str
+    cuts: bool
+
+
+SELF_PARENT: Final = Repair("Names itself as its parent; shown as a root.", cuts=True)
+
+UNPRICED: Final = {
+    "unknown_model": "the price book has no such model",
+    "no_model": "the span names no model",
+    "no_provider": "the span names no provider, and the model alone is ambiguous",
+    "missing_rate": "the price book has no rate for a unit that was used",
+    "no_usage": "the span carries no token counts",
+    "no_usage_stream": "the streamed answer came without token counts",
+    "no_usage_timeout": "the call timed out before its usage was known",
+    "bad_usage": "the token counts cannot be right",
+}
+"""The contract's unpriced reasons in words."""
+
+_ROLES: Final = {
+    ROLE_DUPLICATE: "Another sighting of a call that is already counted",
+    ROLE_WRAPPER: "Repeats the sum of calls that are counted by themselves",
+    ROLE_GATEWAY_COPY: "A gateway's copy of a call",
+}
+
+
+def orphan(parent_span_id: str) -> Repair:
+    """The parent never came."""
+    return Repair(f"Its parent span {parent_span_id} is not in the trace; shown as a root.", cuts=False)
+
+
+def circle(parent_span_id: str) -> Repair:
+    """The parents go in a circle, which is cut at this span."""
+    return Repair(f"Parents go in a circle; cut here, its parent {parent_span_id} is below it.", cuts=True)
+
+
+def of(sighting: Sighting | None, entry: Entry | None, repair: Repair | None) -> tuple[str, ...]:
+    """The notes of one span, most important first."""
+    said = [repair.note] if repair is not None else []
+    if entry is not None:
+        said += _of_entry(entry, sighting)
+    if sighting is not None and sighting.partial:
+        said.append("The stream broke off, so the output may be larger than what was counted.")
+    return tuple(said)
+
+
+def _of_entry(entry: Entry, sighting: Sighting | None) -> Iterator[str]:
+    if entry.role != ROLE_CALL:
+        yield f"{_ROLES.get(entry.role, entry.role)}{_where_counted(entry)}{_by_rule(entry)}"
+        return
+    if entry.unpriced_reason:
+        yield f"Unpriced: {UNPRICED.get(entry.unpriced_reason, entry.unpriced_reason)} ({entry.unpriced_reason})."
+        if sighting is not None and sighting.dropped_attributes:
+            yield f"The sender dropped {sighting.dropped_attributes} attributes; raise its OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT."
+    if entry.partial:
+        yield "A unit had no rate of its own; the documented fall-back was used."
+    if entry.role_rule:
+        yield f"Counted by rule {entry.role_rule}."
+
+
+def _where_counted(entry: Entry) -> str:
+    if entry.counted_in is None:
+        return ""
+    trace_id, span_id = entry.counted_in
+    return f"; counted in span {span_id}" if trace_id == entry.trace_id else f"; counted in span {span_id} of trace {trace_id}"
+
+
+def _by_rule(entry: Entry) -> str:
+    return f" (rule {entry.role_rule})." if entry.role_rule else "."
