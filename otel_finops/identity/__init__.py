@@ -1,0 +1,1 @@
+"""Who sends and who looks: senders' credentials, principals, roles."""
