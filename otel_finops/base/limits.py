@@ -55,6 +55,11 @@ CALL_BUCKETS_MAX: Final = 64
 """Minutes of one call that are indexed for merging by numbers across traces."""
 QUEUE_BATCHES_MAX: Final = 1_024
 """Batches waiting for the group commit; bytes are bounded by the admission already."""
+ROLLUP_DIMENSIONS_KNOWN_MAX: Final = 50_000
+"""Dimension tuples whose number a settler remembers, some 20 MB; beyond it they are forgotten and looked up again."""
+
+SHAPES_MAX: Final = 4_096
+"""Shapes of spans (scope and set of keys) whose reading is remembered: real services send dozens; a full memo is emptied."""
 
 # --- reading -------------------------------------------------------------------------------------------------------
 PAGE_ROWS_MAX: Final = 1_000
@@ -65,3 +70,37 @@ SERIES_MAX: Final = 10_000
 """Series of one exported metric; the rest is summed into `other`."""
 TREE_NODES_MAX: Final = 200_000
 """Nodes of one cost tree that are answered; sums always cover all."""
+
+# --- decoding ------------------------------------------------------------------------------------------------------
+FIELDS_PER_SPAN_MAX: Final = 20_000
+"""Protobuf fields of one span: attributes, events and links of the largest span that is taken, and an end to reading two-byte fields."""
+FIELDS_PER_REQUEST_MAX: Final = 4_000_000
+"""Protobuf fields of one request: forty a span for the most spans; a 64 MiB body can hold 33 million empty ones, seconds of reading."""
+EVENTS_PER_SPAN_MAX: Final = 128
+"""Events searched for an exception; the SDK's default."""
+VALUE_DEPTH_MAX: Final = 16
+"""Nesting of one attribute value that is read; nobody's usage or tags nest deeper."""
+VALUE_ITEMS_MAX: Final = 1_024
+"""Values inside one array or map attribute; the rest is cut."""
+TRACE_STATE_CHARS_MAX: Final = 512
+"""What W3C Trace Context asks everyone to carry."""
+JSON_CONTAINERS_MAX: Final = 4_000_000
+"""Objects and arrays of an OTLP/JSON body, a parsed one takes some 100 bytes: counted before parsing."""
+JSON_QUOTES_MAX: Final = 16_000_000
+"""Quotation marks of an OTLP/JSON body, two for a string of 50 bytes or more when parsed: counted before parsing."""
+HEADER_BYTES_MAX: Final = 64 * 1024
+"""Request line and headers of one OTLP/HTTP request."""
+RECEIVE_THREADS: Final = 16
+"""Requests of one listener that are decoded and waited for at a time; the others queue within the admission's budget."""
+
+# --- prices --------------------------------------------------------------------------------------------------------
+PRICE_FILE_BYTES_MAX: Final = 64 * MIB
+"""A price list, inflated: LiteLLM's whole file has 3 MiB; a bomb must not fill the memory."""
+PRICE_MEMO_MAX: Final = 20_000
+"""Model names whose row is remembered, misses too; when it is full it starts anew, so that random names cost time and no memory."""
+CALCULATOR_LINE_CHARS_MAX: Final = 65_536
+"""One record of `price` or `resolve`; a real one has some 600 characters."""
+SUBJECTS_REMEMBERED_MAX: Final = 50_000
+"""User and session references kept in memory: some 20 MB; the others are looked up."""
+TWINS_PER_CALL_MAX: Final = 128
+"""Calls of another scope with equal numbers that are looked at before and after one call, nearest in time first."""

@@ -1,0 +1,26 @@
+"""Request bodies to spans: the one door, whatever the encoding and however the decoder behind it is made."""
+
+from __future__ import annotations
+
+from otel_finops.base.protocols import Encoding
+from otel_finops.base.span import WantedKeys
+from otel_finops.otlp.batch import DecodedBatch
+from otel_finops.otlp.decode_json import decode_json
+from otel_finops.otlp.decode_protobuf import decode_protobuf
+
+__all__ = ["DecodedBatch", "decode"]
+
+
+def decode(body: bytes, encoding: Encoding, wanted: WantedKeys, now_ns: int) -> DecodedBatch:
+    """Decode an inflated OTLP trace request; protobuf and JSON of the same request decode equal.
+
+    Only the `wanted` attributes are read. Strings longer than `limits.VALUE_CHARS_MAX` are cut, bytes and numbers that
+    are not finite are dropped, of a repeated key the last value counts. `now_ns` bounds how far ahead a span may be.
+
+    Raises:
+        Undecodable: the body as a whole is no OTLP trace request. A span that alone is unreadable is a rejection.
+        TooLarge: more spans, fields or objects than one request may hold.
+    """
+    if encoding == "json":
+        return decode_json(body, wanted, now_ns)
+    return decode_protobuf(body, wanted, now_ns)

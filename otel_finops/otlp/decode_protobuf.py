@@ -1,0 +1,352 @@
+"""OTLP protobuf bytes to spans, reading only what is wanted.
+
+A general protobuf parser builds an object for every attribute of every span, message content included. This one walks
+the wire format (protobuf's encoding reference; field numbers from opentelemetry-proto's trace, resource and common
+messages) and skips what nobody asked for by its length: content is never copied, a body of millions of empty messages
+takes no memory, and one unreadable span does not cost its neighbours.
+
+Tags below are `field number << 3 | wire type`. A field of an unexpected wire type is an unknown field and skipped; where
+a field is repeated that should not be, the last one counts. Groups are not part of OTLP and unreadable.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from math import isfinite
+from typing import Final
+
+from otel_finops.base import limits
+from otel_finops.base.errors import TooLarge, Undecodable
+from otel_finops.base.span import Attributes, AttributeValue, Span, SpanLink, WantedKeys
+from otel_finops.otlp.batch import BatchBuilder, DecodedBatch, Room, SpanFault, short_name
+
+_LEN: Final = 2
+_STATUS_ERROR: Final = 2
+_MASK_32: Final = 2**32 - 1
+_DOUBLE: Final = struct.Struct("<d")
+
+
+class _Malformed(Exception):
+    """Bytes that are no protobuf message of the expected kind."""
+
+
+def decode_protobuf(body: bytes, wanted: WantedKeys, now_ns: int) -> DecodedBatch:
+    """Decode an `ExportTraceServiceRequest`; see `decode.decode`."""
+    reader = _Reader(body, BatchBuilder(wanted, now_ns))
+    try:
+        for tag, start, stop in reader.fields(body, 0, len(body)):
+            if tag == 0x0A:
+                reader.resource_spans(start, stop)
+    except (_Malformed, IndexError):
+        raise Undecodable("the body is no OTLP protobuf trace request: it is cut short or damaged") from None
+    return reader.batch.build()
+
+
+class _Reader:
+    """One pass over one body."""
+
+    def __init__(self, body: bytes, batch: BatchBuilder) -> None:
+        self.body = body
+        self.batch = batch
+        self._keys = batch.keys
+        self._utf8 = batch.utf8
+        self._fields_left = limits.FIELDS_PER_REQUEST_MAX
+
+    def fields(self, buffer: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Each field as (tag, start, stop) of its content; for a varint (tag, value, -1)."""
+        while at < end:
+            self._spend(1)
+            tag, at = _varint(buffer, at)
+            wire = tag & 7
+            if wire == _LEN:
+                size, at = _varint(buffer, at)
+                stop = at + size
+            elif wire == 0:
+                value, at = _varint(buffer, at)
+                yield tag, value, -1
+                continue
+            elif wire in (1, 5):
+                stop = at + (8 if wire == 1 else 4)
+            else:
+                raise _Malformed
+            if stop > end:
+                raise _Malformed
+            yield tag, at, stop
+            at = stop
+        if at != end:
+            raise _Malformed
+
+    def resource_spans(self, at: int, end: int) -> None:
+        """Read a `ResourceSpans`; the resource may come after its spans, hence two passes."""
+        resource: dict[str, AttributeValue] = {}
+        scopes: list[tuple[int, int]] = []
+        for tag, start, stop in self.fields(self.body, at, end):
+            if tag == 0x0A:
+                for inner, first, last in self.fields(self.body, start, stop):
+                    if inner == 0x0A:
+                        self._resource_attribute(first, last, resource)
+            elif tag == 0x12:
+                scopes.append((start, stop))
+        for start, stop in scopes:
+            self._scope_spans(start, stop, resource)
+
+    def _resource_attribute(self, at: int, end: int, resource: dict[str, AttributeValue]) -> None:
+        try:
+            self._attribute(self.body, at, end, resource)
+        except SpanFault:
+            self.batch.repair("value_dropped")
+
+    def _scope_spans(self, at: int, end: int, resource: Attributes) -> None:
+        name = version = b""
+        spans: list[tuple[int, int]] = []
+        for tag, start, stop in self.fields(self.body, at, end):
+            if tag == 0x12:
+                self.batch.announce(1)
+                spans.append((start, stop))
+            elif tag == 0x0A:
+                for inner, first, last in self.fields(self.body, start, stop):
+                    if inner == 0x0A:
+                        name = self.body[first:last]
+                    elif inner == 0x12:
+                        version = self.body[first:last]
+        scope, scope_version = short_name(self.batch.utf8(name)), short_name(self.batch.utf8(version))
+        for start, stop in spans:
+            try:
+                self.batch.add(self._span(start, stop, resource, scope, scope_version))
+            except SpanFault as fault:
+                self.batch.reject(fault.reason)
+            except (_Malformed, IndexError):
+                self.batch.reject("bad_span")
+
+    def _span(self, at: int, end: int, resource: Attributes, scope: str, scope_version: str) -> Span:
+        """Read one span; `at` and `end` are known to lie within the body."""
+        body = self.body
+        attributes: dict[str, AttributeValue] = {}
+        attribute_count = 0
+        texts: dict[int, bytes] = {}
+        numbers: dict[int, int] = {}
+        events: list[tuple[int, int]] = []
+        links: list[tuple[int, int]] = []
+        for count in range(limits.FIELDS_PER_SPAN_MAX):
+            if at >= end:
+                self._spend(count)
+                break
+            tag = body[at]
+            at += 1
+            if tag >= 0x80:
+                tag, at = _varint(body, at - 1)
+            wire = tag & 7
+            if wire == _LEN:
+                size = body[at]
+                at += 1
+                if size >= 0x80:
+                    size, at = _varint(body, at - 1)
+                stop = at + size
+                if tag == 0x4A:
+                    attribute_count += 1
+                    self._attribute(body, at, stop, attributes)
+                elif tag == 0x5A:
+                    events.append((at, stop))
+                elif tag == 0x6A:
+                    links.append((at, stop))
+                else:
+                    texts[tag] = body[at:stop]
+                at = stop
+            elif wire == 0:
+                numbers[tag], at = _varint(body, at)
+            elif wire in (1, 5):
+                stop = at + (8 if wire == 1 else 4)
+                numbers[tag] = int.from_bytes(body[at:stop], "little")
+                at = stop
+            else:
+                raise _Malformed
+        else:
+            raise SpanFault("too_many_attributes")
+        if at != end:
+            raise _Malformed
+        if attribute_count > limits.ATTRIBUTES_PER_SPAN_MAX:
+            raise SpanFault("too_many_attributes")
+        text, number, batch = texts.get, numbers.get, self.batch
+        return Span(
+            text(0x0A, b""),
+            text(0x12, b""),
+            text(0x22),
+            short_name(batch.utf8(text(0x2A, b""))),
+            number(0x30, 0),
+            number(0x39, 0),
+            number(0x41, 0),
+            0x7A in texts and self._is_error(texts[0x7A]),
+            self._exception_type(events) if events else None,
+            attributes,
+            resource,
+            scope,
+            scope_version,
+            batch.utf8(texts[0x1A], limits.TRACE_STATE_CHARS_MAX) if 0x1A in texts else "",
+            number(0x85, 0),
+            batch.links([self._link(*place) for place in links]) if links else (),
+            number(0x50, 0) & _MASK_32,
+        )
+
+    def _is_error(self, status: bytes) -> bool:
+        code = 0
+        for tag, value, _ in self.fields(status, 0, len(status)):
+            if tag == 0x18:
+                code = value
+        return code == _STATUS_ERROR
+
+    def _link(self, at: int, end: int) -> SpanLink:
+        trace_id = span_id = b""
+        for tag, start, stop in self.fields(self.body, at, end):
+            if tag == 0x0A:
+                trace_id = self.body[start:stop]
+            elif tag == 0x12:
+                span_id = self.body[start:stop]
+        return SpanLink(trace_id, span_id)
+
+    def _exception_type(self, events: list[tuple[int, int]]) -> str | None:
+        """`exception.type` of the first event named `exception`; the other events, which may hold content, are skipped."""
+        for at, end in events[: limits.EVENTS_PER_SPAN_MAX]:
+            name = b""
+            attributes: list[tuple[int, int]] = []
+            for tag, start, stop in self.fields(self.body, at, end):
+                if tag == 0x12:
+                    name = self.body[start:stop]
+                elif tag == 0x1A:
+                    attributes.append((start, stop))
+            if name == b"exception":
+                return self._named_text(attributes, b"exception.type")
+        return None
+
+    def _named_text(self, attributes: list[tuple[int, int]], wanted: bytes) -> str | None:
+        found = None
+        for at, end in attributes:
+            key, value_at, value_end = self._key_value(self.body, at, end)
+            if key == wanted:
+                value = self._value(self.body, value_at, value_end)
+                found = short_name(value) if isinstance(value, str) else None
+        return found
+
+    def _attribute(self, buffer: bytes, at: int, end: int, attributes: dict[str, AttributeValue]) -> None:
+        """Read one `KeyValue` into `attributes` if its key is wanted."""
+        # Nearly every emitter writes key, then value, and nothing else.
+        key_end = at + 2 + buffer[at + 1]
+        if key_end < end and buffer[at] == 0x0A and buffer[at + 1] < 0x80 and buffer[key_end] == 0x12:
+            key = self._keys[buffer[at + 2 : key_end]]
+            if key is None:
+                return
+            size, value_at = buffer[key_end + 1], key_end + 2
+            if size >= 0x80:
+                size, value_at = _varint(buffer, key_end + 1)
+            if value_at + size == end:
+                value = self._value(buffer, value_at, end)
+                if value is not None:
+                    attributes[key] = value
+                return
+        raw, value_at, value_end = self._key_value(buffer, at, end)
+        name = self._keys[raw]
+        if name is not None:
+            self._store(name, self._value(buffer, value_at, value_end), attributes)
+
+    def _store(self, key: str, value: AttributeValue, attributes: dict[str, AttributeValue]) -> None:
+        if value is not None:
+            attributes[key] = value
+
+    def _key_value(self, buffer: bytes, at: int, end: int) -> tuple[bytes, int, int]:
+        """The key and the place of the value of a `KeyValue` in any order of fields."""
+        key, value_at, value_end = b"", at, at
+        for tag, start, stop in self.fields(buffer, at, end):
+            if tag == 0x0A:
+                key = buffer[start:stop]
+            elif tag == 0x12:
+                value_at, value_end = start, stop
+        return key, value_at, value_end
+
+    def _value(self, buffer: bytes, at: int, end: int) -> AttributeValue:
+        """Read one `AnyValue`; None when it is empty, bytes, no finite number, or nothing that is known."""
+        if at + 1 < end:
+            tag, byte = buffer[at], buffer[at + 1]
+            if tag == 0x0A:
+                if byte < 0x80:
+                    if at + 2 + byte == end:
+                        return self._utf8(buffer[at + 2 : end])
+                else:
+                    size, start = _varint(buffer, at + 1)
+                    if start + size == end:
+                        return self._utf8(buffer[start:end])
+            elif tag == 0x18:
+                number, start = _varint(buffer, at + 1)
+                if start == end:
+                    return number if number < 2**63 else number - 2**64
+        return self._any_value(buffer, at, end, 1, Room())
+
+    def _any_value(self, buffer: bytes, at: int, end: int, depth: int, room: Room) -> AttributeValue:
+        if depth > limits.VALUE_DEPTH_MAX:
+            raise SpanFault("too_deep")
+        value: AttributeValue = None
+        for tag, start, stop in self.fields(buffer, at, end):
+            if tag == 0x0A:
+                value = self.batch.utf8(buffer[start:stop])
+            elif tag == 0x10:
+                value = bool(start)
+            elif tag == 0x18:
+                value = start if start < 2**63 else start - 2**64
+            elif tag == 0x21:
+                value = self._finite(buffer[start:stop])
+            elif tag == 0x2A:
+                value = self._array(buffer, start, stop, depth, room)
+            elif tag == 0x32:
+                value = self._map(buffer, start, stop, depth, room)
+            elif tag == 0x3A:
+                self.batch.repair("value_dropped")
+                value = None
+        return value
+
+    def _finite(self, raw: bytes) -> float | None:
+        number: float = _DOUBLE.unpack(raw)[0]
+        if isfinite(number):
+            return number
+        self.batch.repair("value_dropped")
+        return None
+
+    def _array(self, buffer: bytes, at: int, end: int, depth: int, room: Room) -> tuple[AttributeValue, ...]:
+        items: list[AttributeValue] = []
+        for tag, start, stop in self.fields(buffer, at, end):
+            if tag == 0x0A:
+                if not room.take():
+                    self.batch.repair("value_cut")
+                    break
+                items.append(self._any_value(buffer, start, stop, depth + 1, room))
+        return tuple(items)
+
+    def _map(self, buffer: bytes, at: int, end: int, depth: int, room: Room) -> dict[str, AttributeValue]:
+        entries: dict[str, AttributeValue] = {}
+        for tag, start, stop in self.fields(buffer, at, end):
+            if tag == 0x0A:
+                if not room.take():
+                    self.batch.repair("value_cut")
+                    break
+                raw, value_at, value_end = self._key_value(buffer, start, stop)
+                key = self.batch.utf8(raw, limits.KEY_CHARS_MAX)
+                self._store(key, self._any_value(buffer, value_at, value_end, depth + 1, room), entries)
+        return entries
+
+    def _spend(self, fields: int) -> None:
+        self._fields_left -= fields
+        if self._fields_left < 0:
+            raise TooLarge(f"more than {limits.FIELDS_PER_REQUEST_MAX} fields in one request; send smaller batches")
+
+
+def _varint(buffer: bytes, at: int) -> tuple[int, int]:
+    """The varint at `at`, cut to 64 bits, and where it ends; IndexError at the end of the buffer."""
+    byte = buffer[at]
+    if byte < 0x80:
+        return byte, at + 1
+    value = byte & 0x7F
+    for shift in range(7, 70, 7):
+        at += 1
+        byte = buffer[at]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFF_FFFF_FFFF_FFFF, at + 1
+    raise _Malformed

@@ -1,0 +1,53 @@
+"""What both listeners do with a request once its bytes are there: authenticate, hand over, count, answer."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from otel_finops.base.protocols import Credential, Encoding, ExportRequest, SenderAuth, TraceIntake
+from otel_finops.otlp.admission import Admission
+from otel_finops.otlp.bearer import bearer_token
+from otel_finops.otlp.counters import ReceiverCounters
+from otel_finops.otlp.signals import IgnoredSignals, SignalName, trace_answer
+from otel_finops.otlp.status import Refusal, Refusals
+
+
+class Reception(NamedTuple):
+    """What the listeners share; one for the process, so that the budget and the counters cover all of them."""
+
+    intake: TraceIntake
+    auth: SenderAuth
+    admission: Admission
+    counters: ReceiverCounters
+    ignored: IgnoredSignals
+    refusals: Refusals
+
+    def credential(self, authorization: str | bytes | None) -> Credential:
+        """Who sends, from an `Authorization` value; raises Unauthenticated or Forbidden."""
+        return self.auth(bearer_token(authorization))
+
+    def answer(self, signal: SignalName, transport: str, request: ExportRequest) -> bytes:
+        """Take in one request of any signal and return the body of its OK; raises what the intake raises."""
+        if signal != "traces":
+            return self.ignored.answer(signal, request.encoding)
+        self.counters.received(transport, len(request.body))
+        outcome = self.intake(request)
+        self.counters.answered(outcome)
+        return trace_answer(outcome, request.encoding)
+
+    def refuse(self, error: Exception) -> Refusal:
+        """Count `error` and return what its sender is answered."""
+        refusal = self.refusals.refusal(error)
+        self.counters.refused(refusal.fault.name)
+        return refusal
+
+
+def reception(intake: TraceIntake, auth: SenderAuth, admission: Admission, refusals: Refusals) -> Reception:
+    """A `Reception` with its own counters."""
+    counters = ReceiverCounters()
+    return Reception(intake, auth, admission, counters, IgnoredSignals(counters), refusals)
+
+
+def json_weight(encoding: Encoding) -> int:
+    """How many bytes of the budget one byte of a body takes: parsed JSON takes several times its text, protobuf nothing."""
+    return 4 if encoding == "json" else 1
