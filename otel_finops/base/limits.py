@@ -55,6 +55,10 @@ CALL_BUCKETS_MAX: Final = 64
 """Minutes of one call that are indexed for merging by numbers across traces."""
 QUEUE_BATCHES_MAX: Final = 1_024
 """Batches waiting for the group commit; bytes are bounded by the admission already."""
+SUBJECTS_REMEMBERED_MAX: Final = 50_000
+"""User and session references kept in memory: some 20 MB; the others are looked up."""
+TWINS_PER_CALL_MAX: Final = 128
+"""Calls of another scope with equal numbers that are looked at before and after one call, nearest in time first."""
 ROLLUP_DIMENSIONS_KNOWN_MAX: Final = 50_000
 """Dimension tuples whose number a settler remembers, some 20 MB; beyond it they are forgotten and looked up again."""
 
@@ -100,7 +104,3 @@ PRICE_MEMO_MAX: Final = 20_000
 """Model names whose row is remembered, misses too; when it is full it starts anew, so that random names cost time and no memory."""
 CALCULATOR_LINE_CHARS_MAX: Final = 65_536
 """One record of `price` or `resolve`; a real one has some 600 characters."""
-SUBJECTS_REMEMBERED_MAX: Final = 50_000
-"""User and session references kept in memory: some 20 MB; the others are looked up."""
-TWINS_PER_CALL_MAX: Final = 128
-"""Calls of another scope with equal numbers that are looked at before and after one call, nearest in time first."""

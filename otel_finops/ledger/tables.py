@@ -23,17 +23,24 @@ traces: Final = Table(
     Column("trace_id", LargeBinary, nullable=False),
     Column("shard", SmallInteger, nullable=False),
     Column("first_seen_ns", BigInteger, nullable=False),
-    Column("version", BigInteger, nullable=False, comment="raised whenever the journal adds a span; settling clears due_ns only if it is unchanged"),
+    Column(
+        "version",
+        BigInteger,
+        nullable=False,
+        comment="raised whenever the journal adds a span; settling clears due_ns only if it is unchanged",
+    ),
     Column("due_ns", BigInteger, comment="when to settle; NULL: nothing to settle"),
     Column("has_genai", Boolean, nullable=False),
     Column("has_root", Boolean, nullable=False),
     Column("booked", Boolean, nullable=False, comment="entries exist"),
     Column("pending_pico", BigInteger, nullable=False, comment="quotes of journalled calls that are not settled yet"),
     Column("pending_calls", BigInteger, nullable=False),
-    UniqueConstraint("realm", "trace_id", name="uq_traces_realm_trace_id"),
+    UniqueConstraint("trace_id", "realm", name="uq_traces_trace_id_realm"),
 )
-Index("ix_traces_due", traces.c.shard, traces.c.due_ns, sqlite_where=text("due_ns IS NOT NULL"), postgresql_where=text("due_ns IS NOT NULL"))
-Index("ix_traces_skeletons", traces.c.first_seen_ns, sqlite_where=text("has_genai = 0"), postgresql_where=text("NOT has_genai"))
+Index(
+    "ix_traces_due", traces.c.shard, traces.c.due_ns, sqlite_where=text("due_ns IS NOT NULL"), postgresql_where=text("due_ns IS NOT NULL")
+)
+Index("ix_traces_skeletons", traces.c.first_seen_ns, sqlite_where=text("NOT has_genai"), postgresql_where=text("NOT has_genai"))
 
 journal: Final = Table(
     "journal",
@@ -51,16 +58,36 @@ journal: Final = Table(
 call_keys: Final = Table(
     "call_keys",
     metadata,
-    Column("bucket", BigInteger, primary_key=True, autoincrement=False, comment="minute of the call for number keys, 0 for answer ids and links"),
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False, comment="minute of the call for number keys, 0 for answer ids"),
     Column("key", BigInteger, primary_key=True, autoincrement=False, comment="64 bits of a hash, see ledger.neighbours"),
-    Column("trace_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("scope", BigInteger, primary_key=True, autoincrement=False, comment="64 bits of the scope's hash"),
+    Column("start_ns", BigInteger, primary_key=True, autoincrement=False),
     Column("span_id", LargeBinary, primary_key=True),
-    Column("scope", BigInteger, nullable=False, comment="64 bits of the scope's hash"),
-    Column("output", BigInteger, nullable=False),
-    Column("start_ns", BigInteger, nullable=False),
-    Column("end_ns", BigInteger, nullable=False),
+    Column("trace_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("output", BigInteger, primary_key=True, autoincrement=False),
+    Column("end_ns", BigInteger, nullable=False, comment="latest of the span's versions"),
+    Column("area", BigInteger, nullable=False, comment="where twins are sought: hash of the service instance, of the realm for answer ids"),
     sqlite_with_rowid=False,
 )
+Index("ix_call_keys_trace", call_keys.c.trace_no)
+
+area_scopes: Final = Table(
+    "area_scopes",
+    metadata,
+    Column("area", BigInteger, primary_key=True, autoincrement=False),
+    Column("scope", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+"""Scopes seen in an area: twins come from different scopes, so an area with one scope needs no search at all."""
+
+trace_links: Final = Table(
+    "trace_links",
+    metadata,
+    Column("trace_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("linked_trace_id", LargeBinary, primary_key=True),
+    sqlite_with_rowid=False,
+)
+Index("ix_trace_links_linked", trace_links.c.linked_trace_id)
 
 entries: Final = Table(
     "entries",
@@ -156,7 +183,18 @@ subjects: Final = Table(
     UniqueConstraint("realm", "kind", "clear", name="uq_subjects_realm_kind_clear"),
 )
 
-DIMENSIONS: Final = ("tenant", "provider", "model", "operation", "cost_method", "unpriced_reason", "agent", "cost_center", "service", "environment")
+DIMENSIONS: Final = (
+    "tenant",
+    "provider",
+    "model",
+    "operation",
+    "cost_method",
+    "unpriced_reason",
+    "agent",
+    "cost_center",
+    "service",
+    "environment",
+)
 """What roll-ups can be grouped and filtered by; '' stands for NULL, so that the unique index works on both engines."""
 
 rollup_dims: Final = Table(

@@ -92,8 +92,10 @@ class Store:
             with self._faults(pooled):
                 connection: Any = pooled.driver_connection
                 self.driver.begin(connection, write=write)
-                yield self.driver.transaction(connection)
+                transaction = self.driver.transaction(connection)
+                yield transaction
                 connection.commit()
+            transaction.committed()
         finally:
             with contextlib.suppress(DBAPIError):
                 pooled.close()

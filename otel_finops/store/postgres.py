@@ -51,6 +51,7 @@ class PostgresTransaction(Transaction):
     _names: Final = count()
 
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
+        super().__init__()
         self._connection = connection
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:

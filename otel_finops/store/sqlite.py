@@ -61,6 +61,7 @@ class SqliteTransaction(Transaction):
     engine_name: EngineName = "sqlite"
 
     def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__()
         self._connection = connection
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:

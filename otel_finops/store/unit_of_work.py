@@ -8,7 +8,7 @@ row values, `WITH`, partial indexes, bare booleans (`WHERE has_root`, `NOT booke
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, Literal, TypeAlias
@@ -29,6 +29,18 @@ class Transaction(ABC):
 
     engine_name: EngineName
 
+    def __init__(self) -> None:
+        self._after_commit: list[Callable[[], None]] = []
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Have `action` run once the transaction is durable, and never if it is rolled back; for memos of what was written."""
+        self._after_commit.append(action)
+
+    def committed(self) -> None:
+        """Run what `after_commit` was given; the store calls it."""
+        for action in self._after_commit:
+            action()
+
     @abstractmethod
     def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
         """Run one statement and return all its rows (none for statements without any)."""
@@ -44,8 +56,9 @@ class Transaction(ABC):
     def write_values(self, head: str, rows: Sequence[Sequence[Any]], tail: str = "") -> list[Row]:
         """Run `head (?, ..), (?, ..) tail` over all rows, few rows a statement, and return what RETURNING gave.
 
-        Use it for hot inserts (`head` = "INSERT INTO t (a, b) VALUES") and updates (`head` = "UPDATE t SET .. FROM (VALUES",
-        `tail` = ") AS v WHERE .."): a statement a row would hand over the interpreter lock once a row.
+        Use it for hot inserts (`head` = "INSERT INTO t (a, b) VALUES"), updates (`head` = "UPDATE t SET .. FROM (VALUES",
+        `tail` = ") AS v WHERE ..") and look-ups by several columns (`JOIN (VALUES`): a statement a row would hand over the
+        interpreter lock once a row.
         """
         if not rows:
             return []

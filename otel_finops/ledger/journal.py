@@ -1,0 +1,417 @@
+"""The journal: every span that was accepted, once, before its sender hears OK; and which traces wait to be settled.
+
+A span is unique by (trace, span id, content hash). An equal delivery adds nothing; another content is a further version,
+and which version stands does not depend on the order of arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from otel_finops.base.errors import Busy
+from otel_finops.base.money import PICO_MAX
+from otel_finops.base.protocols import ANY_TENANT, DEFAULT_REALM
+from otel_finops.genai.sighting import CALL, Sighting
+from otel_finops.ledger.codec import SUBJECT_KEYS, content_hash, decode, encode
+from otel_finops.ledger.neighbours import keys_of
+from otel_finops.ledger.shards import shard_of
+from otel_finops.ledger.subjects import SubjectKind, Subjects
+from otel_finops.pricing.quote import Quote
+from otel_finops.store.unit_of_work import Row, Transaction
+
+CONFLICTS: Final = "conflicts"
+"""Counter of further versions of spans that were journalled already."""
+
+
+class JournalRow(NamedTuple):
+    """A span to be journalled; the quote is None on what is no call."""
+
+    sighting: Sighting
+    quote: Quote | None
+
+
+class Recorded(NamedTuple):
+    """What became of rows.
+
+    Attributes:
+        journalled: rows that are new, further versions of known spans included.
+        duplicates: rows whose equal was there already, or earlier among the same rows.
+        conflicts: of the journalled ones those that are further versions of a span.
+    """
+
+    journalled: int
+    duplicates: int
+    conflicts: int
+
+
+Version: TypeAlias = tuple[bytes, bytes]
+"""(span id, content hash)."""
+
+
+class _Facts(NamedTuple):
+    """What rows add to their trace."""
+
+    has_genai: bool
+    has_root: bool
+    pending_pico: int
+    pending_calls: int
+
+
+class _Known(NamedTuple):
+    """A trace that was there before."""
+
+    trace_no: int
+    realm: str
+    trace_id: bytes
+    version: int
+    has_genai: bool
+    has_root: bool
+    pending_pico: int
+    pending_calls: int
+
+
+TraceKey: TypeAlias = tuple[str, bytes]
+Arrivals: TypeAlias = dict[TraceKey, dict[Version, JournalRow]]
+
+_INSERT_TRACES: Final = (
+    "INSERT INTO traces (realm, trace_id, shard, first_seen_ns, version, due_ns, has_genai, has_root, booked, "
+    "pending_pico, pending_calls) VALUES"
+)
+_RETURN_TRACES: Final = "ON CONFLICT (trace_id, realm) DO NOTHING RETURNING realm, trace_id, trace_no"
+_FIND_TRACES: Final = "SELECT trace_no FROM traces WHERE realm = ? AND trace_id IN ({})"
+_LOCK_TRACES: Final = (
+    "SELECT trace_no, realm, trace_id, version, has_genai, has_root, pending_pico, pending_calls FROM traces "
+    "WHERE trace_no IN ({}) ORDER BY trace_no"
+)
+_INSERT_SPANS: Final = "INSERT INTO journal (trace_no, span_id, content_hash, end_ns, output, genai, payload) VALUES"
+_FIND_SPANS: Final = "SELECT j.trace_no, j.span_id, j.content_hash FROM journal AS j JOIN (VALUES"
+_FOUND_SPANS: Final = ") AS v ON j.trace_no = v.column1 AND j.span_id = v.column2"
+_INSERT_LINKS: Final = "INSERT INTO trace_links (trace_no, linked_trace_id) VALUES"
+_INSERT_SCOPES: Final = "INSERT INTO area_scopes (area, scope) VALUES"
+_INSERT_KEYS: Final = "INSERT INTO call_keys (bucket, key, scope, start_ns, span_id, trace_no, output, end_ns, area) VALUES"
+_WIDEN_KEYS: Final = (
+    "ON CONFLICT (bucket, key, scope, start_ns, span_id, trace_no, output) DO UPDATE SET end_ns = excluded.end_ns "
+    "WHERE excluded.end_ns > call_keys.end_ns"
+)
+_UPDATE_TRACES: Final = (
+    "UPDATE traces SET version = version + 1, has_genai = v.column2, has_root = v.column3, due_ns = CAST(v.column4 AS BIGINT), "
+    "pending_pico = v.column5, pending_calls = v.column6 FROM (VALUES"
+)
+_COUNT: Final = "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value"
+
+
+def record(transaction: Transaction, rows: Sequence[JournalRow], *, now_ns: int, settle_after_ns: int, subjects: Subjects) -> Recorded:
+    """Journal the rows of one group commit; sending the same rows again changes nothing.
+
+    Args:
+        transaction: a writing one.
+        rows: in any order; a span may come several times, in equal or different versions.
+        now_ns: our clock.
+        settle_after_ns: how long a trace without its root must be quiet before it is settled.
+        subjects: maps users and sessions, which are stored as references only.
+    """
+    arrivals = _group(rows)
+    numbers = _insert_traces(transaction, arrivals, now_ns, settle_after_ns)
+    conflicts = sum(len(arrivals[key]) - len({span_id for span_id, _ in arrivals[key]}) for key in numbers)
+    known = _lock_others(transaction, [key for key in arrivals if key not in numbers])
+    conflicts += _drop_known_versions(transaction, arrivals, known)
+    numbers.update({(trace.realm, trace.trace_id): trace.trace_no for trace in known})
+    journalled = _insert_spans(transaction, arrivals, numbers, subjects)
+    _update_known(transaction, arrivals, known, now_ns, settle_after_ns)
+    if conflicts:
+        transaction.execute(_COUNT, (CONFLICTS, conflicts))
+    return Recorded(journalled, len(rows) - journalled, conflicts)
+
+
+def _group(rows: Iterable[JournalRow]) -> Arrivals:
+    """Rows by trace and version, traces in the order of their ids so that two writers cannot wait for each other."""
+    arrivals: dict[tuple[str, str], dict[Version, JournalRow]] = {}
+    for row in rows:
+        sighting = row.sighting
+        versions = arrivals.setdefault((sighting.realm, sighting.trace_id), {})
+        versions.setdefault((bytes.fromhex(sighting.span_id), content_hash(sighting)), row)
+    return {
+        (realm, bytes.fromhex(trace_id)): versions for (realm, trace_id), versions in sorted(arrivals.items(), key=lambda item: item[0])
+    }
+
+
+def _facts(rows: Collection[JournalRow]) -> _Facts:
+    calls = [row.quote for row in rows if row.sighting.kind == CALL]
+    return _Facts(
+        has_genai=any(row.sighting.genai for row in rows),
+        has_root=any(row.sighting.parent_span_id is None for row in rows),
+        pending_pico=min(PICO_MAX, sum(quote.cost_pico or 0 for quote in calls if quote is not None)),
+        pending_calls=len(calls),
+    )
+
+
+def _due(facts: _Facts, now_ns: int, settle_after_ns: int) -> int | None:
+    """When to settle: at once with the root, after a quiet time without, never without a GenAI span."""
+    if not facts.has_genai:
+        return None
+    return now_ns if facts.has_root else now_ns + settle_after_ns
+
+
+def _insert_traces(transaction: Transaction, arrivals: Arrivals, now_ns: int, settle_after_ns: int) -> dict[TraceKey, int]:
+    """Insert the traces that are new, with all that is known of them; returns their numbers."""
+    rows = []
+    for (realm, trace_id), versions in arrivals.items():
+        facts = _facts(versions.values())
+        due_ns = _due(facts, now_ns, settle_after_ns)
+        rows.append(
+            (
+                realm,
+                trace_id,
+                shard_of(realm),
+                now_ns,
+                1,
+                due_ns,
+                facts.has_genai,
+                facts.has_root,
+                False,
+                facts.pending_pico,
+                facts.pending_calls,
+            )
+        )
+    returned = transaction.write_values(_INSERT_TRACES, rows, _RETURN_TRACES)
+    return {(realm, trace_id): trace_no for realm, trace_id, trace_no in returned}
+
+
+def _lock_others(transaction: Transaction, keys: Sequence[TraceKey]) -> list[_Known]:
+    """The traces that were there before, locked in the order of their numbers, as settling locks them too."""
+    trace_nos: list[int] = []
+    for realm in sorted({realm for realm, _ in keys}):
+        ids = [trace_id for of_realm, trace_id in keys if of_realm == realm]
+        trace_nos += [trace_no for (trace_no,) in transaction.select_in(_FIND_TRACES, ids, before=(realm,))]
+    known = [
+        _Known(trace_no, realm, bytes(trace_id), version, bool(has_genai), bool(has_root), pico, calls)
+        for trace_no, realm, trace_id, version, has_genai, has_root, pico, calls in _lock(transaction, trace_nos)
+    ]
+    if len(known) < len(keys):
+        raise Busy("a trace without GenAI spans was pruned while more of it arrived; nothing was stored, send it again", retry_after_s=0.1)
+    return known
+
+
+def _lock(transaction: Transaction, trace_nos: Sequence[int]) -> list[Row]:
+    """Lock traces until the transaction ends (SQLite has one writer anyway), always in the order of their numbers."""
+    sql = _LOCK_TRACES + " FOR UPDATE" if transaction.engine_name == "postgresql" else _LOCK_TRACES
+    return list(transaction.select_in(sql, sorted(set(trace_nos))))
+
+
+def _drop_known_versions(transaction: Transaction, arrivals: Arrivals, known: Sequence[_Known]) -> int:
+    """Take out of `arrivals` what the journal has already; returns how many of the rest are further versions of a span."""
+    by_number = {trace.trace_no: arrivals[trace.realm, trace.trace_id] for trace in known}
+    wanted = [(trace_no, span_id) for trace_no, versions in by_number.items() for span_id in sorted({span for span, _ in versions})]
+    spans: set[tuple[int, bytes]] = set()
+    for trace_no, span_id, digest in transaction.write_values(_FIND_SPANS, wanted, _FOUND_SPANS):
+        spans.add((trace_no, span_id))
+        by_number[trace_no].pop((span_id, digest), None)
+    conflicts = 0
+    for trace_no, versions in by_number.items():
+        fresh = {span_id for span_id, _ in versions if (trace_no, span_id) not in spans}
+        conflicts += len(versions) - len(fresh)
+    return conflicts
+
+
+def _insert_spans(transaction: Transaction, arrivals: Arrivals, numbers: Mapping[TraceKey, int], subjects: Subjects) -> int:
+    """Insert what is left of `arrivals`, rows of neighbouring traces together; returns how many spans that were."""
+    refs = _subject_refs(transaction, arrivals, subjects)
+    spans: list[Row] = []
+    keys: list[Row] = []
+    links: set[tuple[int, bytes]] = set()
+    for trace_no, versions in sorted((numbers[key], versions) for key, versions in arrivals.items()):
+        for (span_id, digest), (sighting, quote) in sorted(versions.items(), key=_version):
+            output = sighting.usage.get("output", 0)
+            payload = encode(_pseudonymous(sighting, refs), quote)
+            spans.append((trace_no, span_id, digest, sighting.end_ns, output, sighting.genai, payload))
+            if sighting.kind == CALL or sighting.usage:
+                keys += [(k.bucket, k.key, k.scope, k.start_ns, span_id, trace_no, k.output, k.end_ns, k.area) for k in keys_of(sighting)]
+            if sighting.links:
+                links.update((trace_no, bytes.fromhex(trace_id)) for trace_id, _ in sighting.links if trace_id != sighting.trace_id)
+    transaction.write_values(_INSERT_SPANS, spans)
+    _insert_keys(transaction, keys)
+    transaction.write_values(_INSERT_LINKS, sorted(links), "ON CONFLICT (trace_no, linked_trace_id) DO NOTHING")
+    return len(spans)
+
+
+def _version(item: tuple[Version, JournalRow]) -> Version:
+    return item[0]
+
+
+def _insert_keys(transaction: Transaction, keys: Sequence[Row]) -> None:
+    """Insert the rows by which calls are found, and the scopes seen in their areas.
+
+    One statement may not touch a row twice, so the versions of a span that share a key are widened to the latest end before.
+    """
+    latest: dict[Row, Row] = {}
+    for row in keys:
+        held = latest.get(row[:7])
+        if held is None or held[7] < row[7]:
+            latest[row[:7]] = row
+    transaction.write_values(_INSERT_KEYS, [latest[key] for key in sorted(latest)], _WIDEN_KEYS)
+    scopes = sorted({(row[8], row[2]) for row in keys})
+    transaction.write_values(_INSERT_SCOPES, scopes, "ON CONFLICT (area, scope) DO NOTHING")
+
+
+def _subject_refs(transaction: Transaction, arrivals: Arrivals, subjects: Subjects) -> dict[tuple[str, str, str], str]:
+    """References of all subjects that the rows name, by (realm, kind, clear id)."""
+    named: dict[tuple[str, SubjectKind], set[str]] = {}
+    for (realm, _), versions in arrivals.items():
+        for sighting, _quote in versions.values():
+            for said in (sighting.attribution, sighting.defaults):
+                for kind in SUBJECT_KEYS:
+                    if kind in said:
+                        named.setdefault((realm, kind), set()).add(said[kind])
+    refs: dict[tuple[str, str, str], str] = {}
+    for (realm, kind), clears in sorted(named.items()):
+        found = subjects.refs(transaction, realm, kind, clears)
+        refs.update({(realm, kind, clear): ref for clear, ref in found.items()})
+    return refs
+
+
+def _pseudonymous(sighting: Sighting, refs: Mapping[tuple[str, str, str], str]) -> Sighting:
+    """The sighting with references in place of users and sessions."""
+    attribution = _with_refs(sighting.realm, sighting.attribution, refs)
+    defaults = _with_refs(sighting.realm, sighting.defaults, refs)
+    if attribution is sighting.attribution and defaults is sighting.defaults:
+        return sighting
+    return sighting._replace(attribution=attribution, defaults=defaults)
+
+
+def _with_refs(realm: str, said: dict[str, str], refs: Mapping[tuple[str, str, str], str]) -> dict[str, str]:
+    if "user" not in said and "session" not in said:
+        return said
+    return {key: refs[realm, key, value] if key in SUBJECT_KEYS else value for key, value in said.items()}
+
+
+def _update_known(transaction: Transaction, arrivals: Arrivals, known: Iterable[_Known], now_ns: int, settle_after_ns: int) -> None:
+    """Tell the traces that were there before what came to them; those to which nothing new came stay as they are."""
+    rows: list[Row] = []
+    for trace in known:
+        versions = arrivals[trace.realm, trace.trace_id]
+        if versions:
+            new = _facts(versions.values())
+            facts = _Facts(
+                trace.has_genai or new.has_genai,
+                trace.has_root or new.has_root,
+                min(PICO_MAX, trace.pending_pico + new.pending_pico),
+                trace.pending_calls + new.pending_calls,
+            )
+            due_ns = _due(facts, now_ns, settle_after_ns)
+            rows.append((trace.trace_no, facts.has_genai, facts.has_root, due_ns, facts.pending_pico, facts.pending_calls))
+    transaction.write_values(_UPDATE_TRACES, rows, ") AS v WHERE trace_no = v.column1")
+
+
+# --- what settling reads and clears --------------------------------------------------------------------------------
+
+
+class TraceState(NamedTuple):
+    """A trace as settling sees it.
+
+    Attributes:
+        trace_id: lower-case hex.
+        version: raised by every batch that adds a span to the trace.
+        booked: it was settled before.
+    """
+
+    trace_no: int
+    realm: str
+    trace_id: str
+    shard: int
+    version: int
+    booked: bool
+
+
+_STATE: Final = "SELECT trace_no, realm, trace_id, shard, version, booked FROM traces "
+_CLEAR_DUE: Final = (
+    "UPDATE traces SET booked = TRUE, due_ns = CASE WHEN version = v.column2 THEN NULL ELSE due_ns END, "
+    "pending_pico = CASE WHEN version = v.column2 THEN 0 ELSE pending_pico END, "
+    "pending_calls = CASE WHEN version = v.column2 THEN 0 ELSE pending_calls END FROM (VALUES"
+)
+_PIECE: Final = 1_000_000
+_PENDING: Final = (
+    f"SELECT SUM(pending_pico / {_PIECE}), SUM(pending_pico % {_PIECE}), SUM(pending_calls) FROM traces WHERE due_ns IS NOT NULL"
+)
+
+
+def due_traces(transaction: Transaction, shard: int, now_ns: int, limit: int) -> list[TraceState]:
+    """Traces of a shard that are to be settled now, those that have waited longest first."""
+    rows = transaction.execute(_STATE + "WHERE shard = ? AND due_ns <= ? ORDER BY due_ns LIMIT ?", (shard, now_ns, limit))
+    return [_state(row) for row in rows]
+
+
+def trace_states(transaction: Transaction, trace_nos: Collection[int]) -> list[TraceState]:
+    """Traces by number, in that order; unknown numbers are left out."""
+    rows = transaction.select_in(_STATE + "WHERE trace_no IN ({}) ORDER BY trace_no", sorted(set(trace_nos)))
+    return [_state(row) for row in rows]
+
+
+def find_trace(transaction: Transaction, realm: str, trace_id: str) -> TraceState | None:
+    """A trace by its id (lower-case hex) within a realm."""
+    rows = transaction.execute(_STATE + "WHERE realm = ? AND trace_id = ?", (realm, bytes.fromhex(trace_id)))
+    return _state(rows[0]) if rows else None
+
+
+def traces_with_id(transaction: Transaction, trace_id: str) -> list[TraceState]:
+    """The traces with an id in all realms, by realm; the caller shows only what its principal may see."""
+    rows = transaction.execute(_STATE + "WHERE trace_id = ? ORDER BY realm", (bytes.fromhex(trace_id),))
+    return [_state(row) for row in rows]
+
+
+def standing_sightings(transaction: Transaction, trace_nos: Collection[int]) -> dict[int, list[Sighting]]:
+    """Every span of the traces in the version that stands: latest end, then most output, then greatest content hash.
+
+    Returns:
+        Sightings by trace number, ordered by span id; users and sessions are references.
+    """
+    sql = "SELECT trace_no, span_id, end_ns, output, content_hash, payload FROM journal WHERE trace_no IN ({})"
+    best: dict[tuple[int, bytes], Row] = {}
+    for row in transaction.select_in(sql, sorted(set(trace_nos))):
+        held = best.setdefault(row[:2], row)
+        if held[2:5] < row[2:5]:
+            best[row[:2]] = row
+    sightings: dict[int, list[Sighting]] = {}
+    for key in sorted(best):
+        sightings.setdefault(key[0], []).append(decode(best[key][5])[0])
+    return sightings
+
+
+def clear_due(transaction: Transaction, states: Sequence[TraceState]) -> None:
+    """Mark traces as booked; they stop being due and pending unless spans came since `states` were read."""
+    _lock(transaction, [state.trace_no for state in states])
+    rows = [(state.trace_no, state.version) for state in states]
+    transaction.write_values(_CLEAR_DUE, rows, ") AS v WHERE trace_no = v.column1")
+
+
+def pending(transaction: Transaction, tenants: Collection[str] | None) -> tuple[int, int]:
+    """Quotes of journalled calls that are not settled yet: pico-USD (may pass 2^63) and number of calls.
+
+    Args:
+        tenants: None or one that contains `*` counts everything. Otherwise the realms of these tenants' own tokens are
+            counted; the shared realm `default` is not, because whose its calls are is known only after settling.
+    """
+    sql, params = _PENDING, tuple[str, ...]()
+    if tenants is not None and ANY_TENANT not in tenants:
+        params = tuple(sorted(set(tenants) - {DEFAULT_REALM}))
+        if not params:
+            return 0, 0
+        sql += f" AND realm IN ({', '.join('?' * len(params))})"
+    [(pieces, rest, calls)] = transaction.execute(sql, params)
+    return int(pieces or 0) * _PIECE + int(rest or 0), int(calls or 0)
+
+
+def prune_skeletons(transaction: Transaction, before_ns: int, limit: int) -> int:
+    """Delete up to `limit` traces first seen before an instant in which no GenAI span has come; returns how many spans went."""
+    skip = " FOR UPDATE SKIP LOCKED" if transaction.engine_name == "postgresql" else ""
+    sql = "SELECT trace_no FROM traces WHERE NOT has_genai AND first_seen_ns < ? ORDER BY first_seen_ns LIMIT ?"
+    trace_nos = [(trace_no,) for (trace_no,) in transaction.execute(sql + skip, (before_ns, limit))]
+    spans = transaction.executemany("DELETE FROM journal WHERE trace_no = ?", trace_nos)
+    for table in ("call_keys", "trace_links", "traces"):
+        transaction.executemany(f"DELETE FROM {table} WHERE trace_no = ?", trace_nos)
+    return spans
+
+
+def _state(row: Row) -> TraceState:
+    trace_no, realm, trace_id, shard, version, booked = row
+    return TraceState(trace_no, realm, trace_id.hex(), shard, version, bool(booked))
