@@ -1,0 +1,82 @@
+"""Attribution over a trace: every span gets what itself, its nearest ancestor, or its own baggage and resource say (design 4.6).
+
+One walk from the roots down; a span that says nothing shares its parent's mapping, so the walk is linear and a chain of
+any length costs no recursion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from otel_finops.genai.forest import Forest
+from otel_finops.genai.sighting import CALL, Sighting, SpanKey
+
+DEFAULT_TENANT: Final = "default"
+"""Tenant of spans that nobody names one for."""
+
+
+class Inheritance:
+    """What holds for each span of a forest, by its number.
+
+    Attributes:
+        explicit: what the span and its ancestors say, nearest first; shared between spans, never written to.
+        place: name of the nearest span at or above that is no model call; the step where nobody names one.
+    """
+
+    __slots__ = ("_sightings", "explicit", "place")
+
+    def __init__(self, forest: Forest) -> None:
+        sightings, parent = forest.sightings, forest.parent
+        self._sightings = sightings
+        self.explicit: list[dict[str, str]] = [{}] * len(sightings)
+        self.place: list[str | None] = [None] * len(sightings)
+        explicit, place = self.explicit, self.place
+        for node in forest.order:
+            sighting, above = sightings[node], parent[node]
+            own = sighting.attribution
+            inherited = explicit[above] if above >= 0 else {}
+            explicit[node] = (inherited | own if inherited else own) if own else inherited
+            if sighting.kind != CALL and sighting.name:
+                place[node] = sighting.name
+            elif above >= 0:
+                place[node] = place[above]
+
+    def full(self, node: int) -> dict[str, str]:
+        """The whole attribution of one span, baggage, resource and the default tenant included."""
+        return _complete(self._sightings[node].defaults, self.explicit[node], self.place[node])
+
+    def merged(self, nodes: Iterable[int]) -> dict[str, str]:
+        """The attribution of one call seen by several spans: nearest known value, first node first.
+
+        What any of the spans or their ancestors say beats the baggage and resources of all of them.
+        """
+        defaults: dict[str, str] = {}
+        explicit: dict[str, str] = {}
+        place: str | None = None
+        for node in nodes:
+            defaults = self._sightings[node].defaults | defaults
+            explicit = self.explicit[node] | explicit
+            place = place or self.place[node]
+        return _complete(defaults, explicit, place)
+
+
+def _complete(defaults: Mapping[str, str], explicit: Mapping[str, str], place: str | None) -> dict[str, str]:
+    known = {**defaults, **explicit}
+    if place is not None and "step" not in known:
+        known["step"] = place
+    if "tenant" not in known:
+        known["tenant"] = DEFAULT_TENANT
+    return known
+
+
+def resolve(sightings: Iterable[Sighting]) -> dict[SpanKey, dict[str, str]]:
+    """The full attribution of every span given, by span key.
+
+    Each key of `ATTRIBUTION_KEYS` is taken from the nearest of the span itself and its ancestors within the trace, else from
+    the span's own defaults (baggage, resource). The step falls back to the nearest span that is no model call and has a name,
+    the span itself included; the tenant to `default`. Linear; independent of order and repetition.
+    """
+    forest = Forest(sightings)
+    inheritance = Inheritance(forest)
+    return {sighting.key: inheritance.full(node) for node, sighting in enumerate(forest.sightings)}

@@ -1,0 +1,108 @@
+"""Rule 4a: one answer id with one set of numbers is one call, wherever it was seen; again in one scope, a gateway's cached answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from otel_finops.genai.roles.agreement import OUTPUT_TOLERANCE, gap_ns, models_of, readings_of
+from otel_finops.genai.roles.scene import Scene
+
+MERGED: Final = "merge.response_id"
+CACHED: Final = "gateway.cached_answer"
+
+
+def merge_by_response_id(scene: Scene) -> None:
+    """Join calls with the same answer id, input (under either reading), output (within 2) and model, in any trace and service.
+
+    An id alone joins nothing: local servers draw ids from a small range. A repetition in the same scope is a cached answer and
+    costs nothing, unless it is nested in the first or another service's view of it, which is one call seen twice.
+    """
+    by_id: dict[str, list[int]] = {}
+    for node in scene.measured(scene.calls):
+        response_id = scene.sightings[node].response_id
+        if response_id is not None:
+            by_id.setdefault(response_id, []).append(node)
+    for nodes in by_id.values():
+        if len(nodes) > 1:
+            for alike in _alike(scene, nodes):
+                _fold(scene, alike)
+
+
+def _fold(scene: Scene, nodes: list[int]) -> None:
+    """Make one call of the first sighting in each scope, and copies of the later ones."""
+    nodes.sort(key=lambda node: (scene.sightings[node].start_ns, node))
+    first_of_scope: dict[str, int] = {}
+    for node in nodes:
+        first = first_of_scope.setdefault(scene.sightings[node].scope, node)
+        if first == node:
+            scene.join(nodes[0], node, MERGED)
+        elif _one_call_seen_twice(scene, first, node):
+            scene.join(first, node, MERGED)
+        else:
+            copy, original = scene.group_of[node], scene.group_of[nodes[0]]
+            copy.copy_of, copy.rule = original, CACHED
+
+
+def _one_call_seen_twice(scene: Scene, first: int, again: int) -> bool:
+    one, other = scene.sightings[first], scene.sightings[again]
+    return scene.related(first, again) or (one.instance != other.instance and gap_ns(one, other) == 0)
+
+
+def _alike(scene: Scene, nodes: list[int]) -> Iterator[list[int]]:
+    """The sets of two or more nodes whose numbers and models agree; agreement carries over, so they are connected components."""
+    leader = {node: node for node in nodes}
+
+    def find(node: int) -> int:
+        while leader[node] != node:
+            leader[node] = leader[leader[node]]
+            node = leader[node]
+        return node
+
+    by_reading: dict[int, list[int]] = {}
+    for node in nodes:
+        for reading in readings_of(scene.sightings[node]):
+            by_reading.setdefault(reading, []).append(node)
+    for equal_input in by_reading.values():
+        for one, other in _agreeing(scene, equal_input):
+            one, other = find(one), find(other)
+            leader[max(one, other)] = min(one, other)
+    sets: dict[int, list[int]] = {}
+    for node in nodes:
+        sets.setdefault(find(node), []).append(node)
+    return (alike for alike in sets.values() if len(alike) > 1)
+
+
+def _agreeing(scene: Scene, nodes: list[int]) -> Iterator[tuple[int, int]]:
+    """Pairs that connect nodes of equal input whose outputs lie within one tolerance and whose models agree.
+
+    A node without a model goes with the first one that has one; a broken-off stream with the smallest complete output.
+    """
+    for window in _windows(scene, nodes):
+        by_model: dict[str, int] = {}
+        unnamed: list[int] = []
+        for node in window:
+            names = models_of(scene.sightings[node])
+            for name in names:
+                yield by_model.setdefault(name, node), node
+            if not names:
+                unnamed.append(node)
+        if unnamed:
+            anchor = min(by_model.values(), default=unnamed[0])
+            yield from ((anchor, node) for node in unnamed)
+
+
+def _windows(scene: Scene, nodes: Iterable[int]) -> list[list[int]]:
+    """Nodes by output, cut so that none lies further than the tolerance from the smallest of its window."""
+    outputs = {node: scene.sightings[node].usage.get("output", 0) for node in nodes}
+    whole = [node for node in outputs if not scene.sightings[node].partial]
+    cut_off = [node for node in outputs if scene.sightings[node].partial] if whole else []
+    windows: list[list[int]] = []
+    start = 0
+    for node in sorted(whole or outputs, key=lambda node: (outputs[node], node)):
+        if not windows or outputs[node] > start + OUTPUT_TOLERANCE:
+            windows.append([])
+            start = outputs[node]
+        windows[-1].append(node)
+    windows[0] += cut_off
+    return windows

@@ -1,0 +1,147 @@
+"""Which sightings of a neighbourhood stand in the ledger as calls, and which repeat them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from otel_finops.genai.forest import Forest
+from otel_finops.genai.inheritance import Inheritance
+from otel_finops.genai.roles.aggregates import Aggregate, judge_aggregates
+from otel_finops.genai.roles.answer_ids import merge_by_response_id
+from otel_finops.genai.roles.equal_numbers import merge_by_numbers
+from otel_finops.genai.roles.facts import Places, informed_first, merged_facts
+from otel_finops.genai.roles.scene import NONE, Group, Scene
+from otel_finops.genai.roles.sums import mark_sums
+from otel_finops.genai.roles.unmeasured import merge_unmeasured
+from otel_finops.genai.sighting import Decision, Sighting, SpanKey
+
+CALL_ROLE: Final = "call"
+DUPLICATE_ROLE: Final = "duplicate"
+WRAPPER_ROLE: Final = "wrapper"
+COPY_ROLE: Final = "gateway_copy"
+
+SINGLE: Final = "call.single"
+MERGED: Final = "call.merged"
+
+RULES: Final[tuple[Callable[[Scene], None], ...]] = (
+    merge_by_response_id,
+    merge_by_numbers,
+    mark_sums,
+    merge_unmeasured,
+)
+"""The rules over call spans, strongest evidence first; each may only add to what stands before it."""
+
+_ATTRIBUTION: Final = Sighting._fields.index("attribution")
+_DEFAULTS: Final = Sighting._fields.index("defaults")
+
+
+def decide(sightings: Iterable[Sighting]) -> list[Decision]:
+    """One decision for every candidate of a neighbourhood of one realm, sorted by (trace id, span id).
+
+    Pure: neither the order of the sightings nor repetitions change the answer. Skeletons take part as ancestors only and get
+    no decision. Rules: reference "what applications really send", section 5, rules 3 to 5, 11 and 13.
+    """
+    forest = Forest(sightings)
+    scene = Scene(forest, Inheritance(forest))
+    for rule in RULES:
+        rule(scene)
+    return _Verdict(scene, judge_aggregates(scene)).decisions()
+
+
+class _Verdict:
+    """Turns the groups that the rules left into decisions."""
+
+    def __init__(self, scene: Scene, aggregates: dict[int, Aggregate]) -> None:
+        self._scene = scene
+        self._aggregates = aggregates
+        self._places = Places(scene)
+        self._stands_at: dict[Group, int] = {}
+        self._model_above: list[int] | None = None
+
+    def decisions(self) -> list[Decision]:
+        return [self._aggregate(node) if node in self._aggregates else self._call(node) for node in sorted(self._scene.candidates)]
+
+    def _call(self, node: int) -> Decision:
+        group = self._scene.group_of[node]
+        if group.wraps is not None or group.copy_of is not None:
+            role = COPY_ROLE if group.wraps is None else WRAPPER_ROLE
+            return Decision(self._own(node), role, self._counted_in(group), group.rule or role)
+        standing = self._standing(group)
+        if node != standing:
+            return Decision(self._own(node), DUPLICATE_ROLE, self._key(standing), self._scene.joined_by[node])
+        if len(group.members) == 1:
+            return Decision(self._modelled(node, self._own(node)), CALL_ROLE, None, SINGLE)
+        return Decision(self._modelled(node, self._merged(node, group)), CALL_ROLE, None, MERGED)
+
+    def _aggregate(self, node: int) -> Decision:
+        judged = self._aggregates[node]
+        if judged.stands:
+            return Decision(self._modelled(node, self._own(node)), CALL_ROLE, None, judged.rule)
+        counted = self._key(judged.outermost) if judged.outermost is not None else None
+        if judged.group is not None:
+            counted = self._key(self._standing(judged.group))
+        return Decision(self._own(node), WRAPPER_ROLE, counted, judged.rule)
+
+    def _counted_in(self, group: Group) -> SpanKey | None:
+        """The call that is charged instead of a copy or wrapper; None when it is not one."""
+        at: Group = group
+        for _ in range(_HOPS_MAX):
+            if at.stands:
+                return self._key(self._standing(at))
+            if at.copy_of is not None:
+                at = at.copy_of
+            elif at.wraps:
+                at = at.wraps[0]
+            else:
+                return None
+            at = self._scene.group_of[at.members[0]]  # the group may have been joined to another since
+        return None
+
+    def _standing(self, group: Group) -> int:
+        if len(group.members) == 1:
+            return group.members[0]
+        if group not in self._stands_at:
+            self._stands_at[group] = self._places.best_first(group.members)[0]
+        return self._stands_at[group]
+
+    def _key(self, node: int) -> SpanKey:
+        return self._scene.sightings[node].key
+
+    def _own(self, node: int) -> Sighting:
+        """The span's own facts with its full attribution, the defaults folded in."""
+        sighting = self._scene.sightings[node]
+        return Sighting._make((*sighting[:_ATTRIBUTION], self._scene.inheritance.full(node), {}, *sighting[_DEFAULTS + 1 :]))
+
+    def _merged(self, node: int, group: Group) -> Sighting:
+        placed = self._places.best_first(group.members)
+        standing = self._scene.sightings[node]
+        facts = merged_facts(standing, informed_first([self._scene.sightings[member] for member in group.members]))
+        return standing._replace(attribution=self._scene.inheritance.merged(placed), defaults={}, **facts)
+
+    def _modelled(self, node: int, call: Sighting) -> Sighting:
+        """A call that names no model takes its nearest ancestor's (rule 8), and the provider with it."""
+        if call.price_models or call.request_model is not None or call.response_model is not None:
+            return call
+        above = self._nearest_model(node)
+        if above == NONE:
+            return call
+        source = self._scene.sightings[above]
+        filled: dict[str, Any] = {"request_model": source.request_model, "price_models": source.price_models}
+        if call.provider is None:
+            filled["provider"] = source.provider
+        return call._replace(**filled)
+
+    def _nearest_model(self, node: int) -> int:
+        if self._model_above is None:
+            forest = self._scene.forest
+            self._model_above = nearest = [NONE] * len(forest.sightings)
+            for at in forest.order:
+                above = forest.parent[at]
+                if above >= 0:
+                    nearest[at] = above if forest.sightings[above].price_models else nearest[above]
+        return self._model_above[node]
+
+
+_HOPS_MAX: Final = 8
+"""Wrapper of a copy of a call ...: further than this nobody's chain goes, and a ring ends."""

@@ -1,0 +1,100 @@
+"""Rule 4b: equal numbers seen by different scopes at one time are one call; nested ones first, then neighbours, one to one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeAlias
+
+from otel_finops.genai.roles.agreement import evidence, readings_of
+from otel_finops.genai.roles.pairing import join_best, nested_pairs, pair_neighbours
+from otel_finops.genai.roles.scene import Scene
+
+NESTED: Final = "merge.nested_numbers"
+BESIDE: Final = "merge.equal_numbers"
+
+Place: TypeAlias = tuple[object, ...]
+
+
+def merge_by_numbers(scene: Scene) -> None:
+    """Join calls of different scopes with equal input under either reading, output within 2, provider family or model agreeing.
+
+    Intervals overlap or are at most 2 s apart. Within a trace whatever the services, across traces within one service instance.
+    Two spans of one scope are never joined: equal parallel calls are real.
+    """
+    alike = list(_equal_inputs(scene))
+    if not alike:
+        return
+    _merge_nested(scene, alike)
+    for place in (_same_parent, _same_trace, _same_instance):
+        for exact in (True, False):
+            for nodes in _grouped(scene, alike, place, exact=exact):
+                pair_neighbours(scene, nodes, lambda one, other: _fits_beside(scene, one, other), BESIDE)
+
+
+def _equal_inputs(scene: Scene) -> Iterator[tuple[int, list[int]]]:
+    """(whole prompt, calls with that prompt under one reading or another), where several scopes saw it."""
+    measured = scene.measured(scene.calls)
+    if len({scene.sightings[node].scope for node in measured}) < 2:
+        return
+    by_reading: dict[int, list[int]] = {}
+    for node in measured:
+        for reading in set(readings_of(scene.sightings[node])):
+            by_reading.setdefault(reading, []).append(node)
+    for reading in sorted(by_reading):
+        nodes = by_reading[reading]
+        if len(nodes) > 1 and len({scene.sightings[node].scope for node in nodes}) > 1:
+            yield reading, nodes
+
+
+def _merge_nested(scene: Scene, alike: list[tuple[int, list[int]]]) -> None:
+    depth, sightings = scene.forest.depth, scene.sightings
+    pairs: list[tuple[int, ...]] = []
+    for _, nodes in alike:
+        for upper, lower in nested_pairs(scene, nodes):
+            if _fits_nested(scene, upper, lower):
+                apart = abs(sightings[upper].start_ns - sightings[lower].start_ns)
+                pairs.append((depth[lower] - depth[upper], apart, upper, lower))
+    join_best(scene, pairs, lambda upper, lower: _fits_nested(scene, upper, lower), NESTED)
+
+
+def _fits_nested(scene: Scene, upper: int, lower: int) -> bool:
+    return (
+        scene.may_join(upper, lower)
+        and not scene.tool_between(upper, lower)
+        and evidence(scene.sightings[upper], scene.sightings[lower], nested=True)
+    )
+
+
+def _fits_beside(scene: Scene, one: int, other: int) -> bool:
+    return (
+        scene.may_join(one, other)
+        and not scene.related(one, other)
+        and evidence(scene.sightings[one], scene.sightings[other], nested=False)
+    )
+
+
+def _grouped(
+    scene: Scene, alike: Iterable[tuple[int, list[int]]], place: Callable[[Scene, int], Place], *, exact: bool
+) -> Iterator[list[int]]:
+    """Calls of one prompt in one place (and of one output, when exact) that some scope of the prompt has not yet been joined to."""
+    for _, nodes in alike:
+        scopes = {scene.sightings[node].scope for node in nodes}
+        grouped: dict[Place, list[int]] = {}
+        for node in nodes:
+            if not scopes <= scene.group_of[node].scopes:
+                output = scene.sightings[node].usage.get("output", 0) if exact else -1
+                grouped.setdefault((*place(scene, node), output), []).append(node)
+        yield from (members for members in grouped.values() if len(members) > 1)
+
+
+def _same_parent(scene: Scene, node: int) -> Place:
+    sighting = scene.sightings[node]
+    return sighting.trace_id, sighting.parent_span_id
+
+
+def _same_trace(scene: Scene, node: int) -> Place:
+    return (scene.sightings[node].trace_id,)
+
+
+def _same_instance(scene: Scene, node: int) -> Place:
+    return (scene.sightings[node].instance,)

@@ -1,0 +1,122 @@
+"""The facts to book for a call that several spans saw: where it stands, whose numbers, which gaps are filled (design 4.3)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from otel_finops.genai.roles.scene import Scene
+from otel_finops.genai.sighting import AGENT, Sighting
+from otel_finops.genai.usage import INPUT_PARTS, OTHER_UNITS, OUTPUT_PARTS, PROMPT_UNITS, WRITE_UNITS, Usage
+
+_FAR: Final = 1 << 62
+_GAPS: Final = (
+    "operation", "request_model", "response_model", "response_id", "service_tier", "speed", "streaming", "error_type",
+)  # fmt: skip
+_GAP_PAIRS: Final = (("region", "region_kind"), ("reported_pico", "reported_source"))
+_WEAK_PROVIDER: Final = "openai"
+"""A format more than a provider: instrumentations say it for every compatible endpoint, so another sighting's word beats it."""
+
+
+class Places:
+    """How near each span is to an agent; computed once, when the first merged call asks."""
+
+    __slots__ = ("_distance", "_scene")
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._distance: list[int] | None = None
+
+    def best_first(self, nodes: list[int]) -> list[int]:
+        """Nearest under an agent's span, then where an agent is named at all, then most ancestors, earliest start, smallest id."""
+        if len(nodes) == 1:
+            return nodes
+        distance = self._distances()
+        explicit, depth, sightings = self._scene.inheritance.explicit, self._scene.forest.depth, self._scene.sightings
+        return sorted(nodes, key=lambda n: (distance[n], "agent" not in explicit[n], -depth[n], sightings[n].start_ns, n))
+
+    def _distances(self) -> list[int]:
+        if self._distance is None:
+            forest = self._scene.forest
+            self._distance = distance = [_FAR] * len(forest.sightings)
+            for node in forest.order:
+                above = forest.parent[node]
+                if forest.sightings[node].kind == AGENT:
+                    distance[node] = 0
+                elif above >= 0 and distance[above] < _FAR:
+                    distance[node] = distance[above] + 1
+        return self._distance
+
+
+def informed_first(sightings: list[Sighting]) -> list[Sighting]:
+    """The sightings of one call, best-informed first: most usage units, then rank, then smallest ids.
+
+    Estimates and broken-off streams come after what was reported whole.
+    """
+    return sorted(sightings, key=lambda s: (not s.usage, s.usage_source != "reported", s.partial, -len(s.usage), s.rank, s.key))
+
+
+def merged_facts(standing: Sighting, informed: list[Sighting]) -> dict[str, Any]:
+    """The fields of a merged call that differ from its standing span's own, by name; attribution is left out.
+
+    Numbers come from the first of `informed`; the others fill what it does not say, in their order.
+    """
+    best = informed[0]
+    changed: dict[str, Any] = {field: _first(informed, field) for field in _GAPS}
+    for field, kind in _GAP_PAIRS:
+        source = next((s for s in informed if getattr(s, field) is not None), best)
+        changed[field], changed[kind] = getattr(source, field), getattr(source, kind)
+    changed["provider"] = _provider(informed)
+    changed["price_models"] = _price_models(informed)
+    changed["usage"] = merged_usage(informed)
+    changed["input_readings"] = best.input_readings
+    changed["usage_source"], changed["usage_rule"] = best.usage_source, best.usage_rule
+    changed["missing_reason"] = None if best.usage else _first(informed, "missing_reason")
+    changed["partial"] = best.partial
+    changed["tags"] = {name: value for s in (*reversed(informed), standing) for name, value in s.tags.items()}
+    return changed
+
+
+def merged_usage(informed: list[Sighting]) -> Usage:
+    """One set of disjoint counts: never a sum over sightings.
+
+    The prompt is one sighting's whole breakdown, the most detailed one (who lost the cache split counted the same tokens as
+    uncached); the output is the best-informed one's; parts and units that are no tokens fill in where they fit.
+    """
+    measured = [sighting.usage for sighting in informed if sighting.usage]
+    if not measured:
+        return {}
+    prompt = max(measured, key=_prompt_detail)  # of equals the first, which is the best-informed
+    usage: Usage = {unit: prompt[unit] for unit in (*PROMPT_UNITS, *INPUT_PARTS) if unit in prompt}
+    if "output" in measured[0]:
+        usage["output"] = measured[0]["output"]
+    for other in measured:
+        _fill(usage, other, INPUT_PARTS, usage.get("input_uncached", 0))
+        _fill(usage, other, OUTPUT_PARTS, usage.get("output", 0))
+        _fill(usage, other, OTHER_UNITS, _FAR)
+    return usage
+
+
+def _fill(usage: Usage, other: Usage, units: tuple[str, ...], at_most: int) -> None:
+    for unit in units:
+        if unit in other and unit not in usage and other[unit] <= at_most:
+            usage[unit] = other[unit]
+
+
+def _prompt_detail(usage: Usage) -> tuple[int, bool]:
+    """How much a breakdown says: kinds of prompt tokens, and whether cache writes are known to live longer than 5 minutes."""
+    return sum(unit in usage for unit in PROMPT_UNITS), any(unit in usage for unit in WRITE_UNITS[1:])
+
+
+def _first(informed: list[Sighting], field: str) -> Any:
+    return next((value for s in informed if (value := getattr(s, field)) is not None), None)
+
+
+def _provider(informed: list[Sighting]) -> str | None:
+    named = [s.provider for s in informed if s.provider is not None]
+    return next((name for name in named if name != _WEAK_PROVIDER), named[0] if named else None)
+
+
+def _price_models(informed: list[Sighting]) -> tuple[str, ...]:
+    """Names to price by: first those of sightings that know which model answered, since the others may name an alias."""
+    ordered = [s for s in informed if s.response_model is not None] + [s for s in informed if s.response_model is None]
+    return tuple(dict.fromkeys(name for s in ordered for name in s.price_models))
