@@ -1,0 +1,169 @@
+"""The calculator on standard input: one JSON record a line in, one answer a line out, in order and in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+
+from otel_finops.base import limits
+from otel_finops.base.clock import Clock
+from otel_finops.base.money import format_usd
+from otel_finops.base.times import parse_ns
+from otel_finops.genai.usage import OTHER_UNITS, TOKEN_UNITS
+from otel_finops.pricing import checks
+from otel_finops.pricing.engine import BAD_USAGE, PriceEngine
+from otel_finops.pricing.quote import CostLine, PriceableCall, Quote
+
+BAD_LINE: Final = "bad_line"
+
+_COUNTS: Final = {"input_tokens_uncached": "input_uncached", "output_tokens": "output", "reasoning_tokens": "reasoning"} | {
+    unit: unit for unit in (*TOKEN_UNITS, *OTHER_UNITS) if unit not in ("input_uncached", "output", "reasoning", "seconds")
+}
+"""Names of counts in a record, to the ledger's usage keys."""
+_SELECTORS: Final = ("service_tier", "region_kind", "region", "speed", "mode", "image_size", "quality", "resolution")
+
+
+class _Refused(Exception):
+    """A record that cannot be priced; the text names the field and what is wrong with it."""
+
+
+def price_lines(lines: Iterable[str], engine: PriceEngine, clock: Clock) -> Iterator[str]:
+    """Answer each record of the contract's `price_in` with its `price_out`; a record without `at` has the price of now.
+
+    A line that is no JSON object is answered with reason `bad_line` and an empty id; a record with impossible counts or fields
+    with `bad_usage`, the field and the fault in `detail`. Nothing is raised for what a line holds.
+    """
+    for line in lines:
+        record = _record(line)
+        if record is None:
+            yield _refusal("", BAD_LINE, "not a JSON object")
+            continue
+        try:
+            call = _call(record, clock)
+        except _Refused as refusal:
+            yield _refusal(_id(record), BAD_USAGE, str(refusal))
+            continue
+        yield _answer(_id(record), engine.quote(call))
+
+
+def resolve_lines(lines: Iterable[str], engine: PriceEngine, clock: Clock) -> Iterator[str]:
+    """Answer each record of the contract's `resolve_in` with its `resolve_out`; the key is null when no row is found."""
+    for line in lines:
+        record = _record(line)
+        if record is None:
+            yield _dump({"id": "", "key": None, "match": None, "reason": BAD_LINE, "detail": "not a JSON object"})
+            continue
+        try:
+            provider, model, at_ns = _text(record, "provider"), _text(record, "model"), _instant(record, clock)
+        except _Refused as refusal:
+            yield _dump({"id": _id(record), "key": None, "match": None, "reason": BAD_LINE, "detail": str(refusal)})
+            continue
+        match = engine.resolve(provider, model or "", at_ns)
+        yield _dump({"id": _id(record), "key": match.key if match else None, "match": match.kind if match else None})
+
+
+def cost_line_json(line: CostLine) -> dict[str, Any]:
+    """A cost line in the contract's form, money as plain decimal strings."""
+    return {"unit": line.unit, "quantity": line.quantity, "rate_usd": line.rate_usd, "amount_usd": format_usd(line.amount_pico)}
+
+
+def _record(line: str) -> Mapping[str, Any] | None:
+    """The line's JSON object. NaN and Infinity, which are no JSON, are read so that the field can be named."""
+    if len(line) > limits.CALCULATOR_LINE_CHARS_MAX:
+        return None
+    try:
+        record = orjson.loads(line)
+    except ValueError:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+    return record if isinstance(record, dict) else None
+
+
+def _id(record: Mapping[str, Any]) -> str:
+    value = record.get("id")
+    return value if isinstance(value, str) else ""
+
+
+def _call(record: Mapping[str, Any], clock: Clock) -> PriceableCall:
+    usage = {}
+    for name, unit in _COUNTS.items():
+        count = record.get(name)
+        if count is None:
+            continue
+        fault = checks.count_fault(name, count)
+        if fault is not None:
+            raise _Refused(fault)
+        if count:
+            usage[unit] = count
+    fault = checks.usage_fault(usage) or checks.excess_input_parts(usage)
+    if fault is not None:
+        raise _Refused(fault)
+    model = _text(record, "model")
+    selectors = {name: _text(record, name) for name in _SELECTORS}
+    return PriceableCall(
+        _text(record, "provider") or None, (model,) if model else (), usage, _instant(record, clock), seconds=_seconds(record), **selectors
+    )
+
+
+def _text(record: Mapping[str, Any], name: str) -> str | None:
+    value = record.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise _Refused(f"{name}: not a text")
+
+
+def _instant(record: Mapping[str, Any], clock: Clock) -> int:
+    text = _text(record, "at")
+    if text is None:
+        return clock.now_ns()
+    try:
+        return parse_ns(text)
+    except ValueError:
+        raise _Refused("at: no RFC 3339 instant") from None
+
+
+def _seconds(record: Mapping[str, Any]) -> str:
+    value = record.get("seconds")
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _Refused("seconds: not a number")
+    if not math.isfinite(value):
+        raise _Refused("seconds: not finite")
+    text = format(Decimal(repr(value)), "f") if abs(value) <= limits.UNITS_PER_CALL_MAX else repr(value)
+    fault = checks.seconds_fault(text)
+    if fault is not None:
+        raise _Refused(fault)
+    return text if value else ""
+
+
+def _answer(record_id: str, quote: Quote) -> str:
+    answer: dict[str, Any] = {
+        "id": record_id,
+        "usd": None if quote.cost_pico is None else format_usd(quote.cost_pico),
+        "key": quote.price_key,
+        "match": quote.price_match,
+        "method": quote.method,
+        "lines": [cost_line_json(line) for line in quote.lines],
+    }
+    if quote.partial:
+        answer["partial"] = True
+    if quote.unpriced_reason is not None:
+        answer["reason"] = quote.unpriced_reason
+    return _dump(answer)
+
+
+def _refusal(record_id: str, reason: str, detail: str) -> str:
+    answer = {"id": record_id, "usd": None, "key": None, "match": None, "method": None, "lines": [], "reason": reason, "detail": detail}
+    return _dump(answer)
+
+
+def _dump(answer: Mapping[str, Any]) -> str:
+    return orjson.dumps(answer).decode()

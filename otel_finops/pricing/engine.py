@@ -1,0 +1,261 @@
+"""Pricing a call: its name's row, the sheet of rates that holds, and the lines.
+
+Each line is rounded half-even once and the total is the sum of the lines, so that lines and totals add up in any order.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from otel_finops.base import limits
+from otel_finops.base.money import PICO_MAX, PICO_PER_USD, divide_half_even
+from otel_finops.genai.sighting import Sighting
+from otel_finops.genai.usage import INPUT_PARTS, OUTPUT_PARTS, prompt_tokens
+from otel_finops.pricing import checks
+from otel_finops.pricing.book import BookStatus, PriceBook
+from otel_finops.pricing.match import PLACEHOLDERS, Match, Matcher, clean
+from otel_finops.pricing.quote import CostLine, PriceableCall, Quote
+from otel_finops.pricing.rates import Column, Rate, Sheet, factor_of, plain, sheet_of, tier_of
+from otel_finops.pricing.units import unit_prices
+
+COMPUTED: Final = "computed"
+UNPRICED: Final = "unpriced"
+
+UNKNOWN_MODEL: Final = "unknown_model"
+NO_MODEL: Final = "no_model"
+NO_PROVIDER: Final = "no_provider"
+MISSING_RATE: Final = "missing_rate"
+NO_USAGE: Final = "no_usage"
+BAD_USAGE: Final = "bad_usage"
+
+_FREE_ERROR_REASONS: Final = frozenset({None, NO_USAGE})
+"""Reasons of missing usage under which a provider's error answer costs nothing; a time-out or cut stream may have been billed."""
+_TOKEN_MODES: Final = frozenset({"", "chat", "responses", "completion", "realtime"})
+"""Modes whose tokens must have a price; elsewhere a token without one is not what is billed (images, seconds, characters)."""
+
+_quote = Quote._make
+_line = CostLine._make
+
+
+class _Terms(NamedTuple):
+    """What the book says for a call's names, tier and place: the match and its sheet, or why there is none."""
+
+    match: Match | None
+    sheet: Sheet | None
+    reason: str | None
+
+
+class PriceEngine:
+    """Prices calls by one price book. Holds no state but memos, so one engine may serve many threads."""
+
+    def __init__(self, book: PriceBook) -> None:
+        self._book = book
+        self._matcher = Matcher(book)
+        self._terms: dict[tuple[object, ...], _Terms] = {}
+        self.version = book.status.version
+        """Digest of the price snapshot; every quote carries it."""
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> PriceEngine:
+        """An engine over the packaged snapshot, or over the price file at `path`.
+
+        Raises:
+            StartRefused: the file cannot be read or is no price list.
+        """
+        return cls(PriceBook.load(path))
+
+    def status(self) -> BookStatus:
+        """Source, version, date and row counts of the book in use."""
+        return self._book.status
+
+    def resolve(self, provider: str | None, model: str, at_ns: int | None = None, region: str | None = None) -> Match | None:
+        """The row that prices `model` as billed by `provider`, None when the book has none.
+
+        `at_ns` is the moment of the call: rows of this book hold at all times, so it does not choose yet.
+        """
+        del at_ns
+        return self._matcher.find(provider, model, region)
+
+    def priceable(self, sighting: Sighting) -> PriceableCall:
+        """The call that a sighting shows, as far as its price depends on it; it is billed at its start."""
+        return PriceableCall(
+            sighting.provider,
+            sighting.price_models,
+            sighting.usage,
+            sighting.start_ns,
+            sighting.usage_source,
+            sighting.missing_reason,
+            sighting.error_type,
+            sighting.service_tier,
+            sighting.region_kind,
+            sighting.region,
+            sighting.speed,
+        )
+
+    def quote(self, call: PriceableCall) -> Quote:
+        """The price of a call by this book, or the reason why it has none; never raises for what a sender wrote."""
+        if call.usage_source == "missing" and not call.usage:
+            return self._without_usage(call)
+        if checks.usage_fault(call.usage) is not None or (call.seconds and checks.seconds_fault(call.seconds) is not None):
+            return self._unpriced(BAD_USAGE)
+        match, sheet, reason = self._terms_of(call)
+        if match is None or sheet is None:
+            return self._unpriced(reason or UNKNOWN_MODEL)
+        if sheet.hours is not None and sheet.off_peak is not None and sheet.hours.hold_at(call.at_ns):
+            sheet = sheet.off_peak
+        lines, total, partial = _charge(sheet, call)
+        if lines is None:
+            return self._unpriced(MISSING_RATE, match)
+        if total > PICO_MAX:
+            return self._unpriced(BAD_USAGE, match)
+        return _quote((total, COMPUTED, lines, match.key, match.kind, self.version, partial, None))
+
+    def _without_usage(self, call: PriceableCall) -> Quote:
+        """A provider's error answer without usage costs nothing; any other call without usage has no price."""
+        match = self._terms_of(call).match
+        if call.error_type is not None and call.missing_reason in _FREE_ERROR_REASONS:
+            return Quote(0, COMPUTED, (), match and match.key, match and match.kind, self.version)
+        return self._unpriced(call.missing_reason or NO_USAGE, match)
+
+    def _unpriced(self, reason: str, match: Match | None = None) -> Quote:
+        return Quote(None, UNPRICED, (), match and match.key, match and match.kind, self.version, False, reason)
+
+    def _terms_of(self, call: PriceableCall) -> _Terms:
+        asked = (call.provider, call.models, call.service_tier, call.region_kind, call.region, call.speed, call.image_size, call.quality)
+        terms = self._terms.get(asked)
+        if terms is None:
+            terms = self._find_terms(call)
+            if len(self._terms) >= limits.PRICE_MEMO_MAX:
+                self._terms.clear()
+            if _is_short(asked):
+                self._terms[asked] = terms
+        return terms
+
+    def _find_terms(self, call: PriceableCall) -> _Terms:
+        named = [model for model in call.models if clean(model[: limits.NAME_CHARS_MAX + 1]) not in PLACEHOLDERS]
+        if not named:
+            return _Terms(None, None, NO_MODEL)
+        region = call.region if call.region_kind == "bedrock_region" else None
+        for model in named:
+            match = self._sized(call, model) or self._matcher.find(call.provider, model, region)
+            if match is not None:
+                factor = factor_of(match.row, call.region_kind, call.region, call.speed)
+                return _Terms(match, sheet_of(match.row, tier_of(call.service_tier), factor), None)
+        return _Terms(None, None, UNKNOWN_MODEL if call.provider else NO_PROVIDER)
+
+    def _sized(self, call: PriceableCall, model: str) -> Match | None:
+        """The row of an image model in the very size and quality of the call, for lists that have a row for each."""
+        if not call.image_size:
+            return None
+        size = call.image_size.strip().lower().replace("-x-", "x").replace("x", "-x-")
+        names = (f"{call.quality}/{size}/{model.strip()}",) if call.quality else ()
+        for name in (*names, f"{size}/{model.strip()}"):
+            match = self._matcher.find(call.provider, name)
+            if match is not None and match.kind == "exact":
+                return match
+        return None
+
+
+def _is_short(asked: tuple[object, ...]) -> bool:
+    """True when what a sender wrote may be kept in memory."""
+    texts = [part for item in asked for part in (item if isinstance(item, tuple) else (item,)) if isinstance(part, str)]
+    return len(texts) <= 16 and all(len(text) <= limits.NAME_CHARS_MAX for text in texts)
+
+
+def _charge(sheet: Sheet, call: PriceableCall) -> tuple[tuple[CostLine, ...] | None, int, bool]:
+    """Lines, their sum, and whether a fall-back was used; lines are None when a unit that must have a rate has none."""
+    usage = call.usage
+    column = sheet.columns[0]
+    if sheet.edges:
+        prompt = prompt_tokens(usage)
+        for edge, later in zip(sheet.edges, sheet.columns[1:], strict=True):
+            if prompt > edge:
+                column = later
+    lines: list[CostLine] = []
+    total = 0
+    partial = False
+    seen = 0
+    for unit, rate in column.wholes:
+        count = usage.get(unit)
+        if not count:
+            continue
+        seen += 1
+        if rate is None:
+            return _charge_slowly(sheet, column, call)
+        amount = count * rate[0]
+        if rate[1] != 1:
+            amount = divide_half_even(amount, rate[1])
+        total += amount
+        if not rate[3]:
+            partial = True
+        lines.append(_line((unit, count, rate[2], amount)))
+    if seen != len(usage) or call.seconds:
+        return _charge_slowly(sheet, column, call)
+    return tuple(lines), total, partial
+
+
+def _charge_slowly(sheet: Sheet, column: Column, call: PriceableCall) -> tuple[tuple[CostLine, ...] | None, int, bool]:
+    """As `_charge`, for calls with parts, units that are no tokens, or units without a rate."""
+    counts, partial = _split(call.usage, column)
+    lines: list[CostLine] = []
+    unrated: list[str] = []
+    for unit, rate in _rated(column):
+        count = counts.get(unit, 0)
+        if not count:
+            continue
+        if rate is None:
+            unrated.append(unit)
+            continue
+        partial = partial or not rate.own
+        lines.append(CostLine(unit, count, rate.text, divide_half_even(count * rate.numerator, rate.denominator)))
+    if unrated and sheet.row.mode in _TOKEN_MODES:
+        return None, 0, False
+    partial = partial or (sheet.row.mode == "ocr" and not call.usage.get("pages"))
+    for unit, quantity, usd in unit_prices(sheet.row, call, sheet.tier):
+        if usd is None:
+            unrated.append(unit)
+            continue
+        pico = quantity * usd * PICO_PER_USD
+        lines.append(CostLine(unit, _quantity(quantity), plain(usd), divide_half_even(pico.numerator, pico.denominator)))
+    if unrated and not lines:
+        return None, 0, False
+    lines += [CostLine(unit, _unrated_count(unit, counts, call), "0", 0) for unit in unrated]
+    return tuple(lines), sum(line.amount_pico for line in lines), partial or bool(unrated)
+
+
+def _split(usage: dict[str, int], column: Column) -> tuple[dict[str, int], bool]:
+    """Counts with the separately billed parts taken out of their wholes, and whether a part had no rate though it should.
+
+    Prompt parts beyond the uncached prompt were read from the cache; they are billed there and cut here.
+    """
+    counts = {unit: usage.get(unit, 0) for unit, _ in column.wholes}
+    missing = False
+    for parts, whole in ((INPUT_PARTS, "input_uncached"), (OUTPUT_PARTS, "output")):
+        left = counts[whole]
+        for part in parts:
+            count = min(usage.get(part, 0), left)
+            left -= count
+            if count and part in column.parts:
+                counts[part] = count
+                counts[whole] -= count
+            elif count and part in column.missing_parts:
+                missing = True
+    return counts, missing
+
+
+def _rated(column: Column) -> list[tuple[str, Rate | None]]:
+    return [*column.wholes, *column.parts.items()]
+
+
+def _quantity(quantity: int | Fraction) -> int | str:
+    if isinstance(quantity, int):
+        return quantity
+    return plain(quantity)
+
+
+def _unrated_count(unit: str, counts: dict[str, int], call: PriceableCall) -> int | str:
+    if unit == "seconds" and call.seconds:
+        return call.seconds
+    return counts.get(unit) or call.usage.get(unit, 0)

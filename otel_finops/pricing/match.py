@@ -1,0 +1,234 @@
+"""From a model's name to a row of the price book: exact hits after a fixed list of rewrites, the provider first.
+
+Nothing is ever found by prefix, substring, likeness or size, and never in another provider's rows: a wrong price is worse
+than none. A name that misses stays unpriced until somebody gives it a price. See docs/pricing.md for the rules in words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from otel_finops.base import limits
+from otel_finops.pricing.book import PriceBook, PriceRow
+from otel_finops.pricing.providers import (
+    NAMING_GATEWAYS,
+    VENDOR_GATEWAYS,
+    canonical,
+    families_of,
+    is_known,
+    key_prefixes,
+    later_key_prefixes,
+)
+
+MatchKind: TypeAlias = Literal["override", "exact", "inferred"]
+
+PLACEHOLDERS: Final = frozenset({"", "none", "null", "n/a", "na", "unknown", "undefined", "default", "nan", "?", "-"})
+"""What senders write when they know no model."""
+
+
+class Match(NamedTuple):
+    """A row found for a name.
+
+    Attributes:
+        key: the row's key.
+        kind: `override` (an operator's), `exact` (the name itself, its path or its provider's prefix taken off) or
+            `inferred` (a date or alias taken off, or the vendor's row for a gateway's model).
+        row: the row.
+    """
+
+    key: str
+    kind: MatchKind
+    row: PriceRow
+
+
+class Matcher:
+    """Finds rows of one book. Answers are remembered, misses too, up to `limits.PRICE_MEMO_MAX` names."""
+
+    def __init__(self, book: PriceBook) -> None:
+        self._book = book
+        self._memo: dict[tuple[str | None, str, str | None], Match | None] = {}
+
+    def find(self, provider: str | None, model: str, region: str | None = None) -> Match | None:
+        """The row for `model` as billed by `provider` (any spelling, None when unknown); a live row before a retired one.
+
+        `region` is a Bedrock region: a row of the model in that very region comes before the model's common row.
+        """
+        if len(model) > limits.NAME_CHARS_MAX or (provider is not None and len(provider) > limits.NAME_CHARS_MAX):
+            return None
+        asked = (provider, model, region)
+        if asked in self._memo:
+            return self._memo[asked]
+        if len(self._memo) >= limits.PRICE_MEMO_MAX:
+            self._memo.clear()
+        found = self._memo[asked] = self._look_up(provider or None, clean(model), region)
+        return found
+
+    def _look_up(self, provider: str | None, name: str, region: str | None) -> Match | None:
+        if name in PLACEHOLDERS:
+            return None
+        for retired in (False, True):
+            found = self._named(name, retired) if _speaks_for_itself(provider) else self._billed_by(provider or "", name, region, retired)
+            if found is not None:
+                return found
+        return None
+
+    def _named(self, name: str, retired: bool) -> Match | None:
+        """The row of a name that comes without a provider: a key itself, or the rows of the provider that the name begins with."""
+        row = self._book.find(name, retired=retired)
+        if row is not None:
+            return Match(row.key, "exact", row)
+        first, slash, rest = name.partition("/")
+        if not slash:
+            return self._undated(name, retired)
+        if first in NAMING_GATEWAYS:
+            return self._named(rest, retired)
+        if is_known(first) or first in self._book.families:
+            return self._billed_by(first, rest, None, retired)
+        return None
+
+    def _undated(self, name: str, retired: bool) -> Match | None:
+        for variant in _inferred(name):
+            row = self._book.find(variant, retired=retired)
+            if row is not None:
+                return Match(row.key, "inferred", row)
+        return None
+
+    def _billed_by(self, provider: str, name: str, region: str | None, retired: bool) -> Match | None:
+        families = families_of(provider)
+        forms = _forms(name, families)
+        for form in forms:
+            row = self._row(families, form, region, retired)
+            if row is not None:
+                return Match(row.key, "exact", row)
+        if canonical(provider) in VENDOR_GATEWAYS:
+            return self._vendors(forms, retired)
+        for form in forms:
+            for variant in _inferred(form):
+                row = self._row(families, variant, region, retired)
+                if row is not None:
+                    return Match(row.key, "inferred", row)
+        return None
+
+    def _vendors(self, forms: tuple[str, ...], retired: bool) -> Match | None:
+        """The vendor's own row for a gateway's `vendor/model`."""
+        for form in forms:
+            vendor, slash, model = form.partition("/")
+            if slash and is_known(vendor) and canonical(vendor) not in VENDOR_GATEWAYS:
+                found = self._billed_by(vendor, model, None, retired)
+                if found is not None:
+                    return found._replace(kind="inferred")
+        return None
+
+    def _row(self, families: tuple[str, ...], name: str, region: str | None, retired: bool) -> PriceRow | None:
+        for family in families:
+            for key in _keys(family, name, region):
+                row = self._book.find(key, retired=retired)
+                if row is not None and row.family == family:
+                    return row
+        return None
+
+
+def clean(model: str) -> str:
+    """The name without white space around it, in lower case."""
+    return model.strip().lower()
+
+
+def _speaks_for_itself(provider: str | None) -> bool:
+    return provider is None or not provider.strip() or canonical(provider) in NAMING_GATEWAYS
+
+
+def _keys(family: str, name: str, region: str | None) -> Iterator[str]:
+    """Keys under which a family's row of that name may stand, in order."""
+    if region and family == "bedrock":
+        yield f"bedrock/{region.strip().lower()}/{name}"
+    for prefix in key_prefixes(family):
+        yield prefix + name
+    yield name
+    for prefix in later_key_prefixes(family):
+        yield prefix + name
+
+
+# --- rewrites that keep the meaning: the same model in another form of address ------------------------------------
+
+_PATHS: Final = (
+    re.compile(r"projects/[^/]+/locations/[^/]+/publishers/[^/]+/models/(?P<name>[^/]+)"),
+    re.compile(r"publishers/[^/]+/models/(?P<name>[^/]+)"),
+    re.compile(r"models/(?P<name>[^/]+)"),
+    re.compile(r"arn:aws[a-z-]*:bedrock:[^:]*:[^:]*:(?:inference-profile|foundation-model)/(?P<name>.+)"),
+    re.compile(r"bedrock/(?:converse|converse_like|invoke)/(?P<name>.+)"),
+    re.compile(r"(?:converse|converse_like|invoke)/(?P<name>.+)"),
+    re.compile(r"(?:litellm_proxy|litellm)/(?P<name>.+)"),
+)
+_FINE_TUNE: Final = re.compile(r"ft:(?P<base>[^:]+):.+")
+_FORMS_MAX: Final = 6
+"""Addresses nest (gateway, provider, route); more than this is nobody's name."""
+
+
+def _forms(name: str, families: tuple[str, ...]) -> tuple[str, ...]:
+    """The name, and what is left of it when paths and its own provider's prefix are taken off, one after another."""
+    forms = [name]
+    while len(forms) < _FORMS_MAX:
+        shorter = _without_path(forms[-1]) or _without_own_provider(forms[-1], families)
+        if not shorter or shorter in forms:
+            break
+        forms.append(shorter)
+    tuned = _FINE_TUNE.fullmatch(forms[-1])
+    if tuned is not None:
+        return (f"ft:{tuned['base']}",)
+    return tuple(forms)
+
+
+def _without_path(name: str) -> str | None:
+    for path in _PATHS:
+        found = path.fullmatch(name)
+        if found is not None:
+            return found["name"]
+    return None
+
+
+def _without_own_provider(name: str, families: tuple[str, ...]) -> str | None:
+    first, slash, rest = name.partition("/")
+    if slash and (first in families or (is_known(first) and canonical(first) in families)):
+        return rest
+    return None
+
+
+# --- rewrites that infer: another name of what is most likely the same model ----------------------------------------
+
+_DATE: Final = re.compile(r"(?P<name>.+?)(?:[-@](?P<compact>20\d{6})|-(?P<dashed>20\d\d-\d\d-\d\d))")
+_ALIAS_ENDS: Final = ("@default", "@latest", "-latest")
+_DOTTED_CLAUDE: Final = re.compile(r"(claude[a-z0-9-]*\d)\.(\d)")
+
+
+def _without_date(name: str) -> str | None:
+    found = _DATE.fullmatch(name)
+    if found is None:
+        return None
+    digits = (found["compact"] or found["dashed"]).replace("-", "")
+    plausible = 1 <= int(digits[4:6]) <= 12 and 1 <= int(digits[6:8]) <= 31
+    return found["name"] if plausible else None
+
+
+def _without_alias(name: str) -> str | None:
+    return next((name.removesuffix(end) for end in _ALIAS_ENDS if name.endswith(end)), None)
+
+
+def _dashed_claude(name: str) -> str | None:
+    dashed = _DOTTED_CLAUDE.sub(r"\1-\2", name)
+    return dashed if dashed != name else None
+
+
+_INFERENCES: Final[tuple[Callable[[str], str | None], ...]] = (_dashed_claude, _without_date, _without_alias)
+
+
+def _inferred(name: str) -> Iterator[str]:
+    """The name with its date or alias taken off, Claude's dots as dashes, and both together."""
+    reached = [name]
+    for form in reached:
+        for rewrite in _INFERENCES:
+            variant = rewrite(form)
+            if variant and variant not in reached:
+                reached.append(variant)
+                yield variant
