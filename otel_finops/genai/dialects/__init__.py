@@ -1,0 +1,10 @@
+"""One file for each dialect. Order matters: the first that recognises a span reads it, so the more special stand first."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from otel_finops.genai.dialect import Dialect
+from otel_finops.genai.dialects import openinference, openllmetry, semconv, semconv_legacy
+
+BUILTIN: Final[tuple[Dialect, ...]] = (openinference.DIALECT, openllmetry.DIALECT, semconv_legacy.DIALECT, semconv.DIALECT)

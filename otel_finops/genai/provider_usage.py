@@ -1,0 +1,137 @@
+"""Usage objects in the providers' own shapes, as some instrumentations attach them as JSON.
+
+Only counts, the tier, the speed, the residency and the answer's id are taken out; content is never kept. Dialects name the attributes
+in which such objects may stand; nothing here is ever read from a prompt or a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from otel_finops.genai.numbers import BAD_COUNT, read_count
+from otel_finops.genai.texts import clean_name
+
+_COUNTS: Final = {
+    "prompt_tokens": "input", "input_tokens": "input", "inputTokens": "input", "promptTokens": "input", "prompt_token_count": "input",
+    "promptTokenCount": "input",
+    "completion_tokens": "output", "output_tokens": "output", "outputTokens": "output", "completionTokens": "output",
+    "candidates_token_count": "output", "candidatesTokenCount": "output",
+    "total_tokens": "total", "totalTokens": "total", "total_token_count": "total", "totalTokenCount": "total",
+    "cache_read_input_tokens": "cache_read", "cacheReadInputTokens": "cache_read", "cached_content_token_count": "cache_read",
+    "cachedContentTokenCount": "cache_read",
+    "cache_creation_input_tokens": "cache_write", "cacheWriteInputTokens": "cache_write",
+    "thoughts_token_count": "reasoning", "thoughtsTokenCount": "reasoning",
+}  # fmt: skip
+_INPUT_DETAILS: Final = {
+    "cached_tokens": "cache_read", "cache_read": "cache_read", "cache_write_tokens": "cache_write", "cache_creation": "cache_write",
+    "audio_tokens": "audio_in", "audio": "audio_in", "image_tokens": "image_in", "image": "image_in", "video": "video_in",
+    "ephemeral_5m_input_tokens": "cache_write_5m", "ephemeral_1h_input_tokens": "cache_write_1h",
+}  # fmt: skip
+_OUTPUT_DETAILS: Final = {
+    "reasoning_tokens": "reasoning", "reasoning": "reasoning", "audio_tokens": "audio_out", "audio": "audio_out",
+    "image_tokens": "image_out", "image": "image_out", "video": "video_out",
+}  # fmt: skip
+_NESTED: Final = {
+    "prompt_tokens_details": _INPUT_DETAILS, "input_tokens_details": _INPUT_DETAILS, "input_token_details": _INPUT_DETAILS,
+    "promptTokensDetails": _INPUT_DETAILS, "inputTokensDetails": _INPUT_DETAILS, "cache_creation": _INPUT_DETAILS,
+    "completion_tokens_details": _OUTPUT_DETAILS, "output_tokens_details": _OUTPUT_DETAILS, "output_token_details": _OUTPUT_DETAILS,
+    "candidates_tokens_details": _OUTPUT_DETAILS, "candidatesTokensDetails": _OUTPUT_DETAILS, "outputTokensDetails": _OUTPUT_DETAILS,
+}  # fmt: skip
+_EXCLUSIVE_SIGNS: Final = frozenset({
+    "cache_read_input_tokens", "cache_creation_input_tokens", "cacheReadInputTokens", "cacheWriteInputTokens",
+})  # fmt: skip
+"""Anthropic and Bedrock count cached tokens beside the input; OpenAI and Google inside of it."""
+_INCLUSIVE_SIGNS: Final = frozenset({"prompt_tokens"})
+_USAGE_NAMES: Final = ("usage", "usage_metadata", "usageMetadata", "token_usage")
+_ENVELOPES: Final = ("meta", "llm_output", "response_metadata", "response")
+"""Where frameworks keep the provider's answer, one level down."""
+
+
+@dataclass(slots=True)
+class ProviderUsage:
+    """What a provider's usage object says.
+
+    Attributes:
+        counts: by the names of `usage_reading.COUNT_NAMES`.
+        bad: a count was no count.
+        exclusive: `input` leaves the cached tokens out.
+        reasoning_outside: `output` leaves the reasoning out.
+        service_tier, speed, inference_geo, response_id: as sent, None where not said.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    bad: bool = False
+    exclusive: bool = False
+    reasoning_outside: bool = False
+    service_tier: str | None = None
+    speed: str | None = None
+    inference_geo: str | None = None
+    response_id: str | None = None
+
+
+def find_provider_usage(document: object) -> ProviderUsage | None:
+    """Find and read the usage object in a provider's answer, or in a framework's wrapping of one; None when there is none."""
+    if not isinstance(document, Mapping):
+        return None
+    for envelope in (document, *(document.get(name) for name in _ENVELOPES)):
+        if isinstance(envelope, Mapping):
+            for name in _USAGE_NAMES:
+                usage = envelope.get(name)
+                if isinstance(usage, Mapping):
+                    return _with_envelope(read_provider_usage(usage), envelope)
+    return None
+
+
+def _with_envelope(found: ProviderUsage, envelope: Mapping[str, object]) -> ProviderUsage:
+    found.service_tier = found.service_tier or clean_name(envelope.get("service_tier"))
+    found.response_id = clean_name(envelope.get("id")) or clean_name(envelope.get("response_id")) or clean_name(envelope.get("responseId"))
+    if "image_out" not in found.counts and _is_images(envelope) and found.counts.get("output", 0) > 0:
+        found.counts["image_out"] = found.counts["output"]
+    return found
+
+
+def _is_images(envelope: Mapping[str, object]) -> bool:
+    """An answer of the images endpoint, which does not split its output: all of it is image tokens."""
+    data = envelope.get("data")
+    return isinstance(data, list) and bool(data) and isinstance(data[0], Mapping) and ("b64_json" in data[0] or "url" in data[0])
+
+
+def read_provider_usage(usage: Mapping[str, object]) -> ProviderUsage:
+    """Read a usage object of OpenAI, Anthropic, Google, Bedrock, Mistral or LangChain."""
+    found = ProviderUsage()
+    for key, value in usage.items():
+        name = _COUNTS.get(key)
+        if name is not None:
+            _put(found, name, value)
+        elif key in _NESTED:
+            _put_details(found, _NESTED[key], value)
+    found.exclusive = not _EXCLUSIVE_SIGNS.isdisjoint(usage) and _INCLUSIVE_SIGNS.isdisjoint(usage)
+    found.reasoning_outside = "thoughts_token_count" in usage or "thoughtsTokenCount" in usage
+    found.service_tier = clean_name(usage.get("service_tier"))
+    found.speed = clean_name(usage.get("speed"))
+    found.inference_geo = clean_name(usage.get("inference_geo"))
+    return found
+
+
+def _put_details(found: ProviderUsage, names: Mapping[str, str], details: object) -> None:
+    """Details as a map (`cached_tokens`: 7) or as Google's list of `{modality, token_count}`."""
+    if isinstance(details, Mapping):
+        for key, value in details.items():
+            if key in names:
+                _put(found, names[key], value)
+    elif isinstance(details, list):
+        for entry in details:
+            if isinstance(entry, Mapping):
+                name = names.get(str(entry.get("modality")).lower())
+                if name is not None:
+                    _put(found, name, entry.get("token_count", entry.get("tokenCount")))
+
+
+def _put(found: ProviderUsage, name: str, value: object) -> None:
+    count = read_count(value)
+    if count == BAD_COUNT:
+        found.bad = True
+    elif count and name not in found.counts:
+        found.counts[name] = count
