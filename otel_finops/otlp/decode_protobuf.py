@@ -59,6 +59,8 @@ class _Reader:
             self._spend(1)
             tag, at = _varint(buffer, at)
             wire = tag & 7
+            if tag == wire:  # field number 0 is nobody's
+                raise _Malformed
             if wire == _LEN:
                 size, at = _varint(buffer, at)
                 stop = at + size

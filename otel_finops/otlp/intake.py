@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from otel_finops.base.protocols import Credential, Encoding, ExportRequest, SenderAuth, TraceIntake
+from otel_finops.base.protocols import Credential, ExportRequest, SenderAuth, TraceIntake
 from otel_finops.otlp.admission import Admission
 from otel_finops.otlp.bearer import bearer_token
 from otel_finops.otlp.counters import ReceiverCounters
@@ -46,8 +46,3 @@ def reception(intake: TraceIntake, auth: SenderAuth, admission: Admission, refus
     """A `Reception` with its own counters."""
     counters = ReceiverCounters()
     return Reception(intake, auth, admission, counters, IgnoredSignals(counters), refusals)
-
-
-def json_weight(encoding: Encoding) -> int:
-    """How many bytes of the budget one byte of a body takes: parsed JSON takes several times its text, protobuf nothing."""
-    return 4 if encoding == "json" else 1

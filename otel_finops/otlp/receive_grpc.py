@@ -47,7 +47,7 @@ class GrpcReceiver:
     def start(self) -> None:
         """Listen; raises StartRefused when the address cannot be bound."""
         try:
-            self.port = self._server.add_insecure_port(str(self._address))
+            self.port = self._server.add_insecure_port(str(self._address if self._address.host else self._address._replace(host="::")))
         except RuntimeError:
             self.port = 0
         if not self.port:

@@ -1,0 +1,179 @@
+"""Runs the OTLP/HTTP application in a thread of its own, with the deadlines and caps that uvicorn does not have.
+
+uvicorn waits without end for a client that connects and sends nothing, or drips its headers or body. The protocol class
+here cuts such connections off, bounds the size of headers and the number of connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from otel_finops.base import limits
+from otel_finops.base.errors import StartRefused
+from otel_finops.otlp.intake import Reception
+from otel_finops.otlp.receive_http import DEADLINE_STATE, HttpApp
+from otel_finops.settings.addresses import Address
+
+SETTING = "otlp.http_address"
+_BACKLOG: Final = 1_024
+_ANSWER_MARGIN_S: Final = 1.0
+"""How much longer than the application's own deadline a connection is kept, so that the application can still answer."""
+_FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_HEADERS_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class _Config(uvicorn.Config):
+    """uvicorn's configuration, and the bounds that our protocol adds."""
+
+    request_deadline_s: float = limits.REQUEST_DEADLINE_S
+    connections_max: int = limits.CONNECTIONS_MAX
+
+
+class _BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with a deadline for every request, from its first byte to its last."""
+
+    def __init__(self, config: _Config, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)
+        self._deadline_s = config.request_deadline_s
+        self._connections_max = config.connections_max
+        self._cut_off: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._connections_max:
+            transport.write(_FULL)
+            transport.close()
+        else:
+            self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._cut_off is None:
+            self._arm()
+        super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > limits.HEADER_BYTES_MAX:
+                self.transport.write(_HEADERS_TOO_LARGE)
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._arm()
+        self.scope["state"][DEADLINE_STATE] = self.loop.time() + self._deadline_s
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._disarm()
+        self._in_head = True
+        self._head_bytes = 0
+
+    def _arm(self) -> None:
+        self._disarm()
+        self._cut_off = self.loop.call_later(self._deadline_s + _ANSWER_MARGIN_S, self._cut)
+
+    def _disarm(self) -> None:
+        if self._cut_off is not None:
+            self._cut_off.cancel()
+            self._cut_off = None
+
+    def _cut(self) -> None:
+        self._cut_off = None
+        self.transport.abort()
+
+
+class HttpReceiver:
+    """The OTLP/HTTP listener.
+
+    Args:
+        reuse_port: let several processes listen on the same port (SO_REUSEPORT).
+        deadline_s: how long one request may take to arrive.
+        connections_max: open connections; further ones are answered 503.
+    """
+
+    def __init__(
+        self,
+        reception: Reception,
+        address: Address,
+        *,
+        reuse_port: bool = False,
+        deadline_s: float = limits.REQUEST_DEADLINE_S,
+        connections_max: int = limits.CONNECTIONS_MAX,
+        threads: int = limits.RECEIVE_THREADS,
+    ) -> None:
+        self._address = address
+        self._reuse_port = reuse_port
+        self._app = HttpApp(reception, threads=threads, deadline_s=deadline_s)
+        self._config = _Config(
+            self._app,
+            http=_BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=_BACKLOG,
+        )
+        self._config.request_deadline_s = deadline_s
+        self._config.connections_max = connections_max
+        self._server = uvicorn.Server(self._config)
+        self._thread: threading.Thread | None = None
+        self.port = 0
+        """The bound port, once started."""
+
+    def start(self) -> None:
+        """Listen; raises StartRefused when the address cannot be bound."""
+        listener = self._bind()
+        self.port = listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="otlp-http", daemon=True)
+        self._thread.start()
+
+    def stop(self, grace_s: float) -> None:
+        """Take no new requests, let running ones finish for `grace_s` seconds, then cut them off."""
+        self._config.timeout_graceful_shutdown = max(1, round(grace_s))
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join()
+        self._app.close()
+
+    def _bind(self) -> socket.socket:
+        try:
+            family, kind, protocol, _, place = socket.getaddrinfo(
+                self._address.host or None, self._address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = socket.socket(family, kind, protocol)
+        except OSError as error:
+            raise self._refusal(error) from None
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self._reuse_port:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind(place)
+            # Listening from here on, so that nobody is turned away between `start` and the event loop's first turn.
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            listener.close()
+            raise self._refusal(error) from None
+        return listener
+
+    def _refusal(self, error: OSError) -> StartRefused:
+        return StartRefused(
+            f"cannot listen on {self._address} for OTLP/HTTP: {error.strerror}; "
+            f"change {SETTING} (OTEL_FINOPS_OTLP__HTTP_ADDRESS), or leave it empty to switch OTLP/HTTP off"
+        )
