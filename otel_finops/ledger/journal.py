@@ -13,8 +13,8 @@ from otel_finops.base.errors import Busy
 from otel_finops.base.money import PICO_MAX
 from otel_finops.base.protocols import ANY_TENANT, DEFAULT_REALM
 from otel_finops.genai.sighting import CALL, Sighting
+from otel_finops.ledger.call_keys import keys_of
 from otel_finops.ledger.codec import SUBJECT_KEYS, content_hash, decode, encode
-from otel_finops.ledger.neighbours import keys_of
 from otel_finops.ledger.shards import shard_of
 from otel_finops.ledger.subjects import SubjectKind, Subjects
 from otel_finops.pricing.quote import Quote

@@ -1,88 +1,155 @@
 """Which traces must be decided together, because calls in them may be one call, or because they are linked.
 
-Calls are found by keys: a *number key* is a hash of service instance and prompt count within a minute, an *answer key* a
-hash of realm, answer id and prompt count. Keys only propose: two calls are joined when `genai.roles` could merge them.
+Keys (`ledger.call_keys`) only propose: what is one call is decided by `genai.roles` over all sightings of such a set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import lru_cache
-from hashlib import blake2b
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final, TypeAlias
 
-from otel_finops.base.limits import CALL_BUCKETS_MAX
-from otel_finops.base.times import NS_PER_SECOND
-from otel_finops.genai.sighting import Sighting
+from otel_finops.base.limits import NEIGHBOUR_TRACES_MAX, TWINS_PER_CALL_MAX
+from otel_finops.ledger.call_keys import ANSWER_BUCKET, APART_NS
+from otel_finops.ledger.journal import TraceState, trace_states
+from otel_finops.store.unit_of_work import Transaction
 
-APART_NS: Final = 2 * NS_PER_SECOND
-"""Sightings of one call overlap or are at most this far apart (spans.md, rule 4)."""
 OUTPUT_TOLERANCE: Final = 2
 """Sightings of one call may differ by this many output tokens: one library counts the first chunk's token twice."""
-ANSWER_BUCKET: Final = 0
 
-_BUCKET_NS: Final = 60 * NS_PER_SECOND
-_NO_READING: Final = (-1,)
-"""Stands for the prompt of a call without usage."""
+Edge: TypeAlias = tuple[int, int]
+"""Two trace numbers."""
+
+COPIES_MAX: Final = 8
+"""Up to so many equal answers of one scope are joined with each other; beyond it each is joined with the earliest only."""
+
+_SAME_KEY: Final = "SELECT c.start_ns FROM call_keys AS c WHERE c.bucket = a.bucket AND c.key = a.key AND c.scope = s.scope"
+_OTHER_SCOPE: Final = f"""
+SELECT DISTINCT a.trace_no, b.trace_no
+FROM call_keys AS a CROSS JOIN area_scopes AS s CROSS JOIN call_keys AS b
+WHERE a.trace_no IN ({{}}) AND s.area = a.area AND s.scope <> a.scope
+  AND b.bucket = a.bucket AND b.key = a.key AND b.scope = s.scope AND b.trace_no <> a.trace_no
+  AND b.start_ns > COALESCE(({_SAME_KEY} AND c.start_ns < a.start_ns ORDER BY c.start_ns DESC LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), -1)
+  AND b.start_ns < COALESCE(({_SAME_KEY} AND c.start_ns >= a.start_ns ORDER BY c.start_ns LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), {2**63 - 1})
+  AND b.output BETWEEN a.output - {OUTPUT_TOLERANCE} AND a.output + {OUTPUT_TOLERANCE}
+  AND (a.bucket = {ANSWER_BUCKET} OR (b.start_ns <= a.end_ns + {APART_NS} AND b.end_ns >= a.start_ns - {APART_NS}))
+"""
+"""Twins in other scopes, nearest in time first; an area with one scope ends the search at `area_scopes`."""
+
+_SAME_ANSWER: Final = f"FROM call_keys WHERE bucket = {ANSWER_BUCKET} AND key = a.key AND scope = a.scope"
+_FIRST_COPY: Final = f"""
+SELECT a.trace_no, (
+  SELECT c.trace_no FROM (
+    SELECT trace_no, output {_SAME_ANSWER} AND trace_no <> a.trace_no ORDER BY start_ns, span_id LIMIT {TWINS_PER_CALL_MAX}
+  ) AS c WHERE c.output BETWEEN a.low - {OUTPUT_TOLERANCE} AND a.high + {OUTPUT_TOLERANCE} LIMIT 1)
+FROM (
+  SELECT trace_no, key, scope, MIN(output) AS low, MAX(output) AS high
+  FROM call_keys WHERE trace_no IN ({{}}) AND bucket = {ANSWER_BUCKET} GROUP BY trace_no, key, scope
+) AS a
+"""
+"""The earliest other trace with an equal answer of the same scope: a replay costs nothing, but its original must be known."""
+
+_FEW_COPIES: Final = f"""
+SELECT DISTINCT a.trace_no, b.trace_no
+FROM call_keys AS a CROSS JOIN call_keys AS b
+WHERE a.trace_no IN ({{}}) AND a.bucket = {ANSWER_BUCKET}
+  AND (SELECT start_ns {_SAME_ANSWER} ORDER BY start_ns LIMIT 1 OFFSET {COPIES_MAX}) IS NULL
+  AND b.bucket = a.bucket AND b.key = a.key AND b.scope = a.scope AND b.trace_no <> a.trace_no
+  AND b.output BETWEEN a.output - {OUTPUT_TOLERANCE} AND a.output + {OUTPUT_TOLERANCE}
+"""
+
+_LINKED_FROM: Final = """
+SELECT o.trace_no, t.trace_no
+FROM trace_links AS l CROSS JOIN traces AS o CROSS JOIN traces AS t
+WHERE l.trace_no IN ({}) AND o.trace_no = l.trace_no AND t.trace_id = l.linked_trace_id AND t.realm = o.realm AND t.has_genai
+"""
+_LINKED_TO: Final = f"""
+SELECT o.trace_no, t.trace_no
+FROM traces AS o CROSS JOIN trace_links AS l CROSS JOIN traces AS t
+WHERE o.trace_no IN ({{}}) AND l.linked_trace_id = o.trace_id
+  AND l.trace_no <= COALESCE((
+    SELECT c.trace_no FROM trace_links AS c WHERE c.linked_trace_id = o.trace_id ORDER BY c.trace_no LIMIT 1 OFFSET {NEIGHBOUR_TRACES_MAX}
+  ), {2**63 - 1})
+  AND t.trace_no = l.trace_no AND t.realm = o.realm AND t.has_genai
+"""
+_QUERIES: Final = (_OTHER_SCOPE, _FIRST_COPY, _FEW_COPIES, _LINKED_FROM, _LINKED_TO)
 
 
-class CallKey(NamedTuple):
-    """One row under which a call can be found.
+def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> list[list[TraceState]]:
+    """The sets of traces that must be decided together, each with at least one seed.
 
-    Attributes:
-        bucket: minute since the epoch for number keys, `ANSWER_BUCKET` for answer keys.
-        key: 64 bits, signed.
-        area: hash of the service instance (number keys) or of the realm (answer keys).
-        scope: hash of the instrumentation scope.
-        output: output tokens, 0 when unknown.
+    Two traces are neighbours when one links to the other, or when a call in one could be a call in the other (see above);
+    neighbours of neighbours belong to the set too, up to `limits.NEIGHBOUR_TRACES_MAX` traces, in the order of their ids.
+
+    Returns:
+        Disjoint lists, each ordered by trace id, ordered by their first trace.
     """
-
-    bucket: int
-    key: int
-    area: int
-    scope: int
-    output: int
-    start_ns: int
-    end_ns: int
-
-
-def keys_of(sighting: Sighting) -> list[CallKey]:
-    """The keys of a sighting; none unless it is a candidate for a call."""
-    if not sighting.is_candidate:
-        return []
-    scope = _name_hash(sighting.scope)
-    output = sighting.usage.get("output", 0)
-    return [
-        CallKey(bucket, key, area, scope, output, sighting.start_ns, sighting.end_ns)
-        for bucket, key, area in (*_answer_keys(sighting), *_number_keys(sighting))
-    ]
+    joined = _Joined()
+    for seed in seeds:
+        joined.add(seed)
+    frontier = [seed.trace_no for seed in seeds]
+    while frontier:
+        edges = _edges(transaction, frontier)
+        reached = {other for _, other in edges if other not in joined.states}
+        known = {state.trace_no: state for state in trace_states(transaction, reached)}
+        frontier = joined.join(edges, known)
+    return joined.sets()
 
 
-def _answer_keys(sighting: Sighting) -> Iterable[tuple[int, int, int]]:
-    if sighting.response_id is None:
-        return
-    area = _name_hash(sighting.realm)
-    for reading in set(sighting.input_readings or _NO_READING):
-        yield ANSWER_BUCKET, _hash64(f"{sighting.realm}\0answer\0{sighting.response_id}\0{reading}"), area
+def _edges(transaction: Transaction, trace_nos: Collection[int]) -> list[Edge]:
+    """All edges that leave the given traces."""
+    wanted = sorted(trace_nos)
+    edges = {
+        (one, other) for query in _QUERIES for one, other in transaction.select_in(query, wanted) if other is not None and one != other
+    }
+    return sorted(edges)
 
 
-def _number_keys(sighting: Sighting) -> Iterable[tuple[int, int, int]]:
-    if not sighting.usage:
-        return
-    area = _name_hash(f"{sighting.realm}\0{sighting.instance}")
-    first = sighting.start_ns // _BUCKET_NS
-    last = min((sighting.end_ns + APART_NS) // _BUCKET_NS, first + CALL_BUCKETS_MAX - 1)
-    for reading in set(sighting.input_readings):
-        key = _hash64(f"{area}\0numbers\0{reading}")
-        for bucket in range(first, last + 1):
-            yield bucket, key, area
+class _Joined:
+    """Traces that were reached so far, as disjoint sets of bounded size."""
 
+    def __init__(self) -> None:
+        self.states: dict[int, TraceState] = {}
+        self._parents: dict[int, int] = {}
+        self._sizes: dict[int, int] = {}
 
-def _hash64(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+    def add(self, state: TraceState) -> None:
+        """Add a trace as a set of its own."""
+        self.states[state.trace_no] = state
+        self._parents[state.trace_no] = state.trace_no
+        self._sizes[state.trace_no] = 1
 
+    def join(self, edges: Iterable[Edge], known: dict[int, TraceState]) -> list[int]:
+        """Join along edges, those with the smallest trace ids first; returns the traces that were new."""
 
-@lru_cache(maxsize=8192)
-def _name_hash(name: str) -> int:
-    """Hash of a text that few values have: scopes, instances, realms."""
-    return _hash64(name)
+        def ids(edge: Edge) -> tuple[str, str]:
+            one, other = (self.states.get(trace_no) or known[trace_no] for trace_no in edge)
+            return min(one.trace_id, other.trace_id), max(one.trace_id, other.trace_id)
+
+        new: list[int] = []
+        for one, other in sorted((edge for edge in edges if edge[1] in self.states or edge[1] in known), key=ids):
+            if other not in self.states and self._sizes[self._root(one)] < NEIGHBOUR_TRACES_MAX:
+                self.add(known[other])
+                new.append(other)
+            if other in self.states:
+                self._unite(one, other)
+        return new
+
+    def sets(self) -> list[list[TraceState]]:
+        """The sets, in the order of trace ids."""
+        found: dict[int, list[TraceState]] = {}
+        for state in sorted(self.states.values(), key=lambda state: (state.realm, state.trace_id)):
+            found.setdefault(self._root(state.trace_no), []).append(state)
+        return list(found.values())
+
+    def _unite(self, one: int, other: int) -> None:
+        first, second = self._root(one), self._root(other)
+        size = self._sizes[first] + self._sizes[second]
+        if first != second and size <= NEIGHBOUR_TRACES_MAX:
+            self._parents[second] = first
+            self._sizes[first] = size
+
+    def _root(self, trace_no: int) -> int:
+        while self._parents[trace_no] != trace_no:
+            self._parents[trace_no] = self._parents[self._parents[trace_no]]
+            trace_no = self._parents[trace_no]
+        return trace_no

@@ -59,7 +59,7 @@ call_keys: Final = Table(
     "call_keys",
     metadata,
     Column("bucket", BigInteger, primary_key=True, autoincrement=False, comment="minute of the call for number keys, 0 for answer ids"),
-    Column("key", BigInteger, primary_key=True, autoincrement=False, comment="64 bits of a hash, see ledger.neighbours"),
+    Column("key", BigInteger, primary_key=True, autoincrement=False, comment="64 bits of a hash, see ledger.call_keys"),
     Column("scope", BigInteger, primary_key=True, autoincrement=False, comment="64 bits of the scope's hash"),
     Column("start_ns", BigInteger, primary_key=True, autoincrement=False),
     Column("span_id", LargeBinary, primary_key=True),

@@ -1,0 +1,86 @@
+"""The keys under which a call is found by those that may be the same call.
+
+A *number key* is a hash of service instance and prompt count within a minute, an *answer key* a hash of realm, answer id
+and prompt count; every reading of the prompt has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from otel_finops.base.limits import CALL_BUCKETS_MAX
+from otel_finops.base.times import NS_PER_SECOND
+from otel_finops.genai.sighting import Sighting
+
+APART_NS: Final = 2 * NS_PER_SECOND
+"""Sightings of one call overlap or are at most this far apart (spans.md, rule 4)."""
+ANSWER_BUCKET: Final = 0
+
+_BUCKET_NS: Final = 60 * NS_PER_SECOND
+_NO_READING: Final = (-1,)
+"""Stands for the prompt of a call without usage."""
+
+
+class CallKey(NamedTuple):
+    """One row under which a call can be found.
+
+    Attributes:
+        bucket: minute since the epoch for number keys, `ANSWER_BUCKET` for answer keys.
+        key: 64 bits, signed.
+        area: hash of the service instance (number keys) or of the realm (answer keys).
+        scope: hash of the instrumentation scope.
+        output: output tokens, 0 when unknown.
+    """
+
+    bucket: int
+    key: int
+    area: int
+    scope: int
+    output: int
+    start_ns: int
+    end_ns: int
+
+
+def keys_of(sighting: Sighting) -> list[CallKey]:
+    """The keys of a sighting; none unless it is a candidate for a call."""
+    if not sighting.is_candidate:
+        return []
+    scope = _name_hash(sighting.scope)
+    output = sighting.usage.get("output", 0)
+    return [
+        CallKey(bucket, key, area, scope, output, sighting.start_ns, sighting.end_ns)
+        for bucket, key, area in (*_answer_keys(sighting), *_number_keys(sighting))
+    ]
+
+
+def _answer_keys(sighting: Sighting) -> Iterable[tuple[int, int, int]]:
+    if sighting.response_id is None:
+        return
+    area = _name_hash(sighting.realm)
+    for reading in set(sighting.input_readings or _NO_READING):
+        yield ANSWER_BUCKET, _hash64(f"{sighting.realm}\0answer\0{sighting.response_id}\0{reading}"), area
+
+
+def _number_keys(sighting: Sighting) -> Iterable[tuple[int, int, int]]:
+    if not sighting.usage:
+        return
+    area = _name_hash(f"{sighting.realm}\0{sighting.instance}")
+    first = sighting.start_ns // _BUCKET_NS
+    last = min((sighting.end_ns + APART_NS) // _BUCKET_NS, first + CALL_BUCKETS_MAX - 1)
+    for reading in set(sighting.input_readings):
+        key = _hash64(f"{area}\0numbers\0{reading}")
+        for bucket in range(first, last + 1):
+            yield bucket, key, area
+
+
+def _hash64(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+@lru_cache(maxsize=8192)
+def _name_hash(name: str) -> int:
+    """Hash of a text that few values have: scopes, instances, realms."""
+    return _hash64(name)
