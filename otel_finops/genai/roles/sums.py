@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from otel_finops.genai.roles.agreement import OUTPUT_TOLERANCE, readings_of, says_anything
+from otel_finops.genai.roles.agreement import OUTPUT_TOLERANCE, ids_contradict, readings_of, says_anything
 from otel_finops.genai.roles.below import Below, gather
 from otel_finops.genai.roles.scene import Group, Scene
 
@@ -41,10 +41,18 @@ def _is_sum(scene: Scene, node: int, total: tuple[int, int, int, int]) -> bool:
 
 def _wrap(scene: Scene, node: int, group: Group, below: Below) -> None:
     repeated = tuple(other for other in below.groups if other is not group) if len(below.groups) <= 2 else ()
-    if len(repeated) == 1 and not _directly_below(scene, node, repeated[0]):
+    if len(repeated) == 1 and not _repeats(scene, node, repeated[0]):
         return
     group.wraps, group.rule = (repeated if len(repeated) == 1 else ()), SUM
 
 
-def _directly_below(scene: Scene, node: int, group: Group) -> bool:
+def _repeats(scene: Scene, node: int, group: Group) -> bool:
+    """One equal call below is repeated, unless a tool ran in between or one instrumentation saw two different answers.
+
+    Two instrumentations may see two ids of one answer: gateways write their own.
+    """
+    mine = scene.sightings[node]
+    for member in group.members:
+        if scene.sightings[member].scope == mine.scope and ids_contradict(mine, scene.sightings[member]):
+            return False
     return any(scene.forest.is_above(node, member) and not scene.tool_between(node, member) for member in group.members)
