@@ -35,6 +35,24 @@ UNPRICED: Final = {
 }
 """The contract's unpriced reasons in words."""
 
+RULES: Final = {
+    "call.single": "only this span shows the call",
+    "call.merged": "several spans show the call; it stands here",
+    "merge.response_id": "the same answer id and numbers",
+    "merge.response_id_no_usage": "the same answer id; this sighting carries no counts",
+    "merge.nested_no_usage": "it encloses the call and carries no counts",
+    "merge.beside_no_usage": "it lies beside the call and carries no counts",
+    "merge.nested_numbers": "the same numbers as the call that it encloses",
+    "merge.equal_numbers": "the same numbers as a call beside it, seen by another library",
+    "gateway.cached_answer": "the same answer again, from a gateway's cache",
+    "wrapper.sum": "its numbers are the sum of the calls below it",
+    "wrapper.no_usage": "it carries no counts and has calls below it",
+    "aggregate.calls_known": "the calls that make up its total are known",
+    "aggregate.outermost": "no call of this agent is known, so its own total is charged",
+    "aggregate.inner": "its total is part of the one above it",
+}
+"""Names of the rules of `genai.roles` in words."""
+
 _ROLES: Final = {
     ROLE_DUPLICATE: "Another sighting of a call that is already counted",
     ROLE_WRAPPER: "Repeats the sum of calls that are counted by themselves",
@@ -73,7 +91,7 @@ def _of_entry(entry: Entry, sighting: Sighting | None) -> Iterator[str]:
     if entry.partial:
         yield "A unit had no rate of its own; the documented fall-back was used."
     if entry.role_rule:
-        yield f"Counted by rule {entry.role_rule}."
+        yield f"Counted: {_reason(entry)}."
 
 
 def _where_counted(entry: Entry) -> str:
@@ -84,4 +102,9 @@ def _where_counted(entry: Entry) -> str:
 
 
 def _by_rule(entry: Entry) -> str:
-    return f" (rule {entry.role_rule})." if entry.role_rule else "."
+    return f": {_reason(entry)}." if entry.role_rule else "."
+
+
+def _reason(entry: Entry) -> str:
+    rule = entry.role_rule or ""
+    return f"{RULES[rule]} ({rule})" if rule in RULES else f"rule {rule}"

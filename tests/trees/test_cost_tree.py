@@ -96,7 +96,8 @@ def test_what_is_counted_elsewhere_costs_nothing_and_says_where() -> None:
     assert tree.nodes[0].own_pico is None
     assert (tree.nodes[0].subtree_pico, tree.nodes[0].calls, tree.nodes[0].tokens) == (USD, 1, 15)
     assert tree.nodes[0].notes == (
-        "Another sighting of a call that is already counted; counted in span 0000000000000002 (rule merge.response_id).",
+        "Another sighting of a call that is already counted; counted in span 0000000000000002: "
+        "the same answer id and numbers (merge.response_id).",
     )
 
 

@@ -1,0 +1,12 @@
+"""The list of all operations; a verb that is not here does not exist."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from otel_finops.operations import health, ledger, prices, spend, traces, usage
+from otel_finops.operations.registry import Registry
+
+OPERATIONS: Final = Registry(
+    [health.health, ledger.verify, prices.show, prices.status, spend.report, traces.search, traces.show, usage.rows]
+)

@@ -1,0 +1,113 @@
+"""What operations work on, as protocols: handlers know no database, so that tests and later stores can stand in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from otel_finops.audit.trail import Trail
+from otel_finops.base.clock import Clock
+from otel_finops.settings.tree import Features
+from otel_finops.trees.cost_tree import CostTree
+from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
+
+if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
+    from otel_finops.ledger.spend import SpendReport
+    from otel_finops.ledger.verify import Fault, Report
+    from otel_finops.pricing.book import BookStatus
+
+
+class Window(NamedTuple):
+    """Calls that started in [from_ns, to_ns); None leaves the end open."""
+
+    from_ns: int | None
+    to_ns: int | None
+
+
+class Page(NamedTuple):
+    """Rows in the contract's JSON form, users and sessions in clear; `next_cursor` is None on the last page."""
+
+    rows: Sequence[Mapping[str, Any]]
+    next_cursor: str | None
+
+
+class Reads(Protocol):
+    """Everything that operations read from the ledger; whose data is an argument of all of it.
+
+    Raises:
+        BadInput: an unknown key, a cursor that no page gave, a window that ends before it begins, too many groups.
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def trace(self, trace_id: str, tenants: Tenants) -> CostTree | None:
+        """The cost tree of a trace; None when nothing of it belongs to these tenants."""
+        ...
+
+    def traces(self, query: TraceQuery) -> TracePage:
+        """Traces by `cost`, `calls`, `tokens` or `started`, greatest first."""
+        ...
+
+    def spend(self, tenants: Tenants, group_by: Sequence[str], window: Window, filters: Mapping[str, str]) -> SpendReport:
+        """Sums by any of `ledger.spend.SPEND_KEYS`, filtered by equality with them."""
+        ...
+
+    def usage(self, tenants: Tenants, window: Window, filters: Mapping[str, str], cursor: str | None, limit: int) -> Page:
+        """Ledger rows, newest start first; filters are `ledger.reader.USAGE_FILTERS`."""
+        ...
+
+
+class Verdict(NamedTuple):
+    """Outcome of verifying the ledger.
+
+    Attributes:
+        report: what the walk found (`ledger.verify`).
+        against_head: faults that only the comparison with an exported head shows; None when no head was given.
+    """
+
+    report: Report
+    against_head: Sequence[Fault] | None = None
+
+
+class Prices(Protocol):
+    """The active price book."""
+
+    def status(self) -> BookStatus:
+        """What it is and how old."""
+        ...
+
+    def show(self, provider: str | None, model: str, at_ns: int) -> Mapping[str, Any] | None:
+        """The row that a call of this model would be priced by, as `{key, match, provider, mode, rates}`; None when there is none."""
+        ...
+
+
+class Health(NamedTuple):
+    """One part of the service: `ok` and, when not, what is wrong."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class Context(NamedTuple):
+    """Everything that handlers may use.
+
+    Attributes:
+        reads: the ledger.
+        verify: walks the chain; the arguments are the JSON text of an exported signed head, and the hex key
+            that must have signed it, or None.
+        prices: the active price book.
+        health: the state of the parts, in a moment.
+        clock: the time.
+        trail: where changes go on record.
+        features: the switches.
+        version: of the product.
+    """
+
+    reads: Reads
+    verify: Callable[[str | None, str | None], Verdict]
+    prices: Prices
+    health: Callable[[], Sequence[Health]]
+    clock: Clock
+    trail: Trail
+    features: Features
+    version: str

@@ -1,0 +1,127 @@
+"""Input fields that many operations share: windows of time, pages, filters, trace ids."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+from collections.abc import Mapping
+from typing import Annotated, Final, TypeAlias
+
+from pydantic import AfterValidator, Field
+
+from otel_finops.base.errors import BadInput
+from otel_finops.base.limits import NAME_CHARS_MAX, PAGE_ROWS_MAX
+from otel_finops.base.times import parse_ns
+from otel_finops.identity.principals import Principal
+from otel_finops.operations.context import Window
+from otel_finops.operations.registry import Input
+from otel_finops.trees.queries import Tenants
+
+_INT64_MAX: Final = 2**63 - 1
+_CURSOR_CHARS_MAX: Final = 200
+
+
+def _instant(text: str) -> str:
+    try:
+        instant_ns = parse_ns(text)
+    except (ValueError, OverflowError):
+        raise ValueError("not an instant; write a date (2026-11-21) or RFC 3339 (2026-11-21T09:30:00Z)") from None
+    if not 0 <= instant_ns <= _INT64_MAX:
+        raise ValueError("out of range; instants lie between 1970 and 2262")
+    return text
+
+
+def _name(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("names hold no NUL")
+    return text
+
+
+def _trace_id(text: str) -> str:
+    lowered = text.lower()
+    if len(lowered) != 32 or not set(lowered) <= set("0123456789abcdef") or not lowered.strip("0"):
+        raise ValueError("a trace id has 32 hex digits that are not all zero")
+    return lowered
+
+
+Instant: TypeAlias = Annotated[str, Field(max_length=64), AfterValidator(_instant)]
+"""An RFC 3339 instant or a date, UTC unless it says otherwise."""
+Name: TypeAlias = Annotated[str, Field(max_length=NAME_CHARS_MAX), AfterValidator(_name)]
+TraceId: TypeAlias = Annotated[str, AfterValidator(_trace_id), Field(json_schema_extra={"pattern": "^[0-9a-fA-F]{32}$"})]
+Cursor: TypeAlias = Annotated[str, Field(max_length=_CURSOR_CHARS_MAX)]
+
+
+class NoInput(Input):
+    """Nothing to choose."""
+
+
+class Windowed(Input):
+    """Selects by the start of the call."""
+
+    from_: Instant | None = Field(
+        default=None, alias="from", description="Calls that started at this instant or later; a date is midnight UTC."
+    )
+    to: Instant | None = Field(default=None, description="Calls that started before this instant.")
+
+    def window(self) -> Window:
+        """The window in nanoseconds."""
+        return Window(None if self.from_ is None else parse_ns(self.from_), None if self.to is None else parse_ns(self.to))
+
+
+class TenantScoped(Input):
+    """Selects one of the principal's tenants."""
+
+    tenant: Name | None = Field(default=None, description="Only this tenant.")
+
+    def tenants(self, principal: Principal) -> Tenants:
+        """Whose data is read: the principal's tenants, or that one of them which was asked for."""
+        if self.tenant is None:
+            return principal.tenants
+        return (self.tenant,) if principal.sees(self.tenant) else ()
+
+
+class CallFilters(Input):
+    """Selects by what every roll-up knows of a call."""
+
+    provider: Name | None = Field(default=None, description="Only this provider family, e.g. openai.")
+    model: Name | None = Field(default=None, description="Only this model: the response's, else the request's, as sent.")
+    operation: Name | None = Field(default=None, description="Only this operation, e.g. chat.")
+    cost_method: Name | None = Field(default=None, description="Only this cost method, e.g. unpriced.")
+    unpriced_reason: Name | None = Field(default=None, description="Only calls that are unpriced for this reason.")
+    agent: Name | None = Field(default=None, description="Only this agent.")
+    cost_center: Name | None = Field(default=None, description="Only this cost centre.")
+    service: Name | None = Field(default=None, description="Only this service.")
+    environment: Name | None = Field(default=None, description="Only this environment.")
+
+
+def given_filters(given: Input, *models: type[Input]) -> Mapping[str, str]:
+    """The fields of these filter models that were given."""
+    names = (name for model in models for name in model.model_fields)
+    return {name: value for name in names if (value := getattr(given, name)) is not None}
+
+
+class Paged(Input):
+    """A page at a time."""
+
+    limit: int = Field(default=100, ge=1, le=PAGE_ROWS_MAX, description=f"Rows of one page, 1 to {PAGE_ROWS_MAX}.")
+    cursor: Cursor | None = Field(default=None, description="`next_cursor` of the page before.")
+
+    def offset(self) -> int:
+        """The offset that the cursor stands for.
+
+        Raises:
+            BadInput: no cursor of this operation.
+        """
+        if self.cursor is None:
+            return 0
+        try:
+            (offset,) = struct.unpack(">I", base64.urlsafe_b64decode(self.cursor.encode()))
+        except (ValueError, struct.error, binascii.Error):
+            raise BadInput("cursor: not a next_cursor of this operation; leave it out to begin with the first page") from None
+        return int(offset)
+
+
+def offset_cursor(offset: int) -> str:
+    """The opaque text of an offset."""
+    return base64.urlsafe_b64encode(struct.pack(">I", offset)).decode()

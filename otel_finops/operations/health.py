@@ -1,0 +1,31 @@
+"""How the service is."""
+
+from __future__ import annotations
+
+from otel_finops.identity.principals import Principal
+from otel_finops.operations.context import Context
+from otel_finops.operations.fields import NoInput
+from otel_finops.operations.registry import Json, Output, operation
+
+
+class Part(Output):
+    """One part of the service."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class HealthReport(Output):
+    """All parts."""
+
+    ok: bool
+    version: str
+    parts: list[Part]
+
+
+@operation("health", "health", takes=NoInput, output=HealthReport, permission="view", summary="Say whether all parts of the service work.")
+def health(context: Context, principal: Principal, given: NoInput) -> Json:
+    """The state of every part; `ok` is false when one of them is not well."""
+    parts = context.health()
+    return {"ok": all(part.ok for part in parts), "version": context.version, "parts": [part._asdict() for part in parts]}

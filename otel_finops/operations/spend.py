@@ -1,0 +1,72 @@
+"""Spend reports: sums of what the ledger has booked."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from otel_finops.identity.principals import Principal
+from otel_finops.operations.context import Context
+from otel_finops.operations.fields import CallFilters, Name, TenantScoped, Windowed, given_filters
+from otel_finops.operations.registry import Input, Json, Output, operation
+from otel_finops.operations.shapes import Count, Usd
+
+
+class FinerFilters(Input):
+    """Selects by what only entries know; slower than what roll-ups know."""
+
+    step: Name | None = Field(default=None, description="Only this step.")
+    tool: Name | None = Field(default=None, description="Only this tool.")
+    workflow: Name | None = Field(default=None, description="Only this workflow.")
+    user: Name | None = Field(default=None, description="Only this user, by the id that the application sent.")
+    session: Name | None = Field(default=None, description="Only this session.")
+    purpose: Name | None = Field(default=None, description="Only this purpose.")
+
+
+class SpendQuery(Windowed, TenantScoped, CallFilters, FinerFilters):
+    """What to sum."""
+
+    group_by: str = Field(
+        default="",
+        max_length=200,
+        description="Comma-separated, any of tenant, provider, model, operation, cost_method, unpriced_reason, agent, cost_center, "
+        "service, environment, day, hour; slower, as only entries know them: realm, step, tool, workflow, user, session, purpose, "
+        "service_tier, region, price_key, error_type. Nothing for one sum.",
+    )
+
+    def groups(self) -> tuple[str, ...]:
+        """The groupings, each once."""
+        return tuple(dict.fromkeys(name.strip() for name in self.group_by.split(",") if name.strip()))
+
+
+class Group(Output):
+    """One group."""
+
+    key: dict[str, str | None]
+    cost_usd: Usd
+    calls: Count
+    tokens: Count
+    unpriced_calls: Count
+
+
+class Report(Output):
+    """Groups, the most expensive first."""
+
+    groups: list[Group]
+    total_usd: Usd
+    pending_usd: Usd = Field(description="Quotes of calls that are received and not settled yet; not in the total.")
+    unpriced_tokens_share: float = Field(ge=0, le=1)
+
+
+@operation(
+    "spend.report",
+    "spend",
+    takes=SpendQuery,
+    output=Report,
+    permission="view",
+    feature="spend",
+    summary="Sum up spend by provider, model, tenant, agent and the like.",
+)
+def report(context: Context, principal: Principal, given: SpendQuery) -> Json:
+    """The report; without group_by one group with an empty key."""
+    filters = given_filters(given, CallFilters, FinerFilters)
+    return context.reads.spend(given.tenants(principal), given.groups(), given.window(), filters).to_contract()

@@ -1,0 +1,140 @@
+"""What traces cost: one as a tree, many by their cost."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from otel_finops.base.errors import NotFound
+from otel_finops.base.money import format_usd
+from otel_finops.base.times import format_ns
+from otel_finops.identity.principals import Principal
+from otel_finops.operations.context import Context
+from otel_finops.operations.fields import CallFilters, Paged, TenantScoped, TraceId, Windowed, given_filters, offset_cursor
+from otel_finops.operations.registry import Input, Json, Output, operation
+from otel_finops.operations.shapes import At, Count, Usd
+from otel_finops.trees.cost_tree import to_json
+from otel_finops.trees.queries import TraceQuery, TraceSummary
+
+
+class TraceShow(Input):
+    """Which trace."""
+
+    trace_id: TraceId = Field(description="32 hex digits.")
+
+
+class TraceNode(Output):
+    """One span. `calls`, `tokens` and `subtree_usd` cover the span and everything below it."""
+
+    span_id: str
+    parent_span_id: str | None
+    name: str | None
+    kind: Literal["agent", "workflow", "call", "tool", "other"]
+    role: str | None
+    own_usd: Usd | None
+    subtree_usd: Usd
+    calls: Count
+    tokens: Count
+    agent: str | None
+    step: str | None
+    tool: str | None
+    started_at: At
+    duration_ms: float | None
+    notes: list[str]
+
+
+class TraceStep(Output):
+    """The calls of one step of one agent."""
+
+    step: str | None
+    agent: str | None
+    usd: Usd
+    calls: Count
+    tokens: Count
+
+
+class TraceTree(Output):
+    """A trace with its costs; nodes depth first, siblings by start."""
+
+    trace_id: str
+    total_usd: Usd
+    unpriced_calls: Count
+    pending: bool
+    nodes: list[TraceNode]
+    steps: list[TraceStep]
+    omitted_nodes: Count = Field(default=0, description="Nodes of a very large trace that are left out; sums cover them.")
+
+
+@operation(
+    "traces.show",
+    "traces/{trace_id}",
+    takes=TraceShow,
+    output=TraceTree,
+    permission="view",
+    feature="traces",
+    summary="Show what every agent, step, tool and call of a trace cost.",
+)
+def show(context: Context, principal: Principal, given: TraceShow) -> Json:
+    """The tree, or NotFound when nothing of the trace belongs to the principal's tenants."""
+    tree = context.reads.trace(given.trace_id, principal.tenants)
+    if tree is None:
+        raise NotFound(f"There is no trace {given.trace_id}.")
+    return to_json(tree)
+
+
+class TraceSearch(Windowed, TenantScoped, CallFilters, Paged):
+    """Which traces."""
+
+    sort: Literal["cost", "calls", "tokens", "started"] = Field(
+        default="cost", description="Greatest first: cost, calls, tokens or started."
+    )
+
+
+class TraceLine(Output):
+    """A trace and the sums over those of its calls that were selected."""
+
+    trace_id: str
+    realm: str
+    started_at: At
+    cost_usd: Usd
+    calls: Count
+    tokens: Count
+    unpriced_calls: Count
+
+
+class TraceList(Output):
+    """A page of traces."""
+
+    traces: list[TraceLine]
+    next_cursor: str | None
+
+
+@operation(
+    "traces.search",
+    "traces",
+    takes=TraceSearch,
+    output=TraceList,
+    permission="view",
+    feature="traces",
+    summary="Find traces, the most expensive first.",
+)
+def search(context: Context, principal: Principal, given: TraceSearch) -> Json:
+    """A page of traces; the cursor is an offset, since sums move while spans arrive."""
+    offset = given.offset()
+    window, filters = given.window(), given_filters(given, CallFilters)
+    query = TraceQuery(given.tenants(principal), window.from_ns, window.to_ns, filters, given.sort, offset, given.limit)
+    page = context.reads.traces(query)
+    return {"traces": [_line(one) for one in page.traces], "next_cursor": offset_cursor(offset + given.limit) if page.more else None}
+
+
+def _line(one: TraceSummary) -> dict[str, Any]:
+    return {
+        "trace_id": one.trace_id,
+        "realm": one.realm,
+        "started_at": format_ns(one.started_ns),
+        "cost_usd": format_usd(one.cost_pico),
+        "calls": one.calls,
+        "tokens": one.tokens,
+        "unpriced_calls": one.unpriced_calls,
+    }
