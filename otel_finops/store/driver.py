@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from otel_finops.base.errors import FinopsError
 from otel_finops.store.unit_of_work import EngineName, Transaction
@@ -26,6 +27,14 @@ class Driver(Protocol):
 
     def writer_turn(self) -> AbstractContextManager[None]:
         """Held during a writing transaction: where only one can write, the others wait here in the order of arrival."""
+        ...
+
+    def migrating(self) -> AbstractContextManager[Connection]:
+        """A connection in a writing transaction that no other process can migrate beside; committed on exit."""
+        ...
+
+    def copy_before_upgrade(self, revision: str, now_ns: int) -> Path | None:
+        """Copy the database beside itself before it is upgraded; None where that is the administrator's work."""
         ...
 
     def begin(self, connection: Any, *, write: bool) -> None:

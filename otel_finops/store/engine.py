@@ -86,10 +86,10 @@ class Store:
 
     @contextmanager
     def _session(self, *, write: bool) -> Iterator[Transaction]:
-        with self._faults():
+        with self.faults():
             pooled = self.engine.raw_connection()
         try:
-            with self._faults(pooled):
+            with self.faults(pooled):
                 connection: Any = pooled.driver_connection
                 self.driver.begin(connection, write=write)
                 transaction = self.driver.transaction(connection)
@@ -101,7 +101,7 @@ class Store:
                 pooled.close()
 
     @contextmanager
-    def _faults(self, pooled: PoolProxiedConnection | None = None) -> Iterator[None]:
+    def faults(self, pooled: PoolProxiedConnection | None = None) -> Iterator[None]:
         """Turn a driver's faults into ours, after the connection was rolled back or thrown away."""
         try:
             yield

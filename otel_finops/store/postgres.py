@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from itertools import count
 from typing import Any, Final
 
 import psycopg
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from otel_finops.base.errors import FinopsError, StartRefused, Unavailable
 from otel_finops.store.unit_of_work import EngineName, Row, Transaction
@@ -22,6 +22,10 @@ LOCK_TIMEOUT_MS: Final = 5_000
 """Half the ten seconds after which stock exporters give up a request."""
 PREPARED_MAX: Final = 512
 STREAM_ROWS: Final = 2_000
+UPGRADE_WAIT_MS: Final = 120_000
+"""How long to wait for another process's upgrade."""
+UPGRADE_LOCK: Final = 0x6F74656C66696E6F
+"""Number of the advisory lock; any number will do that nobody else uses."""
 
 _SESSION: Final = (
     "SET TIME ZONE 'UTC'",
@@ -86,6 +90,17 @@ class PostgresDriver:
     def writer_turn(self) -> AbstractContextManager[None]:
         """Nobody waits: the server handles concurrent writers."""
         return nullcontext()
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """Hold an advisory lock for all migrations; another process waits for it, then finds nothing left to do."""
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {UPGRADE_WAIT_MS}")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})")
+            yield connection
+
+    def copy_before_upgrade(self, revision: str, now_ns: int) -> None:
+        """None: a server's backups are its administrator's, who also says when it is upgraded."""
 
     def begin(self, connection: psycopg.Connection[Row], *, write: bool) -> None:
         """Set the isolation of the transaction that the first statement opens."""

@@ -9,13 +9,14 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from otel_finops.base.errors import Busy, FinopsError, StartRefused, Unavailable
+from otel_finops.base.times import format_ns
 from otel_finops.store.unit_of_work import EngineName, Row, Transaction
 
 BUSY_TIMEOUT_MS: Final = 5_000
@@ -27,6 +28,8 @@ CHECKPOINT_PAGES: Final = 4_096
 JOURNAL_BYTES_MAX: Final = 64 * 1024 * 1024
 """To what the WAL file is cut after a checkpoint."""
 READERS_MAX: Final = 16
+UPGRADE_WAIT_MS: Final = 120_000
+"""How long to wait for another process's upgrade."""
 
 PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
@@ -142,6 +145,32 @@ class SqliteDriver:
             yield
         finally:
             self._turnstile.release()
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """Hold the write lock for all migrations; another process waits for it, then finds nothing left to do."""
+        with self.writer_turn(), self.engine.connect() as plain:
+            raw = plain.connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            raw.execute(f"PRAGMA busy_timeout = {UPGRADE_WAIT_MS}")
+            try:
+                connection = plain.execution_options(write=True)
+                with connection.begin():
+                    yield connection
+            finally:
+                raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+    def copy_before_upgrade(self, revision: str, now_ns: int) -> Path:
+        """Write a whole copy, named after revision and time; a copy that failed half-way is removed."""
+        stamp = format_ns(now_ns)[:19].replace("-", "").replace(":", "")
+        copy = self.path.with_name(f"{self.path.name}.{revision}.{stamp}Z.copy")
+        try:
+            with closing(sqlite3.connect(self.path)) as source, closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
+        except BaseException:
+            copy.unlink(missing_ok=True)
+            raise
+        return copy
 
     def begin(self, connection: sqlite3.Connection, *, write: bool) -> None:
         """BEGIN, with the write lock at once when it will write: a lock taken later would fail instead of waiting."""
