@@ -48,8 +48,8 @@ class DecodedBatch(NamedTuple):
         spans: the readable spans, in the order of the request.
         rejections: the refused ones, one value per reason.
         received: spans in the request; `len(spans)` plus all rejections' counts.
-        repairs: what was mended, in spans that are rejected for something else too: `value_cut`, `value_dropped`, `text_replaced`, `bad_parent_id`,
-            `end_before_start`, `links_dropped`, each with its count.
+        repairs: what was mended, in spans that are rejected for something else too: `value_cut`, `value_dropped`,
+            `text_replaced`, `bad_parent_id`, `end_before_start`, `links_dropped`, each with its count.
     """
 
     spans: list[Span]

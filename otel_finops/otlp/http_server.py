@@ -44,7 +44,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._connections_max = config.connections_max
         self._cut_off: asyncio.TimerHandle | None = None
         self._head_bytes = 0
-        self._in_head = True
+        self._in_head = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -61,8 +61,10 @@ class _BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._cut_off is None:
             self._arm()
+        was_in_head = self._in_head
         super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
+        # The piece in which a head begins may hold the end of an earlier body too, so only further pieces count.
+        if was_in_head and self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > limits.HEADER_BYTES_MAX:
                 self.transport.write(_HEADERS_TOO_LARGE)
@@ -71,6 +73,8 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._arm()
+        self._in_head = True
+        self._head_bytes = 0
         self.scope["state"][DEADLINE_STATE] = self.loop.time() + self._deadline_s
 
     def on_headers_complete(self) -> None:
@@ -80,8 +84,6 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._disarm()
-        self._in_head = True
-        self._head_bytes = 0
 
     def _arm(self) -> None:
         self._disarm()
