@@ -70,7 +70,8 @@ class Facts:
         exclusive: `counts["input"]` leaves cached tokens out; None leaves it to the scope. reasoning_outside: the same for output.
         estimated: the counts are the sender's estimate.
         reported_pico, reported_source: the sender's cost and the attribute it stood in.
-        attribution: what only values can tell, over the keys that are read anyway; None says that a key's value is not to be believed.
+        attribution: what only values can tell, for gaps that the attribution keys leave; None values are skipped.
+        distrusted: attribution keys whose attributes are not to be believed on this span.
     """
 
     kind: str | None = None
@@ -96,6 +97,7 @@ class Facts:
     reported_pico: int | None = None
     reported_source: str | None = None
     attribution: Mapping[str, str | None] = {}
+    distrusted: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}

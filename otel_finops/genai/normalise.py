@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from otel_finops.base.limits import NAME_CHARS_MAX, SHAPES_MAX
+from otel_finops.base.limits import NAME_CHARS_MAX, SHAPES_MAX, UNITS_PER_CALL_MAX
 from otel_finops.base.protocols import Credential
 from otel_finops.base.span import Attributes, Span, WantedKeys
 from otel_finops.genai.attribution_keys import BAGGAGE_PREFIX, AttributionSettings
@@ -228,14 +228,12 @@ def _attribution(span: Span, shape: _Shape, credential: Credential) -> dict[str,
 
 
 def _refine_attribution(said: dict[str, str], facts: Facts, span: Span, kind: str, credential: Credential) -> None:
-    """Add what the dialect made of values, take out what it does not believe, and read agents' names off span names."""
+    """Take out what the dialect does not believe, add what it made of values, and read agents' names off span names."""
+    for name in facts.distrusted:
+        said.pop(name, None)
     for name, value in facts.attribution.items():
-        if value is None:
-            said.pop(name, None)
-        elif name == "tenant":
-            said.setdefault(name, credential.tenant_for(value))
-        else:
-            said.setdefault(name, value)
+        if value is not None:
+            said.setdefault(name, credential.tenant_for(value) if name == "tenant" else value)
     if kind == AGENT and "agent" not in said and span.name.startswith(_AGENT_NAMES):
         named = clean_name(span.name.partition(" ")[2].strip("[] "))
         if named is not None:
@@ -258,12 +256,16 @@ def _read_counts(facts: Facts, traits: ScopeTraits, provider: str | None) -> Rea
     if facts.bad or not facts.counts:
         return _NOTHING_USED
     model = facts.response_model or facts.request_model or ""
-    return read_usage(
+    reading = read_usage(
         facts.counts,
         exclusive=traits.excludes_cache(provider) if facts.exclusive is None else facts.exclusive,
         reasoning_outside=traits.reasoning_outside if facts.reasoning_outside is None else facts.reasoning_outside,
         thinks_beside=provider == "gemini" or "gemini" in model,
     )
+    if reading.usage and max(reading.usage.values()) > UNITS_PER_CALL_MAX:
+        facts.bad = True
+        return _NOTHING_USED
+    return reading
 
 
 def _usage_source(facts: Facts, traits: ScopeTraits, usage: Usage) -> str:

@@ -46,13 +46,15 @@ _HOST_ENDS: Final = (
     ("router.huggingface.co", "huggingface"), ("api.voyageai.com", "voyage"), ("api.replicate.com", "replicate"),
 )  # fmt: skip
 _AZURE: Final = frozenset({"azure", "azure_ai"})
+_RESELLERS: Final = _AZURE | {"bedrock", "vertex_ai", "openrouter"}
 
 
 def provider_family(values: tuple[str, ...], host: str | None) -> str | None:
     """The family that bills a call, of what a span says, best value first.
 
-    A known host beats every value (`openai` is a wire format that many speak), but does not choose between Azure's two families.
-    Values that name a framework say nothing. A value that nobody knows is its own family, in lower case.
+    A known host beats `openai`, which is a wire format that many speak, and values that say nothing (frameworks' names). The host of
+    somebody who resells models beats their makers' names too, but does not choose between Azure's two families. A value that nobody
+    knows is its own family, in lower case.
     """
     said = None
     for value in values:
@@ -64,7 +66,7 @@ def provider_family(values: tuple[str, ...], host: str | None) -> str | None:
     seen = _family_at(host[:_KEY_CHARS_MAX])
     if seen is None or (seen in _AZURE and said in _AZURE):
         return said
-    return seen
+    return seen if said in (None, "openai") or seen in _RESELLERS else said
 
 
 @lru_cache(maxsize=_CACHE)

@@ -77,8 +77,9 @@ def _refine(span: Span, facts: Facts) -> None:
     if isinstance(metadata, Mapping) and (behind := clean_name(metadata.get("ls_provider"))) is not None:
         facts.providers = (*facts.providers, behind)
     _read_parameters(span, facts)
-    if kind != "RERANKER":
-        found = find_provider_usage(read_json(span.attributes.get("output.value")))
+    answer = span.attributes.get("output.value")
+    if kind != "RERANKER" and isinstance(answer, str) and "usage" in answer:
+        found = find_provider_usage(read_json(answer))
         if found is not None:
             _fill_gaps(facts, found)
     _sort_models(facts)

@@ -66,6 +66,7 @@ def _refine(span: Span, facts: Facts) -> None:
     entity = clean_name(span.attributes.get("traceloop.entity.name"))
     if kind == "workflow":
         # The workflow's name stands in gen_ai.agent.name too, where it is no agent: only the association property is one.
+        facts.distrusted = ("agent",)
         facts.attribution = {"agent": clean_name(span.attributes.get(f"{_PROPERTIES}lc_agent_name")), "workflow": entity}
     elif entity is not None and f"{_PROPERTIES}langgraph_node" not in span.attributes:
         facts.attribution = {{"task": "step", "agent": "agent", "tool": "tool"}.get(kind, "step"): entity}

@@ -1,0 +1,34 @@
+"""Counts and amounts as senders write them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from otel_finops.genai.numbers import BAD_COUNT, read_count, read_pico
+
+
+@pytest.mark.parametrize(
+    ("sent", "count"), [(12, 12), (0, 0), (12.0, 12), ("12", 12), (" 12.0 ", 12), ('"12"', 12), (None, None), ("", None), ("None", None)]
+)
+def test_counts_are_read_leniently(sent: object, count: int | None) -> None:
+    assert read_count(sent) == count
+
+
+@pytest.mark.parametrize(
+    "sent", [True, False, -1, 1.5, "1.5", "-3", math.nan, math.inf, -math.inf, 10**12, "1e3", "many", (1,), {}, 10.0**30]
+)
+def test_what_is_no_count_is_bad(sent: object) -> None:
+    assert read_count(sent) == BAD_COUNT
+
+
+def test_a_reported_cost_is_read_exactly() -> None:
+    assert read_pico(0.0101025) == 10_102_500_000
+    assert read_pico("0.00000000013") == 130
+    assert read_pico(1e-07) == 100_000
+
+
+@pytest.mark.parametrize("sent", [0, 0.0, "0", -1.0, math.nan, math.inf, True, None, "free", (1.0,), 1e30])
+def test_zero_and_nonsense_are_no_cost(sent: object) -> None:
+    assert read_pico(sent) is None
