@@ -6,6 +6,7 @@ and which version stands does not depend on the order of arrival.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
@@ -49,6 +50,14 @@ Version: TypeAlias = tuple[bytes, bytes]
 """(span id, content hash)."""
 
 
+class _Arrival(NamedTuple):
+    """A row, and which of the batches of a group commit brought it."""
+
+    sighting: Sighting
+    quote: Quote | None
+    batch: int
+
+
 class _Facts(NamedTuple):
     """What rows add to their trace."""
 
@@ -72,7 +81,8 @@ class _Known(NamedTuple):
 
 
 TraceKey: TypeAlias = tuple[str, bytes]
-Arrivals: TypeAlias = dict[TraceKey, dict[Version, JournalRow]]
+Versions: TypeAlias = dict[Version, _Arrival]
+Arrivals: TypeAlias = dict[TraceKey, Versions]
 
 _INSERT_TRACES: Final = (
     "INSERT INTO traces (realm, trace_id, shard, first_seen_ns, version, due_ns, has_genai, has_root, booked, "
@@ -102,7 +112,7 @@ _COUNT: Final = "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (n
 
 
 def record(transaction: Transaction, rows: Sequence[JournalRow], *, now_ns: int, settle_after_ns: int, subjects: Subjects) -> Recorded:
-    """Journal the rows of one group commit; sending the same rows again changes nothing.
+    """Journal rows; sending the same rows again changes nothing.
 
     Args:
         transaction: a writing one.
@@ -110,33 +120,42 @@ def record(transaction: Transaction, rows: Sequence[JournalRow], *, now_ns: int,
         now_ns: our clock.
         settle_after_ns: how long a trace without its root must be quiet before it is settled.
         subjects: maps users and sessions, which are stored as references only.
+
+    Raises:
+        Busy: a trace went away meanwhile; the transaction must be given up and may be tried again.
     """
-    arrivals = _group(rows)
+    return record_batches(transaction, [rows], now_ns=now_ns, settle_after_ns=settle_after_ns, subjects=subjects)[0]
+
+
+def record_batches(
+    transaction: Transaction, batches: Sequence[Sequence[JournalRow]], *, now_ns: int, settle_after_ns: int, subjects: Subjects
+) -> list[Recorded]:
+    """Journal all batches of one group commit as `record` does; what became of each is told apart."""
+    arrivals = _group(batches)
     numbers = _insert_traces(transaction, arrivals, now_ns, settle_after_ns)
-    conflicts = sum(len(arrivals[key]) - len({span_id for span_id, _ in arrivals[key]}) for key in numbers)
     known = _lock_others(transaction, [key for key in arrivals if key not in numbers])
-    conflicts += _drop_known_versions(transaction, arrivals, known)
     numbers.update({(trace.realm, trace.trace_id): trace.trace_no for trace in known})
-    journalled = _insert_spans(transaction, arrivals, numbers, subjects)
+    spans = _drop_known_versions(transaction, arrivals, known)
+    conflicts = _conflicts(arrivals, spans)
+    _insert_spans(transaction, arrivals, numbers, subjects)
     _update_known(transaction, arrivals, known, now_ns, settle_after_ns)
     if conflicts:
-        transaction.execute(_COUNT, (CONFLICTS, conflicts))
-    return Recorded(journalled, len(rows) - journalled, conflicts)
+        transaction.execute(_COUNT, (CONFLICTS, conflicts.total()))
+    journalled = Counter(arrival.batch for versions in arrivals.values() for arrival in versions.values())
+    return [Recorded(journalled[i], len(rows) - journalled[i], conflicts[i]) for i, rows in enumerate(batches)]
 
 
-def _group(rows: Iterable[JournalRow]) -> Arrivals:
+def _group(batches: Iterable[Iterable[JournalRow]]) -> Arrivals:
     """Rows by trace and version, traces in the order of their ids so that two writers cannot wait for each other."""
-    arrivals: dict[tuple[str, str], dict[Version, JournalRow]] = {}
-    for row in rows:
-        sighting = row.sighting
-        versions = arrivals.setdefault((sighting.realm, sighting.trace_id), {})
-        versions.setdefault((bytes.fromhex(sighting.span_id), content_hash(sighting)), row)
-    return {
-        (realm, bytes.fromhex(trace_id)): versions for (realm, trace_id), versions in sorted(arrivals.items(), key=lambda item: item[0])
-    }
+    arrivals: dict[tuple[str, str], Versions] = {}
+    for batch, rows in enumerate(batches):
+        for sighting, quote in rows:
+            versions = arrivals.setdefault((sighting.realm, sighting.trace_id), {})
+            versions.setdefault((bytes.fromhex(sighting.span_id), content_hash(sighting)), _Arrival(sighting, quote, batch))
+    return {(realm, bytes.fromhex(trace_id)): arrivals[realm, trace_id] for realm, trace_id in sorted(arrivals)}
 
 
-def _facts(rows: Collection[JournalRow]) -> _Facts:
+def _facts(rows: Collection[_Arrival]) -> _Facts:
     calls = [row.quote for row in rows if row.sighting.kind == CALL]
     return _Facts(
         has_genai=any(row.sighting.genai for row in rows),
@@ -155,25 +174,11 @@ def _due(facts: _Facts, now_ns: int, settle_after_ns: int) -> int | None:
 
 def _insert_traces(transaction: Transaction, arrivals: Arrivals, now_ns: int, settle_after_ns: int) -> dict[TraceKey, int]:
     """Insert the traces that are new, with all that is known of them; returns their numbers."""
-    rows = []
+    rows: list[Row] = []
     for (realm, trace_id), versions in arrivals.items():
-        facts = _facts(versions.values())
+        has_genai, has_root, pico, calls = facts = _facts(versions.values())
         due_ns = _due(facts, now_ns, settle_after_ns)
-        rows.append(
-            (
-                realm,
-                trace_id,
-                shard_of(realm),
-                now_ns,
-                1,
-                due_ns,
-                facts.has_genai,
-                facts.has_root,
-                False,
-                facts.pending_pico,
-                facts.pending_calls,
-            )
-        )
+        rows.append((realm, trace_id, shard_of(realm), now_ns, 1, due_ns, has_genai, has_root, False, pico, calls))
     returned = transaction.write_values(_INSERT_TRACES, rows, _RETURN_TRACES)
     return {(realm, trace_id): trace_no for realm, trace_id, trace_no in returned}
 
@@ -199,29 +204,38 @@ def _lock(transaction: Transaction, trace_nos: Sequence[int]) -> list[Row]:
     return list(transaction.select_in(sql, sorted(set(trace_nos))))
 
 
-def _drop_known_versions(transaction: Transaction, arrivals: Arrivals, known: Sequence[_Known]) -> int:
-    """Take out of `arrivals` what the journal has already; returns how many of the rest are further versions of a span."""
-    by_number = {trace.trace_no: arrivals[trace.realm, trace.trace_id] for trace in known}
-    wanted = [(trace_no, span_id) for trace_no, versions in by_number.items() for span_id in sorted({span for span, _ in versions})]
-    spans: set[tuple[int, bytes]] = set()
+def _drop_known_versions(transaction: Transaction, arrivals: Arrivals, known: Sequence[_Known]) -> dict[TraceKey, set[bytes]]:
+    """Take out of `arrivals` what the journal has already; returns the spans that it has in any version, by trace."""
+    keys = {trace.trace_no: (trace.realm, trace.trace_id) for trace in known}
+    wanted = [(trace_no, span_id) for trace_no, key in keys.items() for span_id in sorted({span_id for span_id, _ in arrivals[key]})]
+    spans: dict[TraceKey, set[bytes]] = {}
     for trace_no, span_id, digest in transaction.write_values(_FIND_SPANS, wanted, _FOUND_SPANS):
-        spans.add((trace_no, span_id))
-        by_number[trace_no].pop((span_id, digest), None)
-    conflicts = 0
-    for trace_no, versions in by_number.items():
-        fresh = {span_id for span_id, _ in versions if (trace_no, span_id) not in spans}
-        conflicts += len(versions) - len(fresh)
+        key = keys[trace_no]
+        spans.setdefault(key, set()).add(span_id)
+        arrivals[key].pop((span_id, digest), None)
+    return spans
+
+
+def _conflicts(arrivals: Arrivals, spans: Mapping[TraceKey, set[bytes]]) -> Counter[int]:
+    """How many of the new rows are further versions of a span, by the batch that brought them."""
+    conflicts: Counter[int] = Counter()
+    for key, versions in arrivals.items():
+        seen = set(spans.get(key, ()))
+        for (span_id, _), arrival in versions.items():
+            if span_id in seen:
+                conflicts[arrival.batch] += 1
+            seen.add(span_id)
     return conflicts
 
 
-def _insert_spans(transaction: Transaction, arrivals: Arrivals, numbers: Mapping[TraceKey, int], subjects: Subjects) -> int:
-    """Insert what is left of `arrivals`, rows of neighbouring traces together; returns how many spans that were."""
+def _insert_spans(transaction: Transaction, arrivals: Arrivals, numbers: Mapping[TraceKey, int], subjects: Subjects) -> None:
+    """Insert what is left of `arrivals` in the order of the primary key, so that rows that lie together are written together."""
     refs = _subject_refs(transaction, arrivals, subjects)
     spans: list[Row] = []
     keys: list[Row] = []
     links: set[tuple[int, bytes]] = set()
-    for trace_no, versions in sorted((numbers[key], versions) for key, versions in arrivals.items()):
-        for (span_id, digest), (sighting, quote) in sorted(versions.items(), key=_version):
+    for trace_no, key in sorted((numbers[key], key) for key in arrivals):
+        for (span_id, digest), (sighting, quote, _) in sorted(arrivals[key].items(), key=_version):
             output = sighting.usage.get("output", 0)
             payload = encode(_pseudonymous(sighting, refs), quote)
             spans.append((trace_no, span_id, digest, sighting.end_ns, output, sighting.genai, payload))
@@ -232,10 +246,9 @@ def _insert_spans(transaction: Transaction, arrivals: Arrivals, numbers: Mapping
     transaction.write_values(_INSERT_SPANS, spans)
     _insert_keys(transaction, keys)
     transaction.write_values(_INSERT_LINKS, sorted(links), "ON CONFLICT (trace_no, linked_trace_id) DO NOTHING")
-    return len(spans)
 
 
-def _version(item: tuple[Version, JournalRow]) -> Version:
+def _version(item: tuple[Version, _Arrival]) -> Version:
     return item[0]
 
 
@@ -258,7 +271,7 @@ def _subject_refs(transaction: Transaction, arrivals: Arrivals, subjects: Subjec
     """References of all subjects that the rows name, by (realm, kind, clear id)."""
     named: dict[tuple[str, SubjectKind], set[str]] = {}
     for (realm, _), versions in arrivals.items():
-        for sighting, _quote in versions.values():
+        for sighting, _, _ in versions.values():
             for said in (sighting.attribution, sighting.defaults):
                 for kind in SUBJECT_KEYS:
                     if kind in said:
