@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -39,14 +39,18 @@ class SpanCounts(NamedTuple):
 
 
 class SelfMetrics(Collector):
-    """Counters, gauges and one histogram about this process; safe to be called from several threads."""
+    """Counters, gauges and one histogram about this process; safe to be called from several threads.
 
-    def __init__(self) -> None:
+    Args:
+        receivers: what the listeners counted, by (name, label), as `otlp.counters.ReceiverCounters.snapshot` gives it; whole
+            requests are counted there.
+    """
+
+    def __init__(self, receivers: Callable[[], Mapping[tuple[str, str], int]] | None = None) -> None:
+        self._receivers = receivers or dict
         self._lock = Lock()
         self._journalled = self._duplicate = self._ignored = self._settled = 0
         self._rejected: Counter[str] = Counter()
-        self._refused: Counter[str] = Counter()
-        self._ignored_requests: Counter[str] = Counter()
         self._commits = [0] * (len(COMMIT_BUCKETS_S) + 1)
         self._commit_seconds = 0.0
         self._readings: dict[str, Callable[[], float | None]] = {}
@@ -73,16 +77,6 @@ class SelfMetrics(Collector):
             self._duplicate += duplicate
             self._ignored += ignored
             self._rejected.update(rejected)
-
-    def request_refused(self, fault: str) -> None:
-        """Count a request that was answered with an error; `fault` is of a closed list."""
-        with self._lock:
-            self._refused[fault] += 1
-
-    def request_ignored(self, signal: str) -> None:
-        """Count a request of a signal (`metrics`, `logs`) that was answered OK and not used."""
-        with self._lock:
-            self._ignored_requests[signal] += 1
 
     def commit(self, seconds: float) -> None:
         """Count a group commit that took so long."""
@@ -121,8 +115,9 @@ class SelfMetrics(Collector):
     def collect(self) -> Iterator[Family]:
         """All families; gauges that cannot be read are left out."""
         with self._lock:
-            families = [*self._span_families(), *self._request_families(), self._commit_family()]
+            families = [*self._span_families(), self._commit_family()]
         yield from families
+        yield from self._request_families()
         for metric in GAUGES:
             value = self.gauge(metric)
             if value is not None:
@@ -138,17 +133,12 @@ class SelfMetrics(Collector):
             (catalog.SETTLED, self._settled),
         ):
             yield CounterMetricFamily(metric.name, metric.meaning, value=value)
+        yield _labelled(catalog.REJECTED, self._rejected)
 
     def _request_families(self) -> Iterator[Family]:
-        for metric, counts in (
-            (catalog.REJECTED, self._rejected),
-            (catalog.IGNORED_REQUESTS, self._ignored_requests),
-            (catalog.REFUSED, self._refused),
-        ):
-            family = CounterMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-            for label, count in sorted(counts.items()):
-                family.add_metric([label], count)
-            yield family
+        counts = self._receivers()
+        for metric, name in ((catalog.IGNORED_REQUESTS, "requests_ignored"), (catalog.REFUSED, "requests_refused")):
+            yield _labelled(metric, {label: count for (counted, label), count in counts.items() if counted == name})
 
     def _commit_family(self) -> Family:
         buckets, running = [], 0
@@ -156,3 +146,10 @@ class SelfMetrics(Collector):
             running += count
             buckets.append((bound, running))
         return HistogramMetricFamily(catalog.COMMIT.name, catalog.COMMIT.meaning, buckets=buckets, sum_value=self._commit_seconds)
+
+
+def _labelled(metric: catalog.Metric, counts: Mapping[str, int]) -> Family:
+    family = CounterMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+    for label, count in sorted(counts.items()):
+        family.add_metric([label], count)
+    return family

@@ -16,7 +16,7 @@ def test_the_page_of_all_metrics_is_as_declared() -> None:
 
 
 def test_what_is_exported_is_what_is_declared() -> None:
-    service = SelfMetrics()
+    service = SelfMetrics(lambda: {("requests_refused", "busy"): 1, ("requests_ignored", "logs"): 1})
     for gauge in GAUGES:
         service.watch(gauge, lambda: 1.0)
     service.spans(1, rejections=[Rejection("bad_span_id", "a span id has 8 bytes")])

@@ -10,6 +10,7 @@ from otel_finops.base.span import Rejection
 from otel_finops.metrics import catalog
 from otel_finops.metrics.exposition import MetricsPage
 from otel_finops.metrics.self_metrics import SelfMetrics, SpanCounts
+from otel_finops.otlp.counters import ReceiverCounters
 
 BAD_TRACE_ID = Rejection("bad_trace_id", "a trace id has 16 bytes")
 
@@ -57,9 +58,10 @@ def test_the_identity_holds_at_every_moment_under_threads() -> None:
 
 
 def test_requests_commits_and_settling() -> None:
-    metrics = SelfMetrics()
-    metrics.request_refused("busy")
-    metrics.request_ignored("logs")
+    receivers = ReceiverCounters()
+    receivers.refused("busy")
+    receivers.ignored("logs")
+    metrics = SelfMetrics(receivers.snapshot)
     metrics.settled(7)
     for seconds in (0.001, 0.03, 99.0):
         metrics.commit(seconds)

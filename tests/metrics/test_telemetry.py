@@ -71,9 +71,8 @@ def test_it_is_off_without_an_endpoint_and_costs_next_to_nothing() -> None:
 
 def test_spans_and_metrics_reach_a_stock_collector_and_hold_only_numbers(collector) -> None:
     port, spans, metrics = collector
-    counted = SelfMetrics()
+    counted = SelfMetrics(lambda: {("requests_refused", "busy"): 1})
     counted.spans(5, journalled=4, duplicate=1)
-    counted.request_refused("busy")
     counted.watch(catalog.QUEUE, lambda: 3)
     own = begin(Target(f"http://127.0.0.1:{port}"), counted)
     with own.span("journal") as span:

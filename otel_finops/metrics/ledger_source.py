@@ -1,0 +1,42 @@
+"""The counters of `/metrics` as the ledger's reader gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from otel_finops.ledger.reader import DEFAULT_LABELS, LedgerReader
+from otel_finops.metrics.exposition import CounterRow, Counters, CounterSource, Exemplar
+
+ALL_TENANTS: Final = None
+
+
+def ledger_source(reader: LedgerReader, price_book_age_s: Callable[[], float | None], *, labels: Sequence[str] = ()) -> CounterSource:
+    """A source that reads the whole ledger, all tenants together.
+
+    Args:
+        reader: of the ledger.
+        price_book_age_s: seconds since the price snapshot was made; None when it bears no date.
+        labels: opted-in labels, the same that the `LedgerCollector` is given.
+    """
+
+    def read() -> Counters:
+        pending_pico, _ = reader.pending(ALL_TENANTS)
+        return Counters(_rows(reader, (*DEFAULT_LABELS, *labels)), reader.conflicts(), pending_pico, price_book_age_s())
+
+    return read
+
+
+def _rows(reader: LedgerReader, labels: Sequence[str]) -> Iterator[CounterRow]:
+    for totals in reader.counters(labels, ALL_TENANTS):
+        yield CounterRow(
+            dimensions=totals.dimensions,
+            cost_pico=totals.cost_pico,
+            reversed_pico=totals.reversed_pico,
+            calls=totals.calls,
+            reversed_calls=totals.reversed_calls,
+            unpriced_calls=totals.unpriced_calls,
+            tokens=totals.tokens,
+            reversed_tokens=totals.reversed_tokens,
+            exemplar=Exemplar(*totals.exemplar) if totals.exemplar else None,
+        )
