@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import importlib.resources
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -93,6 +93,12 @@ class PriceBook:
         fields = (self._retired if retired else self._live)[key]
         row = self._rows[name, retired] = PriceRow(key, fields, retired=retired)
         return row
+
+    def rows(self) -> Iterator[PriceRow]:
+        """Every row, retired ones last; rows met here for the first time are not kept."""
+        for retired, fields_of in ((False, self._live), (True, self._retired)):
+            for key, fields in fields_of.items():
+                yield PriceRow(key, fields, retired=retired)
 
     @property
     def families(self) -> frozenset[str]:

@@ -13,7 +13,7 @@ import orjson
 from otel_finops.base import limits
 from otel_finops.base.clock import Clock
 from otel_finops.base.money import format_usd
-from otel_finops.base.times import parse_ns
+from otel_finops.base.times import NS_PER_SECOND, parse_ns
 from otel_finops.genai.usage import OTHER_UNITS, TOKEN_UNITS
 from otel_finops.pricing import checks
 from otel_finops.pricing.engine import BAD_USAGE, PriceEngine
@@ -25,7 +25,9 @@ _COUNTS: Final = {"input_tokens_uncached": "input_uncached", "output_tokens": "o
     unit: unit for unit in (*TOKEN_UNITS, *OTHER_UNITS) if unit not in ("input_uncached", "output", "reasoning", "seconds")
 }
 """Names of counts in a record, to the ledger's usage keys."""
-_SELECTORS: Final = ("service_tier", "region_kind", "region", "speed", "mode", "image_size", "quality", "resolution")
+_EARLIEST_NS: Final = 0
+_LATEST_NS: Final = 7_258_118_400 * NS_PER_SECOND
+"""2200-01-01: moments outside of 1970 to 2200 are typing errors."""
 
 
 class _Refused(Exception):
@@ -106,9 +108,20 @@ def _call(record: Mapping[str, Any], clock: Clock) -> PriceableCall:
     if fault is not None:
         raise _Refused(fault)
     model = _text(record, "model")
-    selectors = {name: _text(record, name) for name in _SELECTORS}
     return PriceableCall(
-        _text(record, "provider") or None, (model,) if model else (), usage, _instant(record, clock), seconds=_seconds(record), **selectors
+        _text(record, "provider") or None,
+        (model,) if model else (),
+        usage,
+        _instant(record, clock),
+        service_tier=_text(record, "service_tier"),
+        region_kind=_text(record, "region_kind"),
+        region=_text(record, "region"),
+        speed=_text(record, "speed"),
+        mode=_text(record, "mode"),
+        image_size=_text(record, "image_size"),
+        quality=_text(record, "quality"),
+        resolution=_text(record, "resolution"),
+        seconds=_seconds(record),
     )
 
 
@@ -124,9 +137,12 @@ def _instant(record: Mapping[str, Any], clock: Clock) -> int:
     if text is None:
         return clock.now_ns()
     try:
-        return parse_ns(text)
-    except ValueError:
+        at_ns = parse_ns(text)
+    except (ValueError, OverflowError):
         raise _Refused("at: no RFC 3339 instant") from None
+    if not _EARLIEST_NS <= at_ns < _LATEST_NS:
+        raise _Refused("at: not between 1970 and 2200")
+    return at_ns
 
 
 def _seconds(record: Mapping[str, Any]) -> str:
@@ -161,9 +177,13 @@ def _answer(record_id: str, quote: Quote) -> str:
 
 
 def _refusal(record_id: str, reason: str, detail: str) -> str:
-    answer = {"id": record_id, "usd": None, "key": None, "match": None, "method": None, "lines": [], "reason": reason, "detail": detail}
-    return _dump(answer)
+    nothing: dict[str, Any] = {"usd": None, "key": None, "match": None, "method": None, "lines": []}
+    return _dump({"id": record_id, **nothing, "reason": reason, "detail": detail})
 
 
 def _dump(answer: Mapping[str, Any]) -> str:
-    return orjson.dumps(answer).decode()
+    """The answer as one line; an id with half a surrogate pair, which is no UTF-8, goes back escaped as it came."""
+    try:
+        return orjson.dumps(answer).decode()
+    except TypeError:
+        return json.dumps(answer)

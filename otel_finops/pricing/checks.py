@@ -7,9 +7,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from otel_finops.base.limits import UNITS_PER_CALL_MAX
-from otel_finops.genai.usage import INPUT_PARTS, OTHER_UNITS, OUTPUT_PARTS, TOKEN_UNITS
+from otel_finops.genai.usage import INPUT_PARTS, OTHER_UNITS, OUTPUT_PARTS, PROMPT_UNITS, TOKEN_UNITS
 
 KNOWN_UNITS: Final = frozenset((*TOKEN_UNITS, *OTHER_UNITS))
+_WHOLES: Final = frozenset((*PROMPT_UNITS, "output"))
 _SECONDS_CHARS_MAX: Final = 40
 
 
@@ -29,12 +30,15 @@ def usage_fault(usage: Mapping[str, object]) -> str | None:
 
     Parts of the prompt may exceed `input_uncached`: vendors count cached audio and images among them; see `excess_input_parts`.
     """
+    parted = False
     for unit, count in usage.items():
         if type(count) is not int or not 0 <= count <= UNITS_PER_CALL_MAX:
             return count_fault(unit, count)
-        if unit not in KNOWN_UNITS:
-            return f"{unit}: unknown unit"
-    return _excess(usage, OUTPUT_PARTS, "output")
+        if unit not in _WHOLES:
+            if unit not in KNOWN_UNITS:
+                return f"{unit}: unknown unit"
+            parted = True
+    return _excess(usage, OUTPUT_PARTS, "output") if parted else None
 
 
 def excess_input_parts(usage: Mapping[str, object]) -> str | None:

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from otel_finops.base import limits
+from otel_finops.base.errors import StartRefused
 from otel_finops.base.money import PICO_MAX, PICO_PER_USD, divide_half_even
 from otel_finops.genai.sighting import Sighting
 from otel_finops.genai.usage import INPUT_PARTS, OUTPUT_PARTS, prompt_tokens
 from otel_finops.pricing import checks
-from otel_finops.pricing.book import BookStatus, PriceBook
+from otel_finops.pricing.book import BookStatus, PriceBook, PriceRow
 from otel_finops.pricing.match import PLACEHOLDERS, Match, Matcher, clean
 from otel_finops.pricing.quote import CostLine, PriceableCall, Quote
-from otel_finops.pricing.rates import Column, Rate, Sheet, factor_of, plain, sheet_of, tier_of
-from otel_finops.pricing.units import unit_prices
+from otel_finops.pricing.rates import BATCH, STANDARD, Column, Rate, Sheet, factor_of, plain, sheet_of, tier_of
+from otel_finops.pricing.units import bills_tokens, prices_anything, unit_prices
 
 COMPUTED: Final = "computed"
 UNPRICED: Final = "unpriced"
@@ -32,11 +33,11 @@ BAD_USAGE: Final = "bad_usage"
 
 _FREE_ERROR_REASONS: Final = frozenset({None, NO_USAGE})
 """Reasons of missing usage under which a provider's error answer costs nothing; a time-out or cut stream may have been billed."""
-_TOKEN_MODES: Final = frozenset({"", "chat", "responses", "completion", "realtime"})
-"""Modes whose tokens must have a price; elsewhere a token without one is not what is billed (images, seconds, characters)."""
+_TOKEN_MODES: Final = frozenset({"", "chat", "responses", "completion"})
+"""Modes whose tokens must have a price; in others a row may bill another unit (pages, seconds, characters) instead."""
 
-_quote = Quote._make
-_line = CostLine._make
+_new = tuple.__new__
+"""Makes named tuples without their constructors: quotes are made for every call."""
 
 
 class _Terms(NamedTuple):
@@ -64,7 +65,10 @@ class PriceEngine:
         Raises:
             StartRefused: the file cannot be read or is no price list.
         """
-        return cls(PriceBook.load(path))
+        book = PriceBook.load(path)
+        if path is not None:
+            _try_every_row(book, str(path))
+        return cls(book)
 
     def status(self) -> BookStatus:
         """Source, version, date and row counts of the book in use."""
@@ -110,7 +114,7 @@ class PriceEngine:
             return self._unpriced(MISSING_RATE, match)
         if total > PICO_MAX:
             return self._unpriced(BAD_USAGE, match)
-        return _quote((total, COMPUTED, lines, match.key, match.kind, self.version, partial, None))
+        return _new(Quote, (total, COMPUTED, lines, match[0], match[1], self.version, partial, None))
 
     def _without_usage(self, call: PriceableCall) -> Quote:
         """A provider's error answer without usage costs nothing; any other call without usage has no price."""
@@ -138,12 +142,12 @@ class PriceEngine:
         if not named:
             return _Terms(None, None, NO_MODEL)
         region = call.region if call.region_kind == "bedrock_region" else None
-        for model in named:
-            match = self._sized(call, model) or self._matcher.find(call.provider, model, region)
-            if match is not None:
-                factor = factor_of(match.row, call.region_kind, call.region, call.speed)
-                return _Terms(match, sheet_of(match.row, tier_of(call.service_tier), factor), None)
-        return _Terms(None, None, UNKNOWN_MODEL if call.provider else NO_PROVIDER)
+        found = [match for model in named if (match := self._sized(call, model) or self._matcher.find(call.provider, model, region))]
+        if not found:
+            return _Terms(None, None, UNKNOWN_MODEL if call.provider else NO_PROVIDER)
+        match = next((match for match in found if not match.row.retired), found[0])
+        factor = factor_of(match.row, call.region_kind, call.region, call.speed)
+        return _Terms(match, sheet_of(match.row, tier_of(call.service_tier), factor), None)
 
     def _sized(self, call: PriceableCall, model: str) -> Match | None:
         """The row of an image model in the very size and quality of the call, for lists that have a row for each."""
@@ -158,6 +162,20 @@ class PriceEngine:
         return None
 
 
+def _try_every_row(book: PriceBook, name: str) -> None:
+    """Make every row's rates once, so that a price file that cannot be used is refused at the start and not at a call.
+
+    Raises:
+        StartRefused: with the row and what is wrong in it.
+    """
+    for row in book.rows():
+        try:
+            for tier in (STANDARD, BATCH):
+                sheet_of(row, tier, factor_of(row, None, None, None))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as fault:
+            raise StartRefused(f"price file {name}: row {row.key!r}: {type(fault).__name__}: {fault}") from fault
+
+
 def _is_short(asked: tuple[object, ...]) -> bool:
     """True when what a sender wrote may be kept in memory."""
     texts = [part for item in asked for part in (item if isinstance(item, tuple) else (item,)) if isinstance(part, str)]
@@ -167,12 +185,12 @@ def _is_short(asked: tuple[object, ...]) -> bool:
 def _charge(sheet: Sheet, call: PriceableCall) -> tuple[tuple[CostLine, ...] | None, int, bool]:
     """Lines, their sum, and whether a fall-back was used; lines are None when a unit that must have a rate has none."""
     usage = call.usage
-    column = sheet.columns[0]
-    if sheet.edges:
+    column = sheet.first
+    if sheet.later:
         prompt = prompt_tokens(usage)
-        for edge, later in zip(sheet.edges, sheet.columns[1:], strict=True):
+        for edge, rates in sheet.later:
             if prompt > edge:
-                column = later
+                column = rates
     lines: list[CostLine] = []
     total = 0
     partial = False
@@ -190,7 +208,7 @@ def _charge(sheet: Sheet, call: PriceableCall) -> tuple[tuple[CostLine, ...] | N
         total += amount
         if not rate[3]:
             partial = True
-        lines.append(_line((unit, count, rate[2], amount)))
+        lines.append(_new(CostLine, (unit, count, rate[2], amount)))
     if seen != len(usage) or call.seconds:
         return _charge_slowly(sheet, column, call)
     return tuple(lines), total, partial
@@ -210,19 +228,25 @@ def _charge_slowly(sheet: Sheet, column: Column, call: PriceableCall) -> tuple[t
             continue
         partial = partial or not rate.own
         lines.append(CostLine(unit, count, rate.text, divide_half_even(count * rate.numerator, rate.denominator)))
-    if unrated and sheet.row.mode in _TOKEN_MODES:
+    if unrated and not _bills_other_units(sheet.row):
         return None, 0, False
-    partial = partial or (sheet.row.mode == "ocr" and not call.usage.get("pages"))
-    for unit, quantity, usd in unit_prices(sheet.row, call, sheet.tier):
+    tokens_only = len(unrated)
+    for unit, quantity, usd, own in unit_prices(sheet.row, call, sheet.tier):
         if usd is None:
             unrated.append(unit)
             continue
+        partial = partial or not own
         pico = quantity * usd * PICO_PER_USD
         lines.append(CostLine(unit, _quantity(quantity), plain(usd), divide_half_even(pico.numerator, pico.denominator)))
-    if unrated and not lines:
+    if len(unrated) > tokens_only and not lines:
         return None, 0, False
     lines += [CostLine(unit, _unrated_count(unit, counts, call), "0", 0) for unit in unrated]
     return tuple(lines), sum(line.amount_pico for line in lines), partial or bool(unrated)
+
+
+def _bills_other_units(row: PriceRow) -> bool:
+    """True when tokens without a rate cost nothing by the row, because it bills pages, seconds, characters or the like."""
+    return row.mode not in _TOKEN_MODES and (not bills_tokens(row) or row.mode != "realtime") and prices_anything(row)
 
 
 def _split(usage: dict[str, int], column: Column) -> tuple[dict[str, int], bool]:

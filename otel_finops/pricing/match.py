@@ -14,6 +14,7 @@ from otel_finops.base import limits
 from otel_finops.pricing.book import PriceBook, PriceRow
 from otel_finops.pricing.providers import (
     NAMING_GATEWAYS,
+    PASSED_ON_VENDORS,
     VENDOR_GATEWAYS,
     canonical,
     families_of,
@@ -55,8 +56,10 @@ class Matcher:
 
         `region` is a Bedrock region: a row of the model in that very region comes before the model's common row.
         """
-        if len(model) > limits.NAME_CHARS_MAX or (provider is not None and len(provider) > limits.NAME_CHARS_MAX):
+        if len(model) > limits.NAME_CHARS_MAX or len(provider or "") > limits.NAME_CHARS_MAX:
             return None
+        if len(region or "") > limits.NAME_CHARS_MAX:
+            region = None
         asked = (provider, model, region)
         if asked in self._memo:
             return self._memo[asked]
@@ -103,7 +106,7 @@ class Matcher:
             if row is not None:
                 return Match(row.key, "exact", row)
         if canonical(provider) in VENDOR_GATEWAYS:
-            return self._vendors(forms, retired)
+            return None if retired else self._vendors(forms)
         for form in forms:
             for variant in _inferred(form):
                 row = self._row(families, variant, region, retired)
@@ -111,12 +114,12 @@ class Matcher:
                     return Match(row.key, "inferred", row)
         return None
 
-    def _vendors(self, forms: tuple[str, ...], retired: bool) -> Match | None:
-        """The vendor's own row for a gateway's `vendor/model`."""
+    def _vendors(self, forms: tuple[str, ...]) -> Match | None:
+        """The vendor's own live row for a gateway's `vendor/model`."""
         for form in forms:
             vendor, slash, model = form.partition("/")
-            if slash and is_known(vendor) and canonical(vendor) not in VENDOR_GATEWAYS:
-                found = self._billed_by(vendor, model, None, retired)
+            if slash and canonical(vendor) in PASSED_ON_VENDORS:
+                found = self._billed_by(vendor, model, None, retired=False)
                 if found is not None:
                     return found._replace(kind="inferred")
         return None

@@ -42,7 +42,7 @@ _SPELLINGS: Final[dict[str, tuple[str, ...]]] = {
     "voyage": ("voyage", "voyageai", "voyage_ai"),
     "watsonx": ("ibm.watsonx.ai", "watsonx", "ibm", "watsonx_ai", "ibm_watsonx"),
     "xai": ("x_ai", "xai", "x-ai", "grok"),
-    "zai": ("zai", "z_ai", "z-ai", "z.ai", "zhipuai", "zhipu"),
+    "zai": ("zai", "z_ai", "z-ai", "z.ai"),
 }
 
 _FAMILY_OF: Final[dict[str, str]] = {spelling: family for family, spellings in _SPELLINGS.items() for spelling in spellings}
@@ -61,6 +61,9 @@ NAMING_GATEWAYS: Final = frozenset({"litellm", "litellm_proxy", "portkey", "heli
 """Gateways whose model names carry the provider that bills (`azure/gpt-4o`), as if no provider had been named."""
 VENDOR_GATEWAYS: Final = frozenset({"openrouter"})
 """Gateways that pass on the vendor's price for `vendor/model`; the vendor's row stands in, flagged as inferred."""
+PASSED_ON_VENDORS: Final = frozenset({"openai", "anthropic", "google", "xai", "cohere", "perplexity"})
+"""Vendors (canonical names) whose models such a gateway buys at one price. Open weights are sold by many hosts at many prices,
+so that their vendor's own price says nothing."""
 
 _ROW_FAMILIES: Final[dict[str, str]] = {
     "azure_text": "azure",

@@ -61,6 +61,8 @@ _SIGNIFICANT_DIGITS: Final = Context(prec=15)
 """Binary floats in price lists carry noise behind the fifteenth digit."""
 _EXACT: Final = Context(prec=60)
 _HALF: Final = Fraction(1, 2)
+_REACHED: Final = {"xai": 1}
+"""Families whose longer tier begins at the edge itself and not beyond it, as how much lower the edge lies."""
 _FIREWORKS_CACHE_READ: Final = _HALF
 """Fireworks' own default where its list shows no price for cached input: half of the input rate."""
 
@@ -100,16 +102,16 @@ class Sheet(NamedTuple):
     Attributes:
         row: the row.
         tier: ending of the list's fields for the service tier, `STANDARD` or `BATCH` among them.
-        edges: prompt lengths beyond which the next column holds (strictly greater), ascending.
-        columns: one more than edges.
+        first: the rates of the shortest prompts.
+        later: (edge, rates) ascending: the rates of prompts strictly longer than the edge.
         hours: the row's off-peak hours, None for most.
         off_peak: the sheet within those hours.
     """
 
     row: PriceRow
     tier: str
-    edges: tuple[int, ...]
-    columns: tuple[Column, ...]
+    first: Column
+    later: tuple[tuple[int, Column], ...] = ()
     hours: OffPeakHours | None = None
     off_peak: Sheet | None = None
 
@@ -186,14 +188,15 @@ def _off_peak_fields(fields: Mapping[str, Any], block: Mapping[str, Any]) -> dic
 def _sheet_from(row: PriceRow, fields: Mapping[str, Any], tier: str, factor: Fraction) -> Sheet:
     ranges = _ranges(fields)
     if ranges:
-        edges = tuple(start for start, _ in ranges[1:])
-        columns = tuple(_column(row, own, (), tier, factor) for _, own in ranges)
-        return Sheet(row, tier, edges, columns)
+        columns = [(start, _column(row, own, (), tier, factor)) for start, own in ranges]
+        return Sheet(row, tier, columns[0][1], tuple(columns[1:]))
     labels = _edges(fields)
-    at_edge = 1 if row.family == "xai" else 0
-    edges = tuple(edge - at_edge for edge, _ in labels)
-    crossed = [tuple(label for _, label in reversed(labels[:count])) for count in range(len(labels) + 1)]
-    return Sheet(row, tier, edges, tuple(_column(row, fields, above, tier, factor) for above in crossed))
+    reached = _REACHED.get(row.family, 0)
+    later = []
+    for count, (edge, _) in enumerate(labels, start=1):
+        crossed = tuple(label for _, label in reversed(labels[:count]))
+        later.append((edge - reached, _column(row, fields, crossed, tier, factor)))
+    return Sheet(row, tier, _column(row, fields, (), tier, factor), tuple(later))
 
 
 def _edges(fields: Iterable[str]) -> list[tuple[int, str]]:
@@ -266,6 +269,8 @@ def _whole_prices(row: PriceRow, prices: _Prices) -> dict[str, tuple[Fraction, b
     """Prices of the disjoint token units, fall-backs included, in the contract's order."""
     found = {unit: prices.own(name) for unit, name in _WHOLES.items()}
     text_in = found["input_uncached"]
+    if found["cache_read"] is not None and not found["cache_read"][1] and text_in is not None:
+        found["cache_read"] = text_in[0], False
     if found["cache_read"] is None and text_in is not None:
         share = _FIREWORKS_CACHE_READ if row.family == "fireworks_ai" else 1
         found["cache_read"] = text_in[0] * share, False
@@ -277,6 +282,4 @@ def _whole_prices(row: PriceRow, prices: _Prices) -> dict[str, tuple[Fraction, b
             found[unit] = short[0], False
     if found["output"] is None or not found["output"][0]:
         found["output"] = prices.own(_IMAGE_OUTPUT) or found["output"]
-    if row.mode == "ocr":
-        return {unit: price or (Fraction(0), True) for unit, price in found.items()}
     return found

@@ -17,11 +17,13 @@ from otel_finops.pricing.book import PriceRow
 from otel_finops.pricing.quote import PriceableCall
 from otel_finops.pricing.rates import BATCH, exact
 
-_SIZE: Final = re.compile(r"(\d{1,5})(?:-x-|x|×|\*)(\d{1,5})")
+_SIZE: Final = re.compile(r"(\d{1,5})(?:-x-|x|\*)(\d{1,5})")
 _DEFAULT_SIDE: Final = 1024
 _SIDES: Final = {"512": 512, "0.5K": 512, "1024": 1024, "1K": 1024, "1536": 1536, "2K": 2048, "4K": 4096}
 """Names of image sizes in the list's fields, to the longer side in pixels."""
 _GENERATING_MODES: Final = frozenset({"image_generation", "image_edit", "video_generation", "chat", "responses", "completion"})
+_PAGE: Final = ("ocr_cost_per_page",)
+_ANNOTATED: Final = ("annotation_cost_per_page",)
 _EMBEDDING: Final = "embedding"
 _PER_PROMPT_SEARCH: Final = frozenset({"gemini", "vertex_ai", "vertex_ai-language-models"})
 """Providers of rows that bill grounding once a prompt, unless the row says `per_query` (Gemini 2.x against 3.x)."""
@@ -35,11 +37,23 @@ class UnitPrice(NamedTuple):
         unit: the usage key.
         quantity: the count billed; a fraction where the unit is divisible.
         usd: the price of one; None when the row has none.
+        own: False when another unit's price is the fall-back.
     """
 
     unit: str
     quantity: int | Fraction
     usd: Fraction | None
+    own: bool = True
+
+
+def bills_tokens(row: PriceRow) -> bool:
+    """False for a row that prices only other units (pages, seconds, characters, queries): its tokens are not what is billed."""
+    return any("token" in name for name in row.fields) or any("range" in entry for entry in row.fields.get("tiered_pricing") or ())
+
+
+def prices_anything(row: PriceRow) -> bool:
+    """False for a row without a single price."""
+    return any("cost" in name for name in row.fields) or "tiered_pricing" in row.fields
 
 
 def unit_prices(row: PriceRow, call: PriceableCall, tier: str) -> Iterator[UnitPrice]:
@@ -61,10 +75,12 @@ def unit_prices(row: PriceRow, call: PriceableCall, tier: str) -> Iterator[UnitP
 
 
 def _counted(row: PriceRow, usage: Usage, tier: str) -> Iterator[UnitPrice]:
-    for unit, field in (("pages", "ocr_cost_per_page"), ("annotated_pages", "annotation_cost_per_page")):
-        if count := usage.get(unit, 0):
-            names = (field + BATCH, field) if tier == BATCH else (field,)
-            yield UnitPrice(unit, count, _first(row, *names))
+    page, annotated = (_PAGE, _ANNOTATED) if tier != BATCH else ((_PAGE[0] + BATCH, *_PAGE), (_ANNOTATED[0] + BATCH, *_ANNOTATED))
+    if pages := usage.get("pages", 0):
+        yield UnitPrice("pages", pages, _first(row, *page))
+    if count := usage.get("annotated_pages", 0):
+        price = _first(row, *annotated)
+        yield UnitPrice("annotated_pages", count, _first(row, *page) if price is None else price, own=price is not None)
     if searches := usage.get("web_searches", 0):
         yield UnitPrice("web_searches", 1 if _bills_search_per_prompt(row) else searches, _search_price(row))
     if requests := usage.get("requests", 0):
