@@ -9,7 +9,8 @@
     │   └── NotFound        no such thing, or another tenant's
     ├── Busy                try again after `retry_after_s`: a queue is full or a lease is held
     ├── Unavailable         try again after `retry_after_s`: the store or the next hop is away
-    └── StartRefused        settings, ports or a database with which the service must not start
+    ├── StartRefused        settings, ports or a database with which the service must not start
+    └── BrokenLedger        stored entries contradict each other
 
 Messages reach senders and users: they never carry SQL, paths of ours, credentials or another tenant's data.
 """
@@ -64,3 +65,7 @@ class Unavailable(FinopsError):
 
 class StartRefused(FinopsError):
     """Settings, ports or a database with which the service must not start; the message lists all faults."""
+
+
+class BrokenLedger(FinopsError):
+    """Stored entries contradict each other; `ledger verify` says where. Nothing is written on top of them."""

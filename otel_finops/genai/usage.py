@@ -26,7 +26,10 @@ OTHER_UNITS: Final = (
 
 def prompt_tokens(usage: Mapping[str, int]) -> int:
     """The whole prompt, cached tokens included; it selects the long-context tier."""
-    return sum(usage.get(unit, 0) for unit in PROMPT_UNITS)
+    total = 0
+    for unit in PROMPT_UNITS:
+        total += usage.get(unit, 0)
+    return total
 
 
 def total_tokens(usage: Mapping[str, int]) -> int:

@@ -1,0 +1,316 @@
+"""Reading the ledger: spend, pages of entries, a trace's entries, counters. The principal's tenants are an argument of all of it."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from otel_finops.base.errors import BadInput
+from otel_finops.base.limits import PAGE_ROWS_MAX
+from otel_finops.base.money import PICO_PER_USD
+from otel_finops.ledger.entry import Entry
+from otel_finops.ledger.journal import CONFLICTS, pending, traces_with_id
+from otel_finops.ledger.rollups import MOVED, OPTIONAL_LABELS, TOTAL
+from otel_finops.ledger.rows import COLUMN_LIST, entries_of_traces, entry_of
+from otel_finops.ledger.spend import Question, SpendGroup, SpendReport, Tallies, tally
+from otel_finops.ledger.standing import EntryKey, states
+from otel_finops.ledger.subjects import Subjects
+from otel_finops.ledger.tables import DIMENSIONS, ROLLUP_TOKENS
+from otel_finops.ledger.tenants import Tenants, restricted
+from otel_finops.store.engine import Store
+from otel_finops.store.unit_of_work import Transaction
+
+DEFAULT_LABELS: Final = ("provider", "model", "operation", "cost_method")
+"""Metric labels that are on by default (design 4.8)."""
+SUBJECT_KEYS: Final = ("user", "session")
+USAGE_FILTERS: Final = {
+    "trace_id": "trace_id", "kind": "kind", "role": "role", "realm": "realm", "provider": "provider", "operation": "operation",
+    "request_model": "request_model", "response_model": "response_model", "cost_method": "cost_method",
+    "unpriced_reason": "unpriced_reason", "agent": "agent", "step": "step", "tool": "tool", "workflow": "workflow",
+    "user": "user_ref", "session": "session_ref", "cost_center": "cost_center", "purpose": "purpose", "service": "service",
+    "environment": "environment", "price_key": "price_key",
+}  # fmt: skip
+"""By what a page of entries can be filtered, with the columns."""
+
+_PART: Final = 10**9
+_WHOLE: Final = f"cost_pico / {_PART}"
+EXACT_SUM: Final = f"SUM({_WHOLE}), SUM(cost_pico - ({_WHOLE}) * {_PART})"
+"""The two parts of an exact sum of `cost_pico`; each fits 64 bits for a billion rows of any size."""
+
+
+class UsagePage(NamedTuple):
+    """Entries, newest start first, and where the next page begins (None: there is none)."""
+
+    entries: tuple[Entry, ...]
+    next_cursor: str | None
+
+
+class CounterTotals(NamedTuple):
+    """What the ledger has counted for one set of labels over all time; nothing here ever goes down.
+
+    Attributes:
+        dimensions: the labels asked for and `unpriced_reason`, '' where not known.
+        cost_pico, reversed_pico: both positive.
+        tokens, reversed_tokens: by usage key, zero counts left out.
+        exemplar: (trace id, pico-USD, recorded_ns) of the newest charge.
+    """
+
+    dimensions: dict[str, str]
+    cost_pico: int
+    reversed_pico: int
+    calls: int
+    reversed_calls: int
+    unpriced_calls: int
+    tokens: dict[str, int]
+    reversed_tokens: dict[str, int]
+    exemplar: tuple[str, int, int] | None
+    reversed_unpriced_calls: int = 0
+
+
+class LedgerReader:
+    """Answers from one database; every method reads one snapshot."""
+
+    def __init__(self, store: Store, subjects: Subjects) -> None:
+        self._store = store
+        self._subjects = subjects
+
+    def spend(
+        self,
+        tenants: Tenants,
+        group_by: Sequence[str] = (),
+        from_ns: int | None = None,
+        to_ns: int | None = None,
+        filters: Mapping[str, Collection[str]] | None = None,
+    ) -> SpendReport:
+        """What was spent, by `spend.SPEND_KEYS`; users and sessions in clear, on both sides.
+
+        Raises:
+            BadInput: an unknown key, a range that ends before it begins, or too many groups.
+        """
+        question = Question(restricted(tenants), tuple(dict.fromkeys(group_by)), from_ns, to_ns, filters or {}).checked()
+        with self._store.read() as transaction:
+            tallies = tally(transaction, question._replace(filters=self._by_reference(transaction, question.filters)))
+            names = self._clear_names(transaction, question.group_by, tallies)
+            pending_pico, _ = pending(transaction, tenants)
+        return _report(question.group_by, tallies, names, pending_pico)
+
+    def usage(
+        self,
+        tenants: Tenants,
+        from_ns: int | None = None,
+        to_ns: int | None = None,
+        filters: Mapping[str, str] | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> UsagePage:
+        """A page of entries of every kind, newest start first; entries booked meanwhile never shift a page.
+
+        Raises:
+            BadInput: an unknown filter, or a cursor that no page gave.
+        """
+        size = max(1, min(limit, PAGE_ROWS_MAX))
+        with self._store.read() as transaction:
+            where, values = self._usage_conditions(transaction, from_ns, to_ns, filters or {}, cursor)
+            pages = (_tenant_page(transaction, tenant, where, values, size + 1) for tenant in _visible(transaction, restricted(tenants)))
+            found = list(islice(heapq.merge(*pages, key=_page_place, reverse=True), size + 1))
+        entries = tuple(found[:size])
+        return UsagePage(entries, _cursor(entries[-1]) if len(found) > size else None)
+
+    def entries_of_trace(self, tenants: Tenants, trace_id: str) -> list[Entry]:
+        """All entries of a trace, in every realm, of the spans that belong to the tenants now; in booking order."""
+        with self._store.read() as transaction:
+            numbers = [trace.trace_no for trace in traces_with_id(transaction, trace_id)]
+            entries = entries_of_traces(transaction, numbers)
+        allowed = restricted(tenants)
+        if allowed is None:
+            return entries
+        owners = _owners(entries)
+        return [entry for entry in entries if owners[entry.key] in allowed]
+
+    def counters(self, labels: Sequence[str] = DEFAULT_LABELS, tenants: Tenants = None) -> list[CounterTotals]:
+        """Counters over all time by the given labels, in the order in which their dimensions first appeared.
+
+        What a reattribution moved is counted only if one of the labels that it changed is among those asked for.
+        """
+        if unknown := [label for label in labels if label not in DIMENSIONS]:
+            raise BadInput(f"no such label: {', '.join(unknown)}")
+        names = tuple(dict.fromkeys((*labels, "unpriced_reason")))
+        with self._store.read() as transaction:
+            return list(_counters(transaction, names, restricted(tenants)))
+
+    def conflicts(self) -> int:
+        """Spans that were sent again with other content."""
+        with self._store.read() as transaction:
+            rows = transaction.execute("SELECT value FROM counters WHERE name = ?", (CONFLICTS,))
+        return int(rows[0][0]) if rows else 0
+
+    def pending(self, tenants: Tenants) -> tuple[int, int]:
+        """Quoted pico-USD and calls that are journalled and not settled yet."""
+        with self._store.read() as transaction:
+            return pending(transaction, tenants)
+
+    def _usage_conditions(
+        self, transaction: Transaction, from_ns: int | None, to_ns: int | None, filters: Mapping[str, str], cursor: str | None
+    ) -> tuple[str, list[Any]]:
+        conditions = ["tenant = ?"]
+        values: list[Any] = []
+        for condition, value in (("started_ns >= ?", from_ns), ("started_ns < ?", to_ns)):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        for name, allowed in self._by_reference(transaction, {name: (value,) for name, value in filters.items()}).items():
+            if name not in USAGE_FILTERS:
+                raise BadInput(f"entries cannot be filtered by {name[:40]!r}; use one of {', '.join(USAGE_FILTERS)}")
+            conditions.append(f"{USAGE_FILTERS[name]} IN ({', '.join('?' * len(allowed)) or 'NULL'})")
+            values += [_trace_bytes(value) if name == "trace_id" else value for value in allowed]
+        if cursor is not None:
+            conditions.append("(started_ns, shard, block_seq, idx) < (?, ?, ?, ?)")
+            values += _cursor_values(cursor)
+        return " AND ".join(conditions), values
+
+    def _by_reference(self, transaction: Transaction, filters: Mapping[str, Collection[str]]) -> dict[str, Collection[str]]:
+        """The filters with users and sessions as the references under which every realm stores them."""
+        sql = "SELECT ref FROM subjects WHERE kind = ? AND clear IN ({})"
+        return {
+            name: [ref for (ref,) in transaction.select_in(sql, sorted(allowed), before=(name,))] if name in SUBJECT_KEYS else allowed
+            for name, allowed in filters.items()
+        }
+
+    def _clear_names(self, transaction: Transaction, group_by: Sequence[str], tallies: Tallies) -> dict[str, str]:
+        positions = [position for position, name in enumerate(group_by) if name in SUBJECT_KEYS]
+        refs = {key[position] for key in tallies for position in positions}
+        return self._subjects.clear(transaction, refs - {""}) if refs else {}
+
+
+def exact_total(transaction: Transaction) -> int:
+    """The exact sum of the money of all entries, pico-USD."""
+    whole, rest = transaction.execute(f"SELECT {EXACT_SUM} FROM entries")[0]
+    return int(whole or 0) * _PART + int(rest or 0)
+
+
+def _report(group_by: Sequence[str], tallies: Tallies, names: Mapping[str, str], pending_pico: int) -> SpendReport:
+    groups = [
+        SpendGroup(_named(group_by, key, names), found.cost_pico, found.calls, found.tokens, found.unpriced_calls)
+        for key, found in sorted(tallies.items(), key=lambda item: (-item[1].cost_pico, item[0]))
+    ]
+    if not groups and not group_by:
+        groups = [SpendGroup({}, 0, 0, 0, 0)]
+    tokens = sum(found.tokens for found in tallies.values())
+    unpriced = sum(found.unpriced_tokens for found in tallies.values())
+    return SpendReport(tuple(groups), sum(group.cost_pico for group in groups), pending_pico, unpriced / tokens if tokens else 0.0)
+
+
+def _named(group_by: Sequence[str], key: Sequence[str], names: Mapping[str, str]) -> dict[str, str | None]:
+    """The key with users and sessions in clear; erased ones keep their reference."""
+    return {name: (names.get(value, value) if name in SUBJECT_KEYS else value) or None for name, value in zip(group_by, key, strict=True)}
+
+
+def _owners(entries: Iterable[Entry]) -> dict[EntryKey, str]:
+    """The tenant of every span: where it stands, else where it last stood."""
+    found = list(entries)
+    owners = {entry.key: entry.tenant for entry in found}
+    owners.update({key: state.net.tenant for key, state in states(found).items() if state.net is not None})
+    return owners
+
+
+def _visible(transaction: Transaction, tenants: Tenants) -> Iterator[str]:
+    """The tenants to look through; for a principal that sees all, every one that has entries."""
+    if tenants is not None:
+        yield from sorted(tenants)
+        return
+    found = transaction.execute("SELECT MIN(tenant) FROM entries")[0][0]
+    while found is not None:
+        yield found
+        found = transaction.execute("SELECT MIN(tenant) FROM entries WHERE tenant > ?", (found,))[0][0]
+
+
+def _tenant_page(transaction: Transaction, tenant: str, where: str, values: Sequence[Any], size: int) -> list[Entry]:
+    order = "started_ns DESC, shard DESC, block_seq DESC, idx DESC"
+    sql = f"SELECT {COLUMN_LIST} FROM entries WHERE {where} ORDER BY {order} LIMIT ?"
+    return [entry_of(row) for row in transaction.execute(sql, (tenant, *values, size))]
+
+
+def _page_place(entry: Entry) -> tuple[int, int, int, int]:
+    return entry.started_ns, entry.shard, entry.block_seq, entry.idx
+
+
+def _cursor(entry: Entry) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(_page_place(entry))).decode()
+
+
+def _cursor_values(cursor: str) -> list[int]:
+    try:
+        values = orjson.loads(base64.urlsafe_b64decode(cursor))
+    except ValueError as error:
+        raise BadInput("this cursor was not given by a page") from error
+    if not (isinstance(values, list) and len(values) == 4 and all(type(value) is int for value in values)):
+        raise BadInput("this cursor was not given by a page")
+    return values
+
+
+def _trace_bytes(trace_id: str) -> bytes:
+    try:
+        return bytes.fromhex(trace_id)
+    except ValueError as error:
+        raise BadInput("trace_id must be 32 digits of hex") from error
+
+
+_COUNTED: Final = tuple(f"{unit}{suffix}" for unit in ROLLUP_TOKENS for suffix in ("", "_reversed"))
+_COUNTER_COLUMNS: Final = (
+    "cost_usd", "cost_pico", "cost_reversed_usd", "cost_reversed_pico", "calls", "calls_reversed", "unpriced_calls",
+    "unpriced_calls_reversed", *_COUNTED,
+)  # fmt: skip
+_COUNTER_SUMS: Final = ", ".join(f"SUM(r.{name})" for name in _COUNTER_COLUMNS)
+
+
+def _counters(transaction: Transaction, names: Sequence[str], tenants: Tenants) -> Iterator[CounterTotals]:
+    levels = [TOTAL, *(level for level in _moved_levels() if set(level.removeprefix(MOVED).split(",")) & set(names))]
+    where = f"r.level IN ({', '.join('?' * len(levels))})"
+    if tenants is not None:
+        where += f" AND d.tenant IN ({', '.join('?' * len(tenants)) or 'NULL'})"
+    keys = ", ".join(f"d.{name}" for name in names)
+    source = f"FROM rollups r JOIN rollup_dims d ON d.dim_no = r.dim_no WHERE {where}"
+    values = (*levels, *(tenants or ()))
+    exemplars = _exemplars(
+        transaction.iterate(f"SELECT {keys}, exemplar_ns, exemplar_pico, exemplar_trace_id {source}", values), len(names)
+    )
+    sql = f"SELECT {keys}, {_COUNTER_SUMS} {source} GROUP BY {keys} ORDER BY MIN(r.dim_no)"
+    for row in transaction.execute(sql, values):
+        key = row[: len(names)]
+        yield _counter(dict(zip(names, key, strict=True)), [int(value) for value in row[len(names) :]], exemplars.get(tuple(key)))
+
+
+def _moved_levels() -> list[str]:
+    """Every level to which reattributions can have moved something under an optional label."""
+    subsets = range(1, 1 << len(OPTIONAL_LABELS))
+    return [MOVED + ",".join(label for bit, label in enumerate(OPTIONAL_LABELS) if chosen >> bit & 1) for chosen in subsets]
+
+
+def _exemplars(rows: Iterable[tuple[Any, ...]], width: int) -> dict[tuple[str, ...], tuple[str, int, int]]:
+    newest: dict[tuple[str, ...], tuple[int, int, bytes]] = {}
+    for row in rows:
+        key, found = tuple(row[:width]), row[width:]
+        if found[0] is not None and (key not in newest or found[0] > newest[key][0]):
+            newest[key] = (found[0], found[1], bytes(found[2]))
+    return {key: (trace_id.hex(), pico, at_ns) for key, (at_ns, pico, trace_id) in newest.items()}
+
+
+def _counter(dimensions: dict[str, str], sums: list[int], exemplar: tuple[str, int, int] | None) -> CounterTotals:
+    tokens = dict(zip(_COUNTED, sums[8:], strict=True))
+    return CounterTotals(
+        dimensions,
+        sums[0] * PICO_PER_USD + sums[1],
+        sums[2] * PICO_PER_USD + sums[3],
+        sums[4],
+        sums[5],
+        sums[6],
+        {unit: tokens[unit] for unit in ROLLUP_TOKENS if tokens[unit]},
+        {unit: tokens[f"{unit}_reversed"] for unit in ROLLUP_TOKENS if tokens[f"{unit}_reversed"]},
+        exemplar,
+        sums[7],
+    )

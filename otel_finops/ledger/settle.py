@@ -1,0 +1,180 @@
+"""Settling: what the journal holds for a trace becomes entries, appended under the lease of the trace's shard.
+
+Reading and deciding happen on a snapshot, before the writing transaction. That is sound: the lease means that nobody else
+appends to the shard, and a span that is journalled meanwhile raises its trace's version, so that the trace stays due.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from otel_finops.base import limits
+from otel_finops.base.clock import Clock
+from otel_finops.base.errors import Busy
+from otel_finops.base.money import PICO_MAX
+from otel_finops.genai.roles import decide
+from otel_finops.genai.sighting import Sighting
+from otel_finops.ledger.append import append
+from otel_finops.ledger.booking import Booking
+from otel_finops.ledger.changes import changes
+from otel_finops.ledger.entry import Entry
+from otel_finops.ledger.journal import TraceState, clear_due, due_traces, standing_sightings
+from otel_finops.ledger.neighbours import neighbourhoods
+from otel_finops.ledger.projection import Projection
+from otel_finops.ledger.rows import entries_of_traces
+from otel_finops.ledger.shards import SHARDS, lease_name
+from otel_finops.ledger.standing import EntryKey, Standing, states
+from otel_finops.pricing.engine import PriceEngine
+from otel_finops.store.engine import Store
+from otel_finops.store.lease import Lease, Leases
+from otel_finops.store.unit_of_work import Transaction
+
+TRACES_PER_ROUND_MAX: Final = 2_048
+"""Due traces looked at in one round: real traces hold some ten spans, so this is about `limits.SETTLE_SPANS_MAX`."""
+LEASE_WAIT_S: Final = 0.1
+"""Pause between two tries at a lease that somebody else holds for a round."""
+_ALL_TIMES: Final = PICO_MAX
+
+
+class Round(NamedTuple):
+    """What one settling round found and wants to write.
+
+    Attributes:
+        traces: all traces that were read; they are no longer due unless the journal has moved on.
+        entries: what to append, in a fixed order.
+    """
+
+    traces: list[TraceState]
+    entries: list[Entry]
+
+
+class Settler:
+    """Settles shards; safe to run in several processes, since every round holds the shard's lease."""
+
+    def __init__(
+        self,
+        store: Store,
+        leases: Leases,
+        engine: Callable[[], PriceEngine] | PriceEngine,
+        projections: Sequence[Projection],
+        clock: Clock,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """
+        Args:
+            engine: the prices, or what gives the current ones.
+            projections: kept in the settling transaction, in this order.
+            sleep: waits seconds; tests replace it.
+        """
+        self._store = store
+        self._leases = leases
+        self._engine = engine if callable(engine) else lambda: engine
+        self._projections = tuple(projections)
+        self._clock = clock
+        self._sleep = sleep
+
+    def settle_due(self, shard: int) -> int:
+        """Settle one round of the shard's due traces; returns how many traces, 0 when none is due or the lease is held elsewhere.
+
+        Raises:
+            Busy, Unavailable: the store is, or the lease was lost; nothing of the round is booked and it can be run again.
+        """
+        if not self._is_due(shard, self._clock.now_ns()):
+            return 0
+        lease = self._leases.acquire(lease_name(shard))
+        return 0 if lease is None else self._round_under(lease, shard, self._clock.now_ns())
+
+    def settle_all(self, wait_s: float = 30.0) -> int:
+        """Settle everything that is journalled, due or not; returns how many traces.
+
+        Raises:
+            Busy: somebody else held a shard's lease longer than `wait_s`; `holder` says who.
+        """
+        give_up_at = self._clock.monotonic() + wait_s
+        return sum(self._settle_shard(shard, give_up_at) for shard in range(SHARDS))
+
+    def _settle_shard(self, shard: int, give_up_at: float) -> int:
+        settled = 0
+        while self._is_due(shard, _ALL_TIMES):
+            lease = self._leases.acquire(lease_name(shard))
+            if lease is not None:
+                settled += self._round_under(lease, shard, _ALL_TIMES)
+            elif self._clock.monotonic() >= give_up_at:
+                holder = self._leases.holder_of(lease_name(shard))
+                raise Busy(f"the ledger is busy: {holder or 'another process'} is settling it", holder=holder)
+            else:
+                self._sleep(LEASE_WAIT_S)
+        return settled
+
+    def _is_due(self, shard: int, now_ns: int) -> bool:
+        with self._store.read() as transaction:
+            return bool(due_traces(transaction, shard, now_ns, 1))
+
+    def _round_under(self, lease: Lease, shard: int, now_ns: int) -> int:
+        try:
+            with self._store.read() as transaction:
+                found = plan(transaction, shard, now_ns, self._engine())
+            if found.traces:
+                with self._store.write() as transaction:
+                    append(transaction, lease, found.entries, self._projections, self._clock.now_ns())
+                    clear_due(transaction, found.traces)
+            return len(found.traces)
+        finally:
+            lease.release()
+
+
+def plan(transaction: Transaction, shard: int, now_ns: int, engine: PriceEngine) -> Round:
+    """What a round over the shard's due traces would write; reads one snapshot and changes nothing."""
+    groups = neighbourhoods(transaction, _seeds(transaction, shard, now_ns))
+    traces = [trace for group in groups for trace in group]
+    numbers = [trace.trace_no for trace in traces]
+    sightings = standing_sightings(transaction, numbers)
+    booked = states(entries_of_traces(transaction, [trace.trace_no for trace in traces if trace.booked]))
+    booking = Booking(engine, booked)
+    entries: list[Entry] = []
+    for group in groups:
+        entries += _group_entries(group, sightings, booked, booking)
+    return Round(traces, entries)
+
+
+def _seeds(transaction: Transaction, shard: int, now_ns: int) -> list[TraceState]:
+    """Due traces with at most `limits.SETTLE_SPANS_MAX` spans together, one trace at least."""
+    due = due_traces(transaction, shard, now_ns, TRACES_PER_ROUND_MAX)
+    sql = "SELECT trace_no, COUNT(*) FROM journal WHERE trace_no IN ({}) GROUP BY trace_no"
+    sizes: dict[int, int] = dict(transaction.select_in(sql, [trace.trace_no for trace in due]))
+    taken: list[TraceState] = []
+    spans = 0
+    for trace in due:
+        spans += sizes.get(trace.trace_no, 0)
+        if taken and spans > limits.SETTLE_SPANS_MAX:
+            break
+        taken.append(trace)
+    return taken
+
+
+def _group_entries(
+    group: Sequence[TraceState], sightings: dict[int, list[Sighting]], booked: dict[EntryKey, Standing], booking: Booking
+) -> list[Entry]:
+    """The entries of one neighbourhood, ordered by trace and span."""
+    seen = [sighting for trace in group for sighting in sightings.get(trace.trace_no, ())]
+    if not any(sighting.genai for sighting in seen):
+        return []
+    numbers = {(trace.realm, trace.trace_id): trace.trace_no for trace in group}
+    targets = {}
+    for decision in decide(seen):
+        entry = booking.target(decision, numbers[decision.sighting.realm, decision.sighting.trace_id])
+        targets[entry.key] = entry
+    return [entry for key in sorted(_keys(targets, seen, booked)) for entry in changes(booked.get(key), targets.get(key))]
+
+
+def _keys(targets: Iterable[EntryKey], seen: Iterable[Sighting], booked: dict[EntryKey, Standing]) -> set[EntryKey]:
+    """Spans to compare: those that should stand, and those seen that stand and should not any more.
+
+    A booked span that the journal no longer holds is left as it stands: its absence says nothing.
+    """
+    keys = set(targets)
+    if booked:
+        keys.update(key for key in ((s.realm, s.trace_id, s.span_id) for s in seen) if key in booked)
+    return keys

@@ -1,0 +1,341 @@
+"""Spend by dimension and time: from roll-ups where whole hours and days allow it, from entries for the rest.
+
+A row counts at its span's start. The money is exact: sums are taken in two parts and added as Python integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from otel_finops.base.errors import BadInput
+from otel_finops.base.limits import GROUPS_MAX
+from otel_finops.base.money import PICO_PER_USD, format_usd
+from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, format_ns
+from otel_finops.genai.usage import PROMPT_UNITS
+from otel_finops.ledger.entry import ADJUSTMENT, CHARGE, REATTRIBUTION, REVERSAL, ROLE_CALL
+from otel_finops.ledger.rollups import DAY, HOUR, MOVED, TOTAL
+from otel_finops.ledger.rows import BOOK_ORDER
+from otel_finops.ledger.tables import DIMENSIONS
+from otel_finops.store.unit_of_work import LIST_VALUES_MAX, Transaction
+
+TIME_KEYS: Final = ("day", "hour")
+RAW_KEYS: Final = {
+    "realm": "realm", "step": "step", "tool": "tool", "workflow": "workflow", "user": "user_ref", "session": "session_ref",
+    "purpose": "purpose", "service_tier": "service_tier", "region": "region", "price_key": "price_key", "error_type": "error_type",
+}  # fmt: skip
+"""Keys that only entries know, with their columns."""
+SPEND_KEYS: Final = (*DIMENSIONS, *TIME_KEYS, *RAW_KEYS)
+"""Everything by which spend can be grouped; all but the times can filter too."""
+
+_LAST_NS: Final = 2**63 - 1
+_FACTS_OF_MONEY: Final = ("cost_method", "unpriced_reason")
+Key: TypeAlias = tuple[str, ...]
+
+
+class SpendGroup(NamedTuple):
+    """One group: `key` by group-by name, None where not known; `calls` are the standing ones, failed and unpriced too."""
+
+    key: dict[str, str | None]
+    cost_pico: int
+    calls: int
+    tokens: int
+    unpriced_calls: int
+
+
+class SpendReport(NamedTuple):
+    """The answer of `GET /spend`; groups by cost, dearest first."""
+
+    groups: tuple[SpendGroup, ...]
+    total_pico: int
+    pending_pico: int
+    unpriced_tokens_share: float
+
+    def to_contract(self) -> dict[str, Any]:
+        """The report as `api.schema.json` wants it."""
+        return {
+            "groups": [
+                {
+                    "key": group.key,
+                    "cost_usd": format_usd(group.cost_pico),
+                    "calls": group.calls,
+                    "tokens": group.tokens,
+                    "unpriced_calls": group.unpriced_calls,
+                }
+                for group in self.groups
+            ],
+            "total_usd": format_usd(self.total_pico),
+            "pending_usd": format_usd(self.pending_pico),
+            "unpriced_tokens_share": self.unpriced_tokens_share,
+        }
+
+
+class Question(NamedTuple):
+    """What is asked, checked.
+
+    Attributes:
+        tenants: that the principal may see; None for all.
+        group_by: of `SPEND_KEYS`.
+        from_ns, to_ns: start of the spans, from inclusive, to exclusive; None for open.
+        filters: allowed values by key; '' stands for not known.
+    """
+
+    tenants: Collection[str] | None
+    group_by: tuple[str, ...] = ()
+    from_ns: int | None = None
+    to_ns: int | None = None
+    filters: Mapping[str, Collection[str]] = {}
+
+    def checked(self) -> Question:
+        """Itself.
+
+        Raises:
+            BadInput: an unknown key or a range that ends before it begins.
+        """
+        for name in (*self.group_by, *self.filters):
+            if name not in SPEND_KEYS or (name in self.filters and name in TIME_KEYS):
+                raise BadInput(f"spend cannot be grouped or filtered by {name[:40]!r}; use one of {', '.join(SPEND_KEYS)}")
+        if self.from_ns is not None and self.to_ns is not None and self.to_ns < self.from_ns:
+            raise BadInput("`to` lies before `from`")
+        return self
+
+    @property
+    def needs_entries(self) -> bool:
+        """A key is asked for that roll-ups do not have."""
+        return any(name in RAW_KEYS for name in (*self.group_by, *self.filters))
+
+
+class Tally:
+    """Sums of one group."""
+
+    __slots__ = ("calls", "cost_pico", "tokens", "unpriced_calls", "unpriced_tokens")
+
+    def __init__(self) -> None:
+        self.cost_pico = self.calls = self.tokens = self.unpriced_calls = self.unpriced_tokens = 0
+
+    def add(self, cost_pico: int, calls: int, tokens: int, unpriced_calls: int, unpriced_tokens: int) -> None:
+        """Add amounts of any sign."""
+        self.cost_pico += cost_pico
+        self.calls += calls
+        self.tokens += tokens
+        self.unpriced_calls += unpriced_calls
+        self.unpriced_tokens += unpriced_tokens
+
+    @property
+    def empty(self) -> bool:
+        """All that was here moved away."""
+        return not (self.cost_pico or self.calls or self.tokens or self.unpriced_calls)
+
+
+Tallies: TypeAlias = dict[Key, Tally]
+
+
+def tally(transaction: Transaction, question: Question) -> Tallies:
+    """Sums by group key ('' for not known), groups that are empty left out.
+
+    Raises:
+        BadInput: more groups than `limits.GROUPS_MAX`.
+    """
+    tallies: Tallies = {}
+    for read, lower, upper in _segments(question):
+        for key, amounts in read(transaction, question, lower, upper):
+            found = tallies.get(key)
+            if found is None:
+                if len(tallies) >= GROUPS_MAX:
+                    raise BadInput(f"more than {GROUPS_MAX} groups; narrow the time, filter, or group by fewer keys")
+                found = tallies[key] = Tally()
+            found.add(*amounts)
+    return {key: found for key, found in tallies.items() if not found.empty}
+
+
+Amounts: TypeAlias = tuple[int, int, int, int, int]
+_Reader: TypeAlias = "Callable[[Transaction, Question, int, int], Iterator[tuple[Key, Amounts]]]"
+
+
+def _segments(question: Question) -> Iterator[tuple[_Reader, int, int]]:
+    """Cut the time asked for into the coarsest pieces that answer it exactly."""
+    if question.needs_entries:
+        yield _from_entries, question.from_ns or 0, _LAST_NS if question.to_ns is None else question.to_ns
+        return
+    if question.from_ns is None and question.to_ns is None and not any(name in TIME_KEYS for name in question.group_by):
+        yield _from_totals, 0, 1
+        return
+    lower = max(question.from_ns or 0, 0)
+    upper = _LAST_NS if question.to_ns is None else question.to_ns
+    yield from _by_hours(question, lower, upper)
+
+
+def _by_hours(question: Question, lower: int, upper: int) -> Iterator[tuple[_Reader, int, int]]:
+    first, last = _up(lower, NS_PER_HOUR), upper - upper % NS_PER_HOUR if upper != _LAST_NS else _LAST_NS
+    if first > last:
+        yield _from_entries, lower, upper
+        return
+    pieces = [(_from_entries, lower, first), *_by_days(question, first, last), (_from_entries, last, upper)]
+    yield from (piece for piece in pieces if piece[1] < piece[2])
+
+
+def _by_days(question: Question, lower: int, upper: int) -> list[tuple[_Reader, int, int]]:
+    first, last = _up(lower, NS_PER_DAY), upper - upper % NS_PER_DAY if upper != _LAST_NS else _LAST_NS
+    if first > last or "hour" in question.group_by:
+        return [(_from_hours, lower, upper)]
+    return [(_from_hours, lower, first), (_from_days, first, last), (_from_hours, last, upper)]
+
+
+def _up(instant_ns: int, unit: int) -> int:
+    return -(-instant_ns // unit) * unit
+
+
+def _from_days(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
+    return _from_rollups(transaction, question, ("r.level = ?", (DAY,)), lower, upper)
+
+
+def _from_hours(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
+    return _from_rollups(transaction, question, ("r.level = ?", (HOUR,)), lower, upper)
+
+
+def _from_totals(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
+    return _from_rollups(
+        transaction, question, ("(r.level = ? OR (r.level >= ? AND r.level < ?))", (TOTAL, MOVED, MOVED[:-1] + ";")), lower, upper
+    )
+
+
+_TOKENS: Final = " + ".join(f"r.{unit} - r.{unit}_reversed" for unit in (*PROMPT_UNITS, "output"))
+_SUMS: Final = (
+    "SUM(r.cost_usd), SUM(r.cost_pico), SUM(r.cost_reversed_usd), SUM(r.cost_reversed_pico), SUM(r.calls - r.calls_reversed), "
+    f"SUM({_TOKENS}), SUM(r.unpriced_calls - r.unpriced_calls_reversed), SUM(r.unpriced_tokens - r.unpriced_tokens_reversed)"
+)
+
+
+def _from_rollups(
+    transaction: Transaction, question: Question, level: tuple[str, tuple[str, ...]], lower: int, upper: int
+) -> Iterator[tuple[Key, Amounts]]:
+    keys = ["r.bucket_ns" if name in TIME_KEYS else f"d.{name}" for name in question.group_by]
+    conditions, values = _dimension_conditions(question, "d.")
+    where = " AND ".join((level[0], "r.bucket_ns >= ?", "r.bucket_ns < ?", *conditions))
+    columns = ", ".join(dict.fromkeys(keys))
+    sql = f"SELECT {', '.join((*keys, _SUMS))} FROM rollups r JOIN rollup_dims d ON d.dim_no = r.dim_no WHERE {where}" + (
+        f" GROUP BY {columns}" if keys else ""
+    )
+    for row in transaction.iterate(sql, (*level[1], lower, upper, *values)):
+        sums = [int(value or 0) for value in row[len(keys) :]]
+        cost = (sums[0] - sums[2]) * PICO_PER_USD + sums[1] - sums[3]
+        yield _time_named(question, row[: len(keys)]), (cost, sums[4], sums[5], sums[6], sums[7])
+
+
+def _dimension_conditions(question: Question, prefix: str) -> tuple[list[str], list[str]]:
+    conditions: list[str] = []
+    values: list[str] = []
+    for name, allowed in question.filters.items():
+        conditions.append(f"{prefix}{name} IN ({', '.join('?' * len(allowed)) or 'NULL'})")
+        values += list(allowed)
+    if question.tenants is not None:
+        conditions.append(f"{prefix}tenant IN ({', '.join('?' * len(question.tenants)) or 'NULL'})")
+        values += list(question.tenants)
+    return conditions, values
+
+
+def _time_named(question: Question, values: Sequence[Any]) -> Key:
+    return tuple(_time_name(name, value) if name in TIME_KEYS else value for name, value in zip(question.group_by, values, strict=True))
+
+
+def _time_name(name: str, instant_ns: int) -> str:
+    """The day as a date, the hour as the instant at which it begins."""
+    text = format_ns(instant_ns - instant_ns % (NS_PER_DAY if name == "day" else NS_PER_HOUR))
+    return text[:10] if name == "day" else f"{text[:19]}Z"
+
+
+_ENTRY_COLUMNS: Final = {
+    **{name: name for name in DIMENSIONS if name != "model"},
+    "model": "COALESCE(response_model, request_model)",
+    "day": "started_ns",
+    "hour": "started_ns",
+    **RAW_KEYS,
+}
+
+
+def _from_entries(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
+    """Fold the entries of the time asked for span by span; all entries of a row bear its start."""
+    asked = dict.fromkeys((*question.group_by, *question.filters, "tenant"))
+    names = (*(name for name in asked if name not in _FACTS_OF_MONEY), *_FACTS_OF_MONEY)
+    keys = ", ".join(_ENTRY_COLUMNS[name] for name in names)
+    where, values = _entry_conditions(transaction, question, lower, upper)
+    sql = f"SELECT trace_no, span_id, kind, role, cost_pico, tokens, {keys} FROM entries WHERE {where} ORDER BY trace_no, {BOOK_ORDER}"
+    for row in _folded(transaction.iterate(sql, values), len(names)):
+        known = dict(zip(names, row.keys, strict=True))
+        if row.role == ROLE_CALL and _wanted(question, known):
+            unpriced = int(row.cost_pico is None)
+            key = tuple(_time_name(name, known[name]) if name in TIME_KEYS else known[name] or "" for name in question.group_by)
+            yield key, (row.cost_pico or 0, 1, row.tokens, unpriced, unpriced * row.tokens)
+
+
+class _Row:
+    """A span's standing row as far as spend needs it; `keys` end with cost_method and unpriced_reason."""
+
+    __slots__ = ("cost_pico", "keys", "role", "tokens")
+
+    def __init__(self, role: str, cost_pico: int | None, tokens: int, keys: list[Any]) -> None:
+        self.role, self.cost_pico, self.tokens, self.keys = role, cost_pico, tokens, keys
+
+
+def _folded(rows: Iterator[tuple[Any, ...]], width: int) -> Iterator[_Row]:
+    """What stands of rows ordered by trace and booking; the meaning is `standing.fold`'s, over a few columns."""
+    trace: int | None = None
+    standing: dict[bytes, _Row] = {}
+    for trace_no, span_id, kind, role, cost_pico, tokens, *keys in rows:
+        if trace_no != trace:
+            yield from standing.values()
+            trace, standing = trace_no, {}
+        _follow(standing, bytes(span_id), kind, _Row(role, cost_pico, tokens, keys[:width]))
+    yield from standing.values()
+
+
+def _follow(standing: dict[bytes, _Row], span_id: bytes, kind: str, row: _Row) -> None:
+    if kind == CHARGE:
+        standing[span_id] = row
+        return
+    before = standing.pop(span_id, None)
+    if before is None or kind == REVERSAL:
+        return
+    if kind == REATTRIBUTION:
+        before.keys = _reattributed(before.keys, row.keys)
+        standing[span_id] = before
+        return
+    if row.cost_pico is not None or before.cost_pico is not None:
+        row.cost_pico = (before.cost_pico or 0) + (row.cost_pico or 0)
+    row.tokens += before.tokens
+    if kind == ADJUSTMENT:
+        row.keys = before.keys
+    standing[span_id] = row
+
+
+def _reattributed(before: list[Any], after: list[Any]) -> list[Any]:
+    """A reattribution bears the standing facts but those of money, which stay."""
+    return [*after[: -len(_FACTS_OF_MONEY)], *before[-len(_FACTS_OF_MONEY) :]]
+
+
+def _wanted(question: Question, known: Mapping[str, Any]) -> bool:
+    if question.tenants is not None and known["tenant"] not in question.tenants:
+        return False
+    return all((known[name] or "") in allowed for name, allowed in question.filters.items())
+
+
+def _entry_conditions(transaction: Transaction, question: Question, lower: int, upper: int) -> tuple[str, list[Any]]:
+    """Time, and the traces in which a tenant asked for has a row: a reattribution may have brought it from another tenant."""
+    where, values = "started_ns >= ? AND started_ns < ?", [lower, upper]
+    seen = question.filters.get("tenant") if question.tenants is None else question.tenants
+    tenants = all_tenants(transaction) if seen is None else sorted(seen)
+    if len(tenants) > LIST_VALUES_MAX:
+        return where, values
+    marks = ", ".join("?" * len(tenants)) or "NULL"
+    inner = f"SELECT trace_no FROM entries WHERE tenant IN ({marks}) AND started_ns >= ? AND started_ns < ?"
+    return f"{where} AND trace_no IN ({inner})", [*values, *tenants, lower, upper]
+
+
+def all_tenants(transaction: Transaction) -> list[str]:
+    """Every tenant that has entries, by jumps through the index rather than a scan; stops behind `LIST_VALUES_MAX`."""
+    tenants: list[str] = []
+    found = transaction.execute("SELECT MIN(tenant) FROM entries")[0][0]
+    while found is not None and len(tenants) <= LIST_VALUES_MAX:
+        tenants.append(found)
+        found = transaction.execute("SELECT MIN(tenant) FROM entries WHERE tenant > ?", (found,))[0][0]
+    return tenants
