@@ -62,7 +62,7 @@ def test_ranges_of_tiered_pricing_hold_up_to_their_end(engine: PriceEngine, prom
 
 @pytest.mark.parametrize(
     ("tier", "pico"),
-    [(None, 2_000_000), ("priority", 4_000_000), ("fast", 4_000_000), ("flex", 1_000_000), ("batch", 1_000_000), ("scale", 2_000_000)],,
+    [(None, 2_000_000), ("priority", 4_000_000), ("fast", 4_000_000), ("flex", 1_000_000), ("batch", 1_000_000), ("scale", 2_000_000)],
 )
 def test_service_tiers(engine: PriceEngine, tier: str | None, pico: int) -> None:
     assert quote(engine, "openai", "gpt-6.1-sol", {"input_uncached": 1}, service_tier=tier).cost_pico == pico
