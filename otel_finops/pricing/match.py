@@ -118,8 +118,9 @@ class Matcher:
         """The vendor's own live row for a gateway's `vendor/model`."""
         for form in forms:
             vendor, slash, model = form.partition("/")
-            if slash and canonical(vendor) in PASSED_ON_VENDORS:
-                found = self._billed_by(vendor, model, None, retired=False)
+            family = PASSED_ON_VENDORS.get(canonical(vendor)) if slash else None
+            if family is not None:
+                found = self._billed_by(family, model, None, retired=False)
                 if found is not None:
                     return found._replace(kind="inferred")
         return None

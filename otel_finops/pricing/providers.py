@@ -61,8 +61,15 @@ NAMING_GATEWAYS: Final = frozenset({"litellm", "litellm_proxy", "portkey", "heli
 """Gateways whose model names carry the provider that bills (`azure/gpt-4o`), as if no provider had been named."""
 VENDOR_GATEWAYS: Final = frozenset({"openrouter"})
 """Gateways that pass on the vendor's price for `vendor/model`; the vendor's row stands in, flagged as inferred."""
-PASSED_ON_VENDORS: Final = frozenset({"openai", "anthropic", "google", "xai", "cohere", "perplexity"})
-"""Vendors (canonical names) whose models such a gateway buys at one price. Open weights are sold by many hosts at many prices,
+PASSED_ON_VENDORS: Final = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "google": "gemini",
+    "xai": "xai",
+    "cohere": "cohere",
+    "perplexity": "perplexity",
+}
+"""Vendors (canonical names) whose models such a gateway buys at one price, and the family that has it. Open weights are sold by many hosts at many prices,
 so that their vendor's own price says nothing."""
 
 _ROW_FAMILIES: Final[dict[str, str]] = {
