@@ -69,8 +69,8 @@ PASSED_ON_VENDORS: Final = {
     "cohere": "cohere",
     "perplexity": "perplexity",
 }
-"""Vendors (canonical names) whose models such a gateway buys at one price, and the family that has it. Open weights are sold by many hosts at many prices,
-so that their vendor's own price says nothing."""
+"""Vendors (canonical names) whose models such a gateway buys at one price, and the family that has it.
+Open weights are sold by many hosts at many prices, so that their vendor's own price says nothing."""
 
 _ROW_FAMILIES: Final[dict[str, str]] = {
     "azure_text": "azure",
