@@ -55,7 +55,7 @@ class ExportOutcome(NamedTuple):
     @property
     def rejected(self) -> int:
         """How many spans were refused."""
-        return sum(rejection.count for rejection in self.rejections)
+        return sum(rejection.spans for rejection in self.rejections)
 
 
 class TraceIntake(Protocol):

@@ -74,9 +74,9 @@ class Rejection(NamedTuple):
     Attributes:
         reason: one word of a closed list, e.g. `bad_trace_id`; a metric label.
         message: a sentence for the sender; no content of the span.
-        count: how many spans.
+        spans: how many spans.
     """
 
     reason: str
     message: str
-    count: int = 1
+    spans: int = 1

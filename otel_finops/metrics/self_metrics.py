@@ -65,7 +65,7 @@ class SelfMetrics(Collector):
         """
         rejected: Counter[str] = Counter()
         for rejection in rejections:
-            rejected[rejection.reason] += rejection.count
+            rejected[rejection.reason] += rejection.spans
         fates = journalled + duplicate + rejected.total() + ignored
         if received != fates:
             raise ValueError(

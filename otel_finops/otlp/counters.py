@@ -27,7 +27,7 @@ class ReceiverCounters:
         with self._lock:
             self._counts["spans_accepted", ""] += outcome.accepted
             for rejection in outcome.rejections:
-                self._counts["spans_rejected", rejection.reason] += rejection.count
+                self._counts["spans_rejected", rejection.reason] += rejection.spans
 
     def refused(self, fault: str) -> None:
         """One whole request was refused; `fault` is a name of the status table."""

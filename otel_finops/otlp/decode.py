@@ -14,8 +14,8 @@ __all__ = ["DecodedBatch", "decode"]
 def decode(body: bytes, encoding: Encoding, wanted: WantedKeys, now_ns: int) -> DecodedBatch:
     """Decode an inflated OTLP trace request; protobuf and JSON of the same request decode equal.
 
-    Only the `wanted` attributes are read. Strings longer than `limits.VALUE_CHARS_MAX` are cut, bytes and numbers that
-    are not finite are dropped, of a repeated key the last value counts. `now_ns` bounds how far ahead a span may be.
+    Only the `wanted` attributes are read. Strings longer than `limits.VALUE_CHARS_MAX` are cut, bytes are dropped, a
+    number that cannot be read becomes NaN, of a repeated key the last value counts. `now_ns` bounds how far ahead a span may be.
 
     Raises:
         Undecodable: the body as a whole is no OTLP trace request. A span that alone is unreadable is a rejection.

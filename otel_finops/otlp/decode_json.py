@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from math import isfinite
+from math import nan
 from typing import Any, Final
 
 import orjson
@@ -41,7 +41,7 @@ def _parse(body: bytes) -> Any:
     """The parsed body. What the fast parser refuses gets a second look by the lenient one.
 
     That one takes what emitters really send: JavaScript's lone surrogates where a text was cut inside an emoji, and
-    Python's bare NaN and Infinity, which become null so that only their value is lost.
+    Python's bare NaN and Infinity. They are kept: a count that is no number makes its call's usage bad, not absent.
     """
     if body.count(b"{") + body.count(b"[") > limits.JSON_CONTAINERS_MAX or body.count(b'"') > limits.JSON_QUOTES_MAX:
         raise TooLarge("too many objects or texts in one JSON request; send smaller batches")
@@ -50,7 +50,7 @@ def _parse(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return json.loads(body.decode("utf-8", "replace"), parse_constant=lambda _: None)
+        return json.loads(body.decode("utf-8", "replace"), parse_constant=float)
     except RecursionError:
         raise Undecodable(_NOT_TRACES + "it is nested too deeply") from None
     except ValueError:
@@ -193,7 +193,7 @@ class _Reader:
                 attributes[key] = value
 
     def _value(self, value: object, depth: int, room: Room) -> AttributeValue:
-        """Read one `AnyValue` object; None when it is empty, bytes, of a wrong type, or no finite number."""
+        """Read one `AnyValue` object; None when it is empty, bytes, or of a wrong type."""
         if depth > limits.VALUE_DEPTH_MAX:
             raise SpanFault("too_deep")
         if not isinstance(value, dict):
@@ -220,16 +220,20 @@ class _Reader:
 
     def _int64(self, value: object) -> AttributeValue:
         number = _integer(value)
-        return number if number is not None and -(2**63) <= number < 2**63 else self._dropped()
+        return number if number is not None and -(2**63) <= number < 2**63 else self._no_number()
 
     def _double(self, value: object) -> AttributeValue:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            return self._dropped()
+            return self._no_number()
         try:
-            number = float(value)
+            return float(value)
         except (ValueError, OverflowError):
-            return self._dropped()
-        return number if isfinite(number) else self._dropped()
+            return self._no_number()
+
+    def _no_number(self) -> float:
+        """NaN for what should be a number and is none: a count that cannot be read must not look like one that is absent."""
+        self.batch.repair("value_dropped")
+        return nan
 
     def _values(self, holder: object) -> list[Any]:
         values = holder.get("values") if isinstance(holder, dict) else None

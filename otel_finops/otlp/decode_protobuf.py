@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from math import isfinite
 from typing import Final
 
 from otel_finops.base import limits
@@ -265,7 +264,7 @@ class _Reader:
         return key, value_at, value_end
 
     def _value(self, buffer: bytes, at: int, end: int) -> AttributeValue:
-        """Read one `AnyValue`; None when it is empty, bytes, no finite number, or nothing that is known."""
+        """Read one `AnyValue`; None when it is empty, bytes, or nothing that is known."""
         if at + 1 < end:
             tag, byte = buffer[at], buffer[at + 1]
             if tag == 0x0A:
@@ -294,7 +293,7 @@ class _Reader:
             elif tag == 0x18:
                 value = start if start < 2**63 else start - 2**64
             elif tag == 0x21:
-                value = self._finite(buffer[start:stop])
+                value = _DOUBLE.unpack(buffer[start:stop])[0]
             elif tag == 0x2A:
                 value = self._array(buffer, start, stop, depth, room)
             elif tag == 0x32:
@@ -303,13 +302,6 @@ class _Reader:
                 self.batch.repair("value_dropped")
                 value = None
         return value
-
-    def _finite(self, raw: bytes) -> float | None:
-        number: float = _DOUBLE.unpack(raw)[0]
-        if isfinite(number):
-            return number
-        self.batch.repair("value_dropped")
-        return None
 
     def _array(self, buffer: bytes, at: int, end: int, depth: int, room: Room) -> tuple[AttributeValue, ...]:
         items: list[AttributeValue] = []

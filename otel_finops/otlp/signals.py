@@ -62,7 +62,7 @@ def trace_answer(outcome: ExportOutcome, encoding: Encoding) -> bytes:
     """The body of an OK, with OTLP's partial success when spans were refused."""
     if not outcome.rejections:
         return _EMPTY[encoding]
-    message = "; ".join(f"{each.count} spans refused ({each.reason}): {each.message}" for each in outcome.rejections)
+    message = "; ".join(f"{each.spans} spans refused ({each.reason}): {each.message}" for each in outcome.rejections)
     if encoding == "json":
         # proto3's JSON mapping writes 64-bit integers as strings.
         return json.dumps({"partialSuccess": {"rejectedSpans": str(outcome.rejected), "errorMessage": message}}).encode()

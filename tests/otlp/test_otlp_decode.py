@@ -7,6 +7,7 @@ import time
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def otlp_json(request: ExportTraceServiceRequest) -> dict[str, Any]:
 
 
 def reasons(batch: DecodedBatch) -> dict[str, int]:
-    return {rejection.reason: rejection.count for rejection in batch.rejections}
+    return {rejection.reason: rejection.spans for rejection in batch.rejections}
 
 
 def span_json(**changes: object) -> dict[str, Any]:
@@ -255,17 +256,17 @@ def test_t19_json_ids_that_are_no_hex_of_the_right_length_are_rejected(trace_id:
         ({"intValue": 12}, 12),
         ({"intValue": 12.0}, 12),
         ({"intValue": str(2**63 - 1)}, 2**63 - 1),
-        ({"intValue": str(2**63)}, None),
-        ({"intValue": 10**30}, None),
-        ({"intValue": "9" * 5_000}, None),
-        ({"intValue": "twelve"}, None),
-        ({"intValue": True}, None),
-        ({"intValue": [1]}, None),
+        ({"intValue": str(2**63)}, nan),
+        ({"intValue": 10**30}, nan),
+        ({"intValue": "9" * 5_000}, nan),
+        ({"intValue": "twelve"}, nan),
+        ({"intValue": True}, nan),
+        ({"intValue": [1]}, nan),
         ({"doubleValue": 1.5}, 1.5),
         ({"doubleValue": "1.5"}, 1.5),
-        ({"doubleValue": "NaN"}, None),
-        ({"doubleValue": float("nan")}, None),
-        ({"doubleValue": float("inf")}, None),
+        ({"doubleValue": "NaN"}, nan),
+        ({"doubleValue": float("nan")}, nan),
+        ({"doubleValue": float("inf")}, inf),
         ({"boolValue": True}, True),
         ({"boolValue": "true"}, None),
         ({"stringValue": 5}, None),
@@ -280,12 +281,12 @@ def test_t19_json_ids_that_are_no_hex_of_the_right_length_are_rejected(trace_id:
 )
 def test_t19_json_values(value: object, expected: object) -> None:
     batch = from_json(span_json(attributes=[{"key": "a", "value": value}]))
-    assert batch.spans[0].attributes == ({} if expected is None else {"a": expected})
+    assert repr(batch.spans[0].attributes) == repr({} if expected is None else {"a": expected})  # as text, since NaN equals nothing
 
 
 def test_a_huge_number_written_out_costs_only_its_value() -> None:
     text = json.dumps(span_json(attributes=[{"key": "a", "value": {"doubleValue": "HUGE"}}])).replace('"HUGE"', "1e400")
-    assert decode(text.encode(), "json", WANTED, NOON).spans[0].attributes == {}
+    assert decode(text.encode(), "json", WANTED, NOON).spans[0].attributes == {"a": inf}
 
 
 def test_t19_unknown_fields_are_ignored_and_enum_names_reject_the_span() -> None:
