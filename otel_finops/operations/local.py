@@ -1,0 +1,212 @@
+"""The operations' context over a database of our own: what `serve` and the commands run on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from typing import Any, NamedTuple
+
+from otel_finops.audit.trail import LogTrail, Trail
+from otel_finops.base.clock import Clock, SystemClock
+from otel_finops.base.errors import BadInput, FinopsError
+from otel_finops.ledger.head import verify_head
+from otel_finops.ledger.reader import LedgerReader
+from otel_finops.ledger.rows import to_contract
+from otel_finops.ledger.spend import SpendReport
+from otel_finops.ledger.subjects import Subjects
+from otel_finops.ledger.verify import verify
+from otel_finops.operations.context import Context, Health, Page, Verdict, Window
+from otel_finops.pricing.book import BookStatus
+from otel_finops.pricing.engine import PriceEngine
+from otel_finops.settings.tree import Settings
+from otel_finops.store.engine import Store
+from otel_finops.store.upgrade import Upgrade, check, upgrade
+from otel_finops.trees.cost_tree import CostTree
+from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
+from otel_finops.trees.search import read_tree, search_traces
+
+
+class Room(NamedTuple):
+    """An open database with what reads it; `context` is for the operations, the rest for commands that stream."""
+
+    settings: Settings
+    store: Store
+    subjects: Subjects
+    clock: Clock
+    prices: Callable[[], PriceEngine]
+    context: Context
+
+
+class StoreReads:
+    """`Reads` over a store."""
+
+    def __init__(self, store: Store, subjects: Subjects) -> None:
+        self._store = store
+        self._subjects = subjects
+        self._reader = LedgerReader(store, subjects)
+
+    def trace(self, trace_id: str, tenants: Tenants) -> CostTree | None:
+        """See `Reads.trace`."""
+        with self._store.read() as transaction:
+            return read_tree(transaction, trace_id, tenants)
+
+    def traces(self, query: TraceQuery) -> TracePage:
+        """See `Reads.traces`."""
+        with self._store.read() as transaction:
+            return search_traces(transaction, query)
+
+    def spend(self, tenants: Tenants, group_by: Sequence[str], window: Window, filters: Mapping[str, str]) -> SpendReport:
+        """See `Reads.spend`."""
+        allowed = {name: (value,) for name, value in filters.items()}
+        return self._reader.spend(tenants, group_by, window.from_ns, window.to_ns, allowed)
+
+    def usage(self, tenants: Tenants, window: Window, filters: Mapping[str, str], cursor: str | None, limit: int) -> Page:
+        """See `Reads.usage`."""
+        page = self._reader.usage(tenants, window.from_ns, window.to_ns, filters, cursor, limit)
+        refs = {ref for entry in page.entries for ref in (entry.user, entry.session) if ref is not None}
+        names: Mapping[str, str] = {}
+        if refs:
+            with self._store.read() as transaction:
+                names = self._subjects.clear(transaction, refs)
+        rows = [entry._replace(user=_clear(names, entry.user), session=_clear(names, entry.session)) for entry in page.entries]
+        return Page([to_contract(entry) for entry in rows], page.next_cursor)
+
+
+def _clear(names: Mapping[str, str], ref: str | None) -> str | None:
+    """The clear id; an erased one keeps its reference."""
+    return None if ref is None else names.get(ref, ref)
+
+
+class EnginePrices:
+    """`Prices` over a price engine that is loaded when it is first asked."""
+
+    def __init__(self, engine: Callable[[], PriceEngine]) -> None:
+        self._engine = engine
+
+    def status(self) -> BookStatus:
+        """See `Prices.status`."""
+        return self._engine().status()
+
+    def show(self, provider: str | None, model: str, at_ns: int) -> Mapping[str, Any] | None:
+        """See `Prices.show`."""
+        match = self._engine().resolve(provider, model, at_ns)
+        if match is None:
+            return None
+        row = match.row
+        return {"key": match.key, "match": match.kind, "provider": row.family, "mode": row.mode or None, "rates": _plain(row.fields)}
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A row's fields with its rates as plain decimal strings, exactly as the list publishes them."""
+    return {name: f"{Decimal(repr(value)):f}" if isinstance(value, float) else value for name, value in fields.items()}
+
+
+class _Lazily:
+    """A price engine made on first use: commands that price nothing must not wait for a price list."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+
+    @cached_property
+    def engine(self) -> PriceEngine:
+        return PriceEngine.load(self._path)
+
+    def __call__(self) -> PriceEngine:
+        return self.engine
+
+
+def verdict(store: Store, head: str | None, public_key: str | None) -> Verdict:
+    """Walk the chains and compare them with an exported head, on one snapshot.
+
+    Raises:
+        BadInput: the head is no signed head, or was not signed by that key.
+    """
+    with store.read() as transaction:
+        against = None if head is None else verify_head(transaction, _head(head), public_key)
+        return Verdict(verify(transaction), against)
+
+
+def _head(text: str) -> dict[str, Any]:
+    try:
+        head = json.loads(text)
+    except (ValueError, RecursionError):
+        head = None
+    if not isinstance(head, dict):
+        raise BadInput("head: give the JSON object that `ledger head` printed")
+    return head
+
+
+def store_health(store: Store) -> Sequence[Health]:
+    """Whether the database answers."""
+    try:
+        with store.read() as transaction:
+            transaction.execute("SELECT 1")
+    except FinopsError as fault:
+        return (Health("store", False, str(fault)),)
+    return (Health("store", True),)
+
+
+def make_context(
+    settings: Settings,
+    store: Store,
+    subjects: Subjects,
+    prices: Callable[[], PriceEngine],
+    clock: Clock,
+    *,
+    trail: Trail | None = None,
+    health: Callable[[], Sequence[Health]] | None = None,
+) -> Context:
+    """The operations' context over these parts; `health` adds the state of listeners and settlers to the store's."""
+    return Context(
+        reads=StoreReads(store, subjects),
+        verify=lambda head, public_key: verdict(store, head, public_key),
+        prices=EnginePrices(prices),
+        health=lambda: (*store_health(store), *(health() if health is not None else ())),
+        clock=clock,
+        trail=trail or LogTrail(),
+        features=settings.features,
+        version=product_version(),
+    )
+
+
+@contextmanager
+def open_room(settings: Settings, *, clock: Clock | None = None) -> Iterator[Room]:
+    """Open the database that the settings name, for one command; one without tables, or of another version, is refused.
+
+    Raises:
+        StartRefused: the database cannot be opened, is not ours, or must be upgraded first.
+    """
+    clock = clock or SystemClock()
+    store = Store.open(settings.database.url, clock)
+    try:
+        check(store)
+        subjects, prices = Subjects(), _Lazily(settings.prices.path)
+        yield Room(settings, store, subjects, clock, prices, make_context(settings, store, subjects, prices, clock))
+    finally:
+        store.close()
+
+
+def upgrade_database(settings: Settings, clock: Clock | None = None) -> Upgrade:
+    """Bring the database to this version's tables.
+
+    Raises:
+        StartRefused: it cannot be opened, is not ours, or is newer than this version.
+    """
+    store = Store.open(settings.database.url, clock or SystemClock())
+    try:
+        return upgrade(store)
+    finally:
+        store.close()
+
+
+def product_version() -> str:
+    """The installed version, "0" from a plain checkout."""
+    try:
+        return installed_version("otel-finops")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,1 @@
+"""The HTTP API: routes made from the operations, problems, and the page that says what runs here."""

@@ -1,0 +1,1 @@
+"""The command line: commands made from the operations, and the few that stream or act on files."""

@@ -1,0 +1,146 @@
+"""Commands that are no operation: they stream, act on files, or end with an exit code of their own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from otel_finops.base.errors import BadInput
+from otel_finops.operations.catalogue import OPERATIONS
+from otel_finops.surfaces.cli.generated import JsonOption, print_answer, run_operation
+from otel_finops.surfaces.cli.runtime import CHECK_FAILED, guarded, settings_of, write_json, write_lines
+
+if TYPE_CHECKING:
+    from otel_finops.base.clock import Clock
+    from otel_finops.operations.local import Room
+    from otel_finops.pricing.engine import PriceEngine
+
+_HEAD_FILE_BYTES_MAX: Final = 65_536
+
+
+class ExportFormat(StrEnum):
+    """Formats of `ledger export`."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+@guarded
+def price(context: typer.Context) -> None:
+    """Price records of standard input, one JSON object a line (docs/pricing.md)."""
+    from otel_finops.pricing.calculator import price_lines  # noqa: PLC0415 - `--help` must not load the price rooms
+
+    _calculate(context, price_lines)
+
+
+@guarded
+def resolve(context: typer.Context) -> None:
+    """Find the price row of every model of standard input, one JSON object a line."""
+    from otel_finops.pricing.calculator import resolve_lines  # noqa: PLC0415 - as above
+
+    _calculate(context, resolve_lines)
+
+
+def _calculate(context: typer.Context, calculator: Callable[[Iterable[str], PriceEngine, Clock], Iterator[str]]) -> None:
+    from otel_finops.base.clock import SystemClock  # noqa: PLC0415 - as above
+    from otel_finops.pricing.engine import PriceEngine  # noqa: PLC0415
+
+    engine = PriceEngine.load(settings_of(context).prices.path)
+    lines = (raw.decode("utf-8", "replace") for raw in sys.stdin.buffer)
+    for answer in calculator(lines, engine, SystemClock()):
+        sys.stdout.write(answer.rstrip("\n") + "\n")
+        sys.stdout.flush()
+
+
+@guarded
+def ledger_export(
+    context: typer.Context,
+    net: Annotated[bool, typer.Option("--net", help="One row for every span that stands, corrections folded in.")] = False,
+    canonical: Annotated[bool, typer.Option("--canonical", help="With --net: the form that two ledgers of the same spans share.")] = False,
+    subjects: Annotated[bool, typer.Option("--subjects", help="Users and sessions in clear instead of as references.")] = False,
+    form: Annotated[ExportFormat, typer.Option("--format", help="jsonl or csv.")] = ExportFormat.jsonl,
+) -> None:
+    """Write the ledger to standard output, in constant memory."""
+    if canonical and not (net and form is ExportFormat.jsonl):
+        raise BadInput("--canonical goes with --net and --format jsonl")
+    from otel_finops.operations.local import open_room  # noqa: PLC0415 - `--help` must not load the database rooms
+
+    with open_room(settings_of(context)) as room:
+        write_lines(_exported(room, net, canonical, subjects, form))
+
+
+def _exported(room: Room, net: bool, canonical: bool, subjects: bool, form: ExportFormat) -> Iterator[str]:
+    from otel_finops.ledger.export import export_canonical, export_entries, export_net  # noqa: PLC0415 - as above
+
+    with room.store.read() as transaction:
+        if canonical:
+            yield from export_canonical(transaction, None, room.subjects)
+            return
+        export = export_net if net else export_entries
+        yield from export(transaction, None, form.value, subjects=room.subjects if subjects else None)
+
+
+@guarded
+def ledger_verify(
+    context: typer.Context,
+    head: Annotated[Path | None, typer.Option("--head", help="File with a signed head that `ledger head` printed earlier.")] = None,
+    public_key: Annotated[str | None, typer.Option("--public-key", help="Hex of the key that must have signed the head.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Walk the chain of blocks and name the first block or row that was changed; exit code 1 when something is wrong."""
+    one = OPERATIONS.named("ledger.verify")
+    given = one.input.model_validate({"head": None if head is None else _text_of(head), "public_key": public_key})
+    answer = run_operation(context, one, given)
+    print_answer(one, answer, as_json)
+    if not answer["ok"]:
+        raise typer.Exit(CHECK_FAILED)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(_HEAD_FILE_BYTES_MAX)
+    except (OSError, ValueError) as fault:
+        raise BadInput(f"{path}: cannot be read as text") from fault
+
+
+@guarded
+def ledger_head(
+    context: typer.Context,
+    key: Annotated[Path, typer.Option("--key", help="Ed25519 key file; made when it does not exist.")] = Path("otel-finops-head.key"),
+) -> None:
+    """Print the signed head of the chain, to be kept where the ledger's owner cannot change it."""
+    from otel_finops.ledger.head import export_head, load_key  # noqa: PLC0415 - `--help` must not load the database rooms
+    from otel_finops.operations.local import open_room  # noqa: PLC0415
+
+    with open_room(settings_of(context)) as room, room.store.read() as transaction:
+        write_json(export_head(transaction, load_key(key), room.clock))
+
+
+@guarded
+def db_upgrade(context: typer.Context) -> None:
+    """Create the database's tables, or bring them to this version; a SQLite file is copied before."""
+    from otel_finops.operations.local import upgrade_database  # noqa: PLC0415 - `--help` must not load the database rooms
+
+    done = upgrade_database(settings_of(context))
+    if done.before == done.after:
+        print(f"The database is at revision {done.after} already.")
+    else:
+        copy = f"; the former one was copied to {done.copy}" if done.copy else ""
+        print(f"The database is at revision {done.after} now{copy}.")
+
+
+HAND_WRITTEN: Final[dict[tuple[str, ...], tuple[Callable[..., None], str | None]]] = {
+    ("price",): (price, None),
+    ("resolve",): (resolve, None),
+    ("ledger", "export"): (ledger_export, "ledger"),
+    ("ledger", "verify"): (ledger_verify, "ledger"),
+    ("ledger", "head"): (ledger_head, "ledger"),
+    ("db", "upgrade"): (db_upgrade, None),
+}
+"""Function and feature switch by the command's words; they stand in place of generated ones of the same words."""

@@ -1,0 +1,139 @@
+"""Answers for people: tables and trees. Every text may come from a sender, so control characters never reach the terminal."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_SHOWN_DEPTH_MAX: Final = 24
+"""Deeper spans are drawn at this depth, with their real one beside them."""
+_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "entries": (
+        "started_at",
+        "kind",
+        "role",
+        "tenant",
+        "provider",
+        "response_model",
+        "agent",
+        "step",
+        "cost_usd",
+        "cost_method",
+        "trace_id",
+    ),
+}
+"""Columns of wide rows; `--json` has all of them."""
+_RIGHT: Final = ("usd", "calls", "tokens", "rows", "blocks", "entries", "seq", "shard")
+
+
+def show(name: str, answer: Mapping[str, Any]) -> None:
+    """Print an operation's answer to standard output."""
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    _SPECIAL.get(name, _plain)(console, answer)
+
+
+def safe(value: Any) -> str:
+    """A value as text without control, format or bidirectional characters; they are shown by their code."""
+    text = "" if value is None else "yes" if value is True else "no" if value is False else str(value)
+    return "".join(c if c == " " or unicodedata.category(c)[0] not in "CZ" else f"\\u{ord(c):04x}" for c in text)
+
+
+def _plain(console: Console, answer: Mapping[str, Any]) -> None:
+    """Single values as lines, lists of objects as tables."""
+    tables = {name: value for name, value in answer.items() if isinstance(value, list) and value and isinstance(value[0], dict)}
+    for name, rows in tables.items():
+        console.print(_table(_COLUMNS.get(name), rows))
+    for name, value in answer.items():
+        if name not in tables and value not in (None, [], {}):
+            console.print(Text.assemble((f"{name.replace('_', ' ')}: ", "bold"), _inline(value)))
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "".join(f"\n  {safe(key)}: {safe(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(safe, value))
+    return safe(value)
+
+
+def _table(columns: Sequence[str] | None, rows: Sequence[Mapping[str, Any]]) -> Table:
+    flat = [_flat(row) for row in rows]
+    columns = columns or tuple(flat[0])
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        right = any(word in column.split("_") for word in _RIGHT)
+        table.add_column(column.replace("_", " "), justify="right" if right else "left", overflow="fold")
+    for row in flat:
+        table.add_row(*(Text(safe(row.get(column))) for column in columns))
+    return table
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A spend group's key is shown as columns of its own."""
+    return (
+        {**row["key"], **{name: value for name, value in row.items() if name != "key"}} if isinstance(row.get("key"), dict) else dict(row)
+    )
+
+
+# --- the cost tree -------------------------------------------------------------------------------------------------
+
+
+def _trace(console: Console, answer: Mapping[str, Any]) -> None:
+    console.print(Text.assemble(("trace ", "bold"), answer["trace_id"], f"  {answer['total_usd']} USD{_caveats(answer)}"))
+    for prefix, node in _drawn(answer["nodes"]):
+        console.print(Text.assemble(prefix, _label(node), (f"  {_money(node)}", "bold"), (_counts(node), "dim")))
+        blank = prefix.replace("├─ ", "│  ").replace("└─ ", "   ")
+        for note in node["notes"]:
+            console.print(Text.assemble(blank, (f"   {safe(note)}", "dim italic")))
+    if answer.get("omitted_nodes"):
+        console.print(f"... and {answer['omitted_nodes']} more spans; the sums cover them")
+    if answer["steps"]:
+        console.print(_table(None, answer["steps"]))
+
+
+def _caveats(answer: Mapping[str, Any]) -> str:
+    unpriced = f", {answer['unpriced_calls']} calls unpriced" if answer["unpriced_calls"] else ""
+    return f"{unpriced}{', not settled yet' if answer['pending'] else ''}"
+
+
+def _label(node: Mapping[str, Any]) -> str:
+    name = safe(node["name"] or node["span_id"])
+    kind = "" if node["kind"] == "other" else f" [{node['kind']}]"
+    return f"{name}{kind}"
+
+
+def _money(node: Mapping[str, Any]) -> str:
+    own, below = node["own_usd"], node["subtree_usd"]
+    if own is not None:
+        return f"{own} USD" if own == below else f"{own} USD, {below} with all below"
+    return f"{below} USD" if node["calls"] else ""
+
+
+def _counts(node: Mapping[str, Any]) -> str:
+    return f"  {node['calls']} call{'s' if node['calls'] > 1 else ''}, {node['tokens']} tokens" if node["calls"] else ""
+
+
+def _drawn(nodes: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every node with the lines in front of it; nodes come parents first, so one pass draws any depth."""
+    last_child = {node["parent_span_id"]: node["span_id"] for node in nodes}
+    below: dict[str, tuple[int, str]] = {}
+    for node in nodes:
+        parent = below.get(node["parent_span_id"] or "")
+        depth, lines = (0, "") if parent is None else parent
+        is_last = last_child.get(node["parent_span_id"]) == node["span_id"]
+        prefix = "" if parent is None else lines + ("└─ " if is_last else "├─ ")
+        inner = "" if parent is None else lines + ("   " if is_last else "│  ")
+        if depth > _SHOWN_DEPTH_MAX:
+            prefix, inner = f"{lines}({depth}) ", lines
+        below[node["span_id"]] = (depth + 1, inner)
+        yield prefix, node
+
+
+_SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {"traces.show": _trace}
