@@ -30,3 +30,9 @@ def corpus() -> Path:
 def oracle() -> Path:
     """Priced calls and model names answered by other calculators."""
     return shared_folder("oracle")
+
+
+@pytest.fixture(scope="session")
+def contracts() -> Path:
+    """The JSON Schemas of what the product writes and answers."""
+    return shared_folder("contracts")

@@ -34,6 +34,9 @@ _PARENT: Final = _AT["parent_span_id"]
 _IDS: Final = (_COUNTED_TRACE, _COUNTED_SPAN, _TRACE, _SPAN, _PARENT)
 _BOOLEANS: Final = (_AT["streaming"], _AT["partial"], _AT["late"])
 
+_FLAGS: Final[dict[Any, bool]] = {0: False, 1: True}
+"""Booleans as SQLite stores them; anything else in such a column is left as it is, so that it shows in the hash."""
+
 DIGEST_BYTES: Final = 8
 
 
@@ -71,14 +74,16 @@ def bind(values: Values) -> Values:
 
 
 def read_values(row: Sequence[Any]) -> Values:
-    """A row as the database gives it, in the form in which it was hashed; the same on every engine."""
+    """A row as the database gives it, in the form in which it was hashed; the same on every engine.
+
+    What no writer of ours stores (a text for an id, 2 for a flag) is left as it is, so that it cannot pass for the original.
+    """
     values = list(row)
     for position in _IDS:
-        if values[position] is not None:
-            values[position] = bytes(values[position]).hex()
+        if isinstance(values[position], bytes):
+            values[position] = values[position].hex()
     for position in _BOOLEANS:
-        if values[position] is not None:
-            values[position] = bool(values[position])
+        values[position] = _FLAGS.get(values[position], values[position])
     return values
 
 

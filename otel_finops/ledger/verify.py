@@ -133,6 +133,8 @@ class _ShardWalk:
 
     def _row(self, block: Block, seal: Seal, values: list[Any]) -> None:
         idx = values[2]
+        if not isinstance(idx, int):
+            raise self._broken(block.seq, None, "a row's place is no number")
         if seal.count >= block.entry_count:
             raise self._broken(block.seq, idx, "the row was inserted: the block has fewer rows")
         if idx != seal.count:
