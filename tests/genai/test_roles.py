@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from scenes import TRACE, agent, call, charged, decided, roles, span, tool
 
@@ -434,3 +436,30 @@ def test_attribution_of_a_merged_call_comes_from_whichever_sighting_has_it() -> 
 def test_trap_17_the_agent_named_on_the_call_beats_the_ancestor() -> None:
     decisions = decided(agent("supervisor"), call("c", "supervisor", attribution={"agent": "researcher"}))
     assert decisions["c"].sighting.attribution["agent"] == "researcher"
+
+
+# --- size and shape ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_ten_thousand_equal_twins_in_one_trace_are_paired_in_seconds(nested: bool) -> None:
+    spans = [span("root")]
+    for i in range(10_000):
+        spans.append(call(f"f{i:05}", "root", scope="framework", to=5))
+        spans.append(call(f"c{i:05}", f"f{i:05}" if nested else "root", scope="client", at=1, to=4))
+    started = time.process_time()
+    decisions = decided(*spans)
+    assert time.process_time() - started < 10.0  # comparing all with all would take an hour
+    assert len(charged(decisions)) == 10_000
+
+
+def test_a_chain_of_twenty_thousand_calls_is_decided_in_seconds() -> None:
+    spans = [call(f"c{i:05}", f"c{i - 1:05}" if i else None, (i, 7 * i % 97), scope="ab"[i % 2]) for i in range(1, 20_000)]
+    started = time.process_time()
+    assert len(charged(decided(*spans))) == 19_999
+    assert time.process_time() - started < 10.0
+
+
+def test_one_scope_that_says_other_outputs_under_one_answer_id_made_other_calls() -> None:
+    decisions = decided(call("a", tokens=(9, 10), response_id="x"), call("b", tokens=(9, 11), response_id="x"))
+    assert charged(decisions) == ["a", "b"]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from otel_finops.genai.roles.agreement import OUTPUT_TOLERANCE, gap_ns, models_of, readings_of
+from otel_finops.genai.roles.agreement import OUTPUT_TOLERANCE, gap_ns, models_of, readings_of, same_model, same_output
 from otel_finops.genai.roles.scene import Scene
+from otel_finops.genai.sighting import Sighting
 
 MERGED: Final = "merge.response_id"
 CACHED: Final = "gateway.cached_answer"
+OUTPUTS_TRIED: Final = 8
+"""Different outputs of one scope under one answer id that are told apart; the tolerance leaves three, broken-off streams more."""
 
 
 def merge_by_response_id(scene: Scene) -> None:
@@ -30,18 +33,33 @@ def merge_by_response_id(scene: Scene) -> None:
 
 
 def _fold(scene: Scene, nodes: list[int]) -> None:
-    """Make one call of the first sighting in each scope, and copies of the later ones."""
+    """Make one call of the first sighting in each scope, and copies of the later ones with the same output.
+
+    One scope counts alike each time, so another output in it, however near, is another call: it is folded apart.
+    """
     nodes.sort(key=lambda node: (scene.sightings[node].start_ns, node))
+    for _ in range(OUTPUTS_TRIED):
+        if nodes:
+            nodes = _fold_first(scene, nodes)
+
+
+def _fold_first(scene: Scene, nodes: list[int]) -> list[int]:
+    """Fold the call of the earliest node; what is left over."""
     first_of_scope: dict[str, int] = {}
+    others: list[int] = []
     for node in nodes:
-        first = first_of_scope.setdefault(scene.sightings[node].scope, node)
+        sighting = scene.sightings[node]
+        first = first_of_scope.setdefault(sighting.scope, node)
         if first == node:
             scene.join(nodes[0], node, MERGED)
+        elif sighting.usage.get("output", 0) != scene.sightings[first].usage.get("output", 0):
+            others.append(node)
         elif _one_call_seen_twice(scene, first, node):
             scene.join(first, node, MERGED)
         else:
-            copy, original = scene.group_of[node], scene.group_of[nodes[0]]
-            copy.copy_of, copy.rule = original, CACHED
+            copy = scene.group_of[node]
+            copy.copy_of, copy.rule = scene.group_of[nodes[0]], CACHED
+    return others
 
 
 def _one_call_seen_twice(scene: Scene, first: int, again: int) -> bool:
@@ -51,6 +69,8 @@ def _one_call_seen_twice(scene: Scene, first: int, again: int) -> bool:
 
 def _alike(scene: Scene, nodes: list[int]) -> Iterator[list[int]]:
     """The sets of two or more nodes whose numbers and models agree; agreement carries over, so they are connected components."""
+    if len(nodes) == 2:
+        return iter([nodes] if _agree(scene.sightings[nodes[0]], scene.sightings[nodes[1]]) else [])
     leader = {node: node for node in nodes}
 
     def find(node: int) -> int:
@@ -71,6 +91,13 @@ def _alike(scene: Scene, nodes: list[int]) -> Iterator[list[int]]:
     for node in nodes:
         sets.setdefault(find(node), []).append(node)
     return (alike for alike in sets.values() if len(alike) > 1)
+
+
+def _agree(one: Sighting, other: Sighting) -> bool:
+    """What the components come to for two sightings."""
+    if same_model(one, other) is False or not same_output(one, other):
+        return False
+    return not set(readings_of(one)).isdisjoint(readings_of(other))
 
 
 def _agreeing(scene: Scene, nodes: list[int]) -> Iterator[tuple[int, int]]:

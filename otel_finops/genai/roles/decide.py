@@ -115,9 +115,8 @@ class _Verdict:
 
     def _merged(self, node: int, group: Group) -> Sighting:
         placed = self._places.best_first(group.members)
-        standing = self._scene.sightings[node]
-        facts = merged_facts(standing, informed_first([self._scene.sightings[member] for member in group.members]))
-        return standing._replace(attribution=self._scene.inheritance.merged(placed), defaults={}, **facts)
+        informed = informed_first([self._scene.sightings[member] for member in group.members])
+        return merged_facts(self._scene.sightings[node], informed, self._scene.inheritance.merged(placed))
 
     def _modelled(self, node: int, call: Sighting) -> Sighting:
         """A call that names no model takes its nearest ancestor's (rule 8), and the provider with it."""

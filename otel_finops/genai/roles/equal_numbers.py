@@ -21,35 +21,46 @@ def merge_by_numbers(scene: Scene) -> None:
     Intervals overlap or are at most 2 s apart. Within a trace whatever the services, across traces within one service instance.
     Two spans of one scope are never joined: equal parallel calls are real.
     """
-    alike = list(_equal_inputs(scene))
+    alike = _equal_inputs(scene)
     if not alike:
         return
     _merge_nested(scene, alike)
     for place in (_same_parent, _same_trace, _same_instance):
         for exact in (True, False):
+            alike = _still_open(scene, alike)
             for nodes in _grouped(scene, alike, place, exact=exact):
                 pair_neighbours(scene, nodes, lambda one, other: _fits_beside(scene, one, other), BESIDE)
 
 
-def _equal_inputs(scene: Scene) -> Iterator[tuple[int, list[int]]]:
-    """(whole prompt, calls with that prompt under one reading or another), where several scopes saw it."""
+def _equal_inputs(scene: Scene) -> list[list[int]]:
+    """Calls with one whole prompt, under one reading or another, where several scopes saw it; by prompt."""
     measured = scene.measured(scene.calls)
     if len({scene.sightings[node].scope for node in measured}) < 2:
-        return
+        return []
     by_reading: dict[int, list[int]] = {}
     for node in measured:
         for reading in set(readings_of(scene.sightings[node])):
             by_reading.setdefault(reading, []).append(node)
-    for reading in sorted(by_reading):
-        nodes = by_reading[reading]
-        if len(nodes) > 1 and len({scene.sightings[node].scope for node in nodes}) > 1:
-            yield reading, nodes
+    return _still_open(scene, [by_reading[reading] for reading in sorted(by_reading)])
 
 
-def _merge_nested(scene: Scene, alike: list[tuple[int, list[int]]]) -> None:
+def _still_open(scene: Scene, alike: list[list[int]]) -> list[list[int]]:
+    """What is left to pair: calls that some scope among their equals has not been joined to."""
+    left: list[list[int]] = []
+    for nodes in alike:
+        if len(nodes) > 1:
+            scopes = {scene.sightings[node].scope for node in nodes}
+            if len(scopes) > 1:
+                waiting = [node for node in nodes if not scopes <= scene.group_of[node].scopes]
+                if len(waiting) > 1:
+                    left.append(waiting)
+    return left
+
+
+def _merge_nested(scene: Scene, alike: list[list[int]]) -> None:
     depth, sightings = scene.forest.depth, scene.sightings
     pairs: list[tuple[int, ...]] = []
-    for _, nodes in alike:
+    for nodes in alike:
         for upper, lower in nested_pairs(scene, nodes):
             if _fits_nested(scene, upper, lower):
                 apart = abs(sightings[upper].start_ns - sightings[lower].start_ns)
@@ -73,17 +84,13 @@ def _fits_beside(scene: Scene, one: int, other: int) -> bool:
     )
 
 
-def _grouped(
-    scene: Scene, alike: Iterable[tuple[int, list[int]]], place: Callable[[Scene, int], Place], *, exact: bool
-) -> Iterator[list[int]]:
-    """Calls of one prompt in one place (and of one output, when exact) that some scope of the prompt has not yet been joined to."""
-    for _, nodes in alike:
-        scopes = {scene.sightings[node].scope for node in nodes}
+def _grouped(scene: Scene, alike: Iterable[list[int]], place: Callable[[Scene, int], Place], *, exact: bool) -> Iterator[list[int]]:
+    """Calls of one prompt in one place (and of one output, when exact)."""
+    for nodes in alike:
         grouped: dict[Place, list[int]] = {}
         for node in nodes:
-            if not scopes <= scene.group_of[node].scopes:
-                output = scene.sightings[node].usage.get("output", 0) if exact else -1
-                grouped.setdefault((*place(scene, node), output), []).append(node)
+            output = scene.sightings[node].usage.get("output", 0) if exact else -1
+            grouped.setdefault((*place(scene, node), output), []).append(node)
         yield from (members for members in grouped.values() if len(members) > 1)
 
 

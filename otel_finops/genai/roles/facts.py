@@ -9,10 +9,22 @@ from otel_finops.genai.sighting import AGENT, Sighting
 from otel_finops.genai.usage import INPUT_PARTS, OTHER_UNITS, OUTPUT_PARTS, PROMPT_UNITS, WRITE_UNITS, Usage
 
 _FAR: Final = 1 << 62
-_GAPS: Final = (
-    "operation", "request_model", "response_model", "response_id", "service_tier", "speed", "streaming", "error_type",
+_AT: Final = {field: number for number, field in enumerate(Sighting._fields)}
+_GAPS: Final = tuple(
+    _AT[field]
+    for field in (
+        "operation", "request_model", "response_model", "response_id", "service_tier", "speed", "streaming", "error_type", "missing_reason",
+    )
 )  # fmt: skip
-_GAP_PAIRS: Final = (("region", "region_kind"), ("reported_pico", "reported_source"))
+_GAP_PAIRS: Final = ((_AT["region"], _AT["region_kind"]), (_AT["reported_pico"], _AT["reported_source"]))
+_FROM_BEST: Final = tuple(_AT[field] for field in ("input_readings", "usage_source", "usage_rule", "partial"))
+_MISSING_REASON: Final = _AT["missing_reason"]
+_PROVIDER: Final = _AT["provider"]
+_PRICE_MODELS: Final = _AT["price_models"]
+_USAGE: Final = _AT["usage"]
+_ATTRIBUTION: Final = _AT["attribution"]
+_DEFAULTS: Final = _AT["defaults"]
+_TAGS: Final = _AT["tags"]
 _WEAK_PROVIDER: Final = "openai"
 """A format more than a provider: instrumentations say it for every compatible endpoint, so another sighting's word beats it."""
 
@@ -55,25 +67,29 @@ def informed_first(sightings: list[Sighting]) -> list[Sighting]:
     return sorted(sightings, key=lambda s: (not s.usage, s.usage_source != "reported", s.partial, -len(s.usage), s.rank, s.key))
 
 
-def merged_facts(standing: Sighting, informed: list[Sighting]) -> dict[str, Any]:
-    """The fields of a merged call that differ from its standing span's own, by name; attribution is left out.
+def merged_facts(standing: Sighting, informed: list[Sighting], attribution: dict[str, str]) -> Sighting:
+    """The standing span with the facts of the whole call.
 
-    Numbers come from the first of `informed`; the others fill what it does not say, in their order.
+    Numbers come from the first of `informed`; the others fill what it does not say, in their order. `attribution` is full.
     """
     best = informed[0]
-    changed: dict[str, Any] = {field: _first(informed, field) for field in _GAPS}
-    for field, kind in _GAP_PAIRS:
-        source = next((s for s in informed if getattr(s, field) is not None), best)
-        changed[field], changed[kind] = getattr(source, field), getattr(source, kind)
-    changed["provider"] = _provider(informed)
-    changed["price_models"] = _price_models(informed)
-    changed["usage"] = merged_usage(informed)
-    changed["input_readings"] = best.input_readings
-    changed["usage_source"], changed["usage_rule"] = best.usage_source, best.usage_rule
-    changed["missing_reason"] = None if best.usage else _first(informed, "missing_reason")
-    changed["partial"] = best.partial
-    changed["tags"] = {name: value for s in (*reversed(informed), standing) for name, value in s.tags.items()}
-    return changed
+    facts: list[Any] = list(standing)
+    for field in _GAPS:
+        facts[field] = _first(informed, field)
+    for field, companion in _GAP_PAIRS:
+        source = next((s for s in informed if s[field] is not None), best)
+        facts[field], facts[companion] = source[field], source[companion]
+    for field in _FROM_BEST:
+        facts[field] = best[field]
+    if best.usage:
+        facts[_MISSING_REASON] = None
+    facts[_PROVIDER] = _provider(informed)
+    facts[_PRICE_MODELS] = _price_models(informed)
+    facts[_USAGE] = merged_usage(informed)
+    facts[_ATTRIBUTION], facts[_DEFAULTS] = attribution, {}
+    if any(s.tags for s in informed):
+        facts[_TAGS] = {name: value for s in (*reversed(informed), standing) for name, value in s.tags.items()}
+    return Sighting._make(facts)
 
 
 def merged_usage(informed: list[Sighting]) -> Usage:
@@ -85,10 +101,13 @@ def merged_usage(informed: list[Sighting]) -> Usage:
     measured = [sighting.usage for sighting in informed if sighting.usage]
     if not measured:
         return {}
+    best = measured[0]
+    if all(other == best for other in measured):
+        return best
     prompt = max(measured, key=_prompt_detail)  # of equals the first, which is the best-informed
     usage: Usage = {unit: prompt[unit] for unit in (*PROMPT_UNITS, *INPUT_PARTS) if unit in prompt}
-    if "output" in measured[0]:
-        usage["output"] = measured[0]["output"]
+    if "output" in best:
+        usage["output"] = best["output"]
     for other in measured:
         _fill(usage, other, INPUT_PARTS, usage.get("input_uncached", 0))
         _fill(usage, other, OUTPUT_PARTS, usage.get("output", 0))
@@ -107,8 +126,12 @@ def _prompt_detail(usage: Usage) -> tuple[int, bool]:
     return sum(unit in usage for unit in PROMPT_UNITS), any(unit in usage for unit in WRITE_UNITS[1:])
 
 
-def _first(informed: list[Sighting], field: str) -> Any:
-    return next((value for s in informed if (value := getattr(s, field)) is not None), None)
+def _first(informed: list[Sighting], field: int) -> Any:
+    for sighting in informed:
+        value = sighting[field]
+        if value is not None:
+            return value
+    return None
 
 
 def _provider(informed: list[Sighting]) -> str | None:
@@ -119,4 +142,4 @@ def _provider(informed: list[Sighting]) -> str | None:
 def _price_models(informed: list[Sighting]) -> tuple[str, ...]:
     """Names to price by: first those of sightings that know which model answered, since the others may name an alias."""
     ordered = [s for s in informed if s.response_model is not None] + [s for s in informed if s.response_model is None]
-    return tuple(dict.fromkeys(name for s in ordered for name in s.price_models))
+    return tuple(dict.fromkeys([name for s in ordered for name in s.price_models]))

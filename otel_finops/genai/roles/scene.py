@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from otel_finops.genai.forest import Forest
 from otel_finops.genai.inheritance import Inheritance
 from otel_finops.genai.sighting import AGENT, CALL, TOOL, Sighting
 
 NONE = -1
+
+
+@lru_cache(maxsize=1024)
+def _only(scope: str) -> frozenset[str]:
+    return frozenset((scope,))
 
 
 class Group:
@@ -27,7 +33,7 @@ class Group:
 
     def __init__(self, node: int, sighting: Sighting) -> None:
         self.members = [node]
-        self.scopes = {sighting.scope}
+        self.scopes = _only(sighting.scope)
         self.response_id = sighting.response_id
         self.copy_of: Group | None = None
         self.wraps: tuple[Group, ...] | None = None
@@ -117,7 +123,7 @@ class Scene:
         if len(mine.members) < len(theirs.members):
             mine, theirs = theirs, mine
         mine.members += theirs.members
-        mine.scopes |= theirs.scopes
+        mine.scopes |= theirs.scopes  # a new set: those of single sightings are shared
         mine.response_id = mine.response_id or theirs.response_id
         if mine.copy_of is None and theirs.copy_of is not None:
             mine.copy_of, mine.rule = theirs.copy_of, theirs.rule
