@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
+from postgres_server import running_server
+from sqlalchemy import create_engine, make_url
+
+from otel_finops.store.engine import Store
+from otel_finops.store.upgrade import upgrade
+from otel_finops.testing import FakeClock
 
 _HERE = Path(__file__).parent
+_databases = count()
 
 
 def shared_folder(name: str) -> Path:
@@ -36,3 +45,38 @@ def oracle() -> Path:
 def contracts() -> Path:
     """The JSON Schemas of what the product writes and answers."""
     return shared_folder("contracts")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The maintenance database of a PostgreSQL cluster that lives as long as the test session."""
+    with running_server() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> str:
+    """An empty PostgreSQL database of the test's own."""
+    name = f"test_{os.getpid()}_{next(_databases)}"
+    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database on each engine in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    return str(request.getfixturevalue("postgres_database"))
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """A store with all tables, on each engine in turn; its clock stands still."""
+    opened = Store.open(database_url, FakeClock())
+    upgrade(opened)
+    yield opened
+    opened.close()

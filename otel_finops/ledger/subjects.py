@@ -10,13 +10,16 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from typing import Final, Literal, TypeAlias
 
+from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.ids import IdSource, RandomIds
 from otel_finops.base.limits import SUBJECTS_REMEMBERED_MAX
+from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.store.unit_of_work import Transaction
 
 SubjectKind: TypeAlias = Literal["user", "session"]
 
-_REF_BYTES: Final = 12
+_REF_BYTES: Final = 8
+"""Randomness of a reference; in front of it stand the seconds since the epoch, so that new ones lie together in the index."""
 _INSERT: Final = "INSERT INTO subjects (ref, realm, kind, clear) VALUES"
 _RETURNING: Final = "ON CONFLICT (realm, kind, clear) DO NOTHING RETURNING clear, ref"
 _FIND: Final = "SELECT clear, ref FROM subjects WHERE realm = ? AND kind = ? AND clear IN ({})"
@@ -26,8 +29,9 @@ _CLEAR: Final = "SELECT ref, clear FROM subjects WHERE ref IN ({})"
 class Subjects:
     """The mapping of subjects, with a memo of recently used ones. Safe to use from many threads."""
 
-    def __init__(self, ids: IdSource | None = None, remembered_max: int = SUBJECTS_REMEMBERED_MAX) -> None:
+    def __init__(self, ids: IdSource | None = None, clock: Clock | None = None, *, remembered_max: int = SUBJECTS_REMEMBERED_MAX) -> None:
         self._ids = ids or RandomIds()
+        self._clock = clock or SystemClock()
         self._max = remembered_max
         self._memo: OrderedDict[tuple[str, str, str], str] = OrderedDict()
         self._guard = threading.Lock()
@@ -46,6 +50,9 @@ class Subjects:
     def clear(self, transaction: Transaction, refs: Collection[str]) -> dict[str, str]:
         """The clear id of every reference; erased ones are left out."""
         return dict(transaction.select_in(_CLEAR, sorted(set(refs))))
+
+    def _new_ref(self) -> str:
+        return f"{self._clock.now_ns() // NS_PER_SECOND:08x}{self._ids.token(_REF_BYTES)}"
 
     def _remembered(self, realm: str, kind: str, wanted: set[str]) -> dict[str, str]:
         found = {}
@@ -73,7 +80,7 @@ class Subjects:
         texts = sorted(set(storable.values()))
         known: dict[str, str] = dict(transaction.select_in(_FIND, texts, before=(realm, kind)))
         new = [text for text in texts if text not in known]
-        known.update(transaction.write_values(_INSERT, [(self._ids.token(_REF_BYTES), realm, kind, text) for text in new], _RETURNING))
+        known.update(transaction.write_values(_INSERT, [(self._new_ref(), realm, kind, text) for text in new], _RETURNING))
         raced = [text for text in new if text not in known]
         known.update(transaction.select_in(_FIND, raced, before=(realm, kind)))
         return {clear: known[text] for clear, text in storable.items()}

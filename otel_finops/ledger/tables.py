@@ -181,6 +181,7 @@ subjects: Final = Table(
     Column("kind", Text, nullable=False, comment="user or session"),
     Column("clear", Text, nullable=False),
     UniqueConstraint("realm", "kind", "clear", name="uq_subjects_realm_kind_clear"),
+    sqlite_with_rowid=False,
 )
 
 DIMENSIONS: Final = (

@@ -130,11 +130,11 @@ class PostgresDriver:
         """Why the service must not start, and how to mend it."""
         if not isinstance(error, psycopg.Error):
             return None
-        state = error.sqlstate or ""
-        if state.startswith("28"):
+        said = str(error)  # a failed connection has no SQLSTATE
+        if "authentication failed" in said or "no password supplied" in said or "pg_hba.conf" in said:
             return f"{self.place} refuses user or password: mend database.url"
-        if state == "3D000":
-            return f"{self.place} does not exist: create it (createdb), or mend database.url"
+        if "does not exist" in said:
+            return f"{self.place}, or its user, does not exist: create it (createdb), or mend database.url"
         fault = self.fault(error)
         return f"{self.place} cannot be used now: start it, or mend database.url ({str(fault).split(';')[0]})" if fault else None
 

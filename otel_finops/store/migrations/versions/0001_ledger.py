@@ -277,6 +277,7 @@ def _create_tables() -> None:
         sa.Column("clear", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("ref"),
         sa.UniqueConstraint("realm", "kind", "clear", name="uq_subjects_realm_kind_clear"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "trace_links",

@@ -1,0 +1,145 @@
+"""Migrations: from nothing, from every revision with rows in it, by two at once; and databases that are refused."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from otel_finops.base.errors import StartRefused
+from otel_finops.ledger.tables import metadata
+from otel_finops.store.engine import Store
+from otel_finops.store.unit_of_work import Transaction
+from otel_finops.store.upgrade import MIGRATIONS, Upgrade, check, head, upgrade
+from otel_finops.testing import FakeClock
+
+REVISIONS = [script.revision for script in reversed(list(ScriptDirectory(str(MIGRATIONS)).walk_revisions()))]
+
+
+@pytest.fixture
+def empty(database_url: str) -> Any:
+    store = Store.open(database_url, FakeClock())
+    yield store
+    store.close()
+
+
+def fill(transaction: Transaction, table: str, wanted: dict[str, Any]) -> None:
+    transaction.execute(f"INSERT INTO {table} ({', '.join(wanted)}) VALUES ({', '.join('?' * len(wanted))})", tuple(wanted.values()))
+
+
+ROWS: dict[str, dict[str, dict[str, Any]]] = {
+    "0001": {
+        "subjects": {"ref": "6920", "realm": "default", "kind": "user", "clear": "ann"},
+        "counters": {"name": "conflicts", "value": 3},
+        "blocks": {
+            "shard": 7, "seq": 0, "prev_hash": bytes(32), "hash": bytes(32), "entry_count": 0, "sum_pico": "0", "recorded_ns": 1,
+            "row_digests": b"",
+        },
+    },
+}  # fmt: skip
+"""Rows as each revision knew them; whoever adds a revision adds what it brought."""
+
+
+def test_there_is_one_line_of_revisions() -> None:
+    assert len(ScriptDirectory(str(MIGRATIONS)).get_heads()) == 1
+    assert head() == REVISIONS[-1]
+    assert set(ROWS) <= set(REVISIONS)
+
+
+def test_an_empty_database_gets_all_tables(empty: Store) -> None:
+    assert upgrade(empty) == Upgrade(None, head(), None)
+    check(empty)
+    assert upgrade(empty) == Upgrade(head(), head(), None)
+
+
+def test_the_migrated_tables_are_those_of_the_program(store: Store) -> None:
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_every_revision_is_upgraded_with_rows_in_it(empty: Store, revision: str) -> None:
+    upgrade(empty, to=revision)
+    known: dict[str, dict[str, Any]] = {}
+    for earlier in REVISIONS[: REVISIONS.index(revision) + 1]:
+        known.update(ROWS.get(earlier, {}))
+    with empty.write() as transaction:
+        for table, row in known.items():
+            fill(transaction, table, row)
+    done = upgrade(empty)
+    assert (done.before, done.after) == (revision, head())
+    check(empty)
+    with empty.read() as transaction:
+        for table, row in known.items():
+            [found] = transaction.execute(f"SELECT {', '.join(row)} FROM {table}")
+            assert found == tuple(row.values())
+
+
+def test_a_sqlite_file_is_copied_before_it_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy is made when there is something to lose: here the head is played to be one further."""
+    store = Store.open(f"sqlite:///{tmp_path / 'ledger.db'}", FakeClock())
+    upgrade(store)
+    with store.write() as transaction:
+        fill(transaction, "counters", ROWS["0001"]["counters"])
+    monkeypatch.setattr("otel_finops.store.upgrade.head", lambda: "next")
+    monkeypatch.setattr("otel_finops.store.upgrade.command.upgrade", lambda config, revision: None)
+    done = upgrade(store)
+    assert done.copy == tmp_path / "ledger.db.0001.20261121T120000Z.copy"
+    with sqlite3.connect(done.copy) as copy:
+        assert copy.execute("SELECT value FROM counters").fetchall() == [(3,)]
+    copy.close()
+    store.close()
+
+
+def test_two_that_upgrade_at_once_do_it_once(database_url: str) -> None:
+    stores = [Store.open(database_url, FakeClock()) for _ in range(3)]
+    done: list[Upgrade] = []
+    threads = [threading.Thread(target=lambda store=store: done.append(upgrade(store))) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(str(one.before) for one in done) == sorted([head(), head(), "None"])
+    for store in stores:
+        check(store)
+        store.close()
+
+
+def test_a_start_does_not_change_postgresql_by_itself(empty: Store) -> None:
+    if empty.engine_name == "sqlite":
+        assert upgrade(empty, automatic=True).after == head()
+    else:
+        with pytest.raises(StartRefused, match="run `otel-finops db upgrade`"):
+            upgrade(empty, automatic=True)
+        upgrade(empty)
+        assert upgrade(empty, automatic=True).before == head()
+
+
+def test_a_newer_database_is_refused(store: Store) -> None:
+    with store.write() as transaction:
+        transaction.execute("UPDATE alembic_version SET version_num = 'from the future'")
+    for attempt in (check, upgrade):
+        with pytest.raises(StartRefused, match=r"newer than this program \(revision from the future\)"):
+            attempt(store)
+
+
+def test_another_programs_database_is_refused(empty: Store) -> None:
+    with empty.write() as transaction:
+        transaction.execute("CREATE TABLE customers (name TEXT)")
+    for attempt in (check, upgrade):
+        with pytest.raises(StartRefused, match="another program's tables"):
+            attempt(empty)
+    with empty.read() as transaction:
+        assert transaction.execute("SELECT * FROM customers") == []
+
+
+def test_an_empty_database_waits_for_its_tables(empty: Store) -> None:
+    with pytest.raises(StartRefused, match="has no tables yet: run `otel-finops db upgrade`"):
+        check(empty)
