@@ -13,6 +13,8 @@ from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.ledger.group_commit import GroupCommitter
 from otel_finops.ledger.journal import JournalRow
 from otel_finops.metrics.self_metrics import SelfMetrics
+from otel_finops.metrics.telemetry import Telemetry
+from otel_finops.otlp.admission import Admission
 from otel_finops.otlp.decode import decode
 from otel_finops.pricing.engine import PriceEngine
 
@@ -23,20 +25,28 @@ class Pipeline(NamedTuple):
     normaliser: Normaliser
     prices: PriceEngine
     committer: GroupCommitter
+    admission: Admission
     metrics: SelfMetrics
+    telemetry: Telemetry
     clock: Clock
     metering: bool = True
 
     def __call__(self, request: ExportRequest, /) -> ExportOutcome:
         """Take in one export request; returns once its spans are durable (see `TraceIntake`)."""
-        batch = decode(request.body, request.encoding, self.normaliser.wanted, self.clock.now_ns())
-        if self.metering:
-            recorded = self.committer.submit(self.price(self.normalise(batch.spans, request.credential)))
-            fates = {"journalled": recorded.journalled, "duplicate": recorded.duplicates}
-        else:
-            fates = {"ignored": len(batch.spans)}
-        self.metrics.spans(batch.received, rejections=batch.rejections, **fates)
+        with self.telemetry.span("take in") as stage:
+            batch = decode(request.body, request.encoding, self.normaliser.wanted, self.clock.now_ns())
+            stage.set("spans", batch.received)
+            with self.admission.hold(spans=batch.received):
+                fates = self.journal(batch.spans, request.credential)
+            self.metrics.spans(batch.received, rejections=batch.rejections, **fates)
         return ExportOutcome(len(batch.spans), batch.rejections)
+
+    def journal(self, spans: Sequence[Span], credential: Credential) -> dict[str, int]:
+        """Make the spans durable; returns how many met which fate."""
+        if not self.metering:
+            return {"ignored": len(spans)}
+        recorded = self.committer.submit(self.price(self.normalise(spans, credential)))
+        return {"journalled": recorded.journalled, "duplicate": recorded.duplicates}
 
     def normalise(self, spans: Sequence[Span], credential: Credential) -> list[Sighting]:
         """One sighting for each span; spans that are no GenAI spans become skeletons."""

@@ -22,7 +22,9 @@ class SystemClock:
     """The machine's clock."""
 
     def now_ns(self) -> int:
+        """See `Clock`."""
         return time.time_ns()
 
     def monotonic(self) -> float:
+        """See `Clock`."""
         return time.monotonic()

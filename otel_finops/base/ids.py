@@ -18,6 +18,7 @@ class RandomIds:
     """Identifiers from the operating system's randomness."""
 
     def token(self, size_bytes: int) -> str:
+        """See `IdSource`."""
         return secrets.token_hex(size_bytes)
 
 

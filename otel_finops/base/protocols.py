@@ -66,7 +66,9 @@ class TraceIntake(Protocol):
         Busy, Unavailable: the sender should send them again later. Any other exception counts as Unavailable.
     """
 
-    def __call__(self, request: ExportRequest, /) -> ExportOutcome: ...
+    def __call__(self, request: ExportRequest, /) -> ExportOutcome:
+        """Take in one request."""
+        ...
 
 
 class SenderAuth(Protocol):
@@ -77,4 +79,6 @@ class SenderAuth(Protocol):
         Forbidden: a token that may not send.
     """
 
-    def __call__(self, token: str | None, /) -> Credential: ...
+    def __call__(self, token: str | None, /) -> Credential:
+        """The bearer's credential."""
+        ...

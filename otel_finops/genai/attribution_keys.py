@@ -47,10 +47,12 @@ class AttributionSettings:
 
     Attributes:
         keys: attribution key -> attributes to read, best first; replaces our whole list for that key, the dialects' part included.
+        defaults: attribution key -> value where neither the span, its ancestors, baggage nor the resource say anything.
         tags: attributes kept as tags, an allow-list of at most `limits.TAGS_MAX`; none by default, as tags may hold personal data.
     """
 
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    defaults: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
 
     def span_keys(self, dialects: Iterable[Mapping[str, tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:

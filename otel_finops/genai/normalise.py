@@ -66,6 +66,7 @@ class Normaliser:
     def __init__(self, dialects: tuple[Dialect, ...], attribution: AttributionSettings | None = None) -> None:
         settings = attribution or AttributionSettings()
         self._dialects = dialects
+        self._defaults = settings.defaults
         self._span_keys = settings.span_keys([dialect.attribution for dialect in dialects])
         self._baggage_keys = {name: tuple(BAGGAGE_PREFIX + key for key in keys) for name, keys in self._span_keys.items()}
         self._resource_keys = settings.resource_keys(self._span_keys)
@@ -111,7 +112,7 @@ class Normaliser:
 
     def _visit(self, resource: Attributes, credential: Credential) -> _Home:
         """Read a resource; the spans of a batch share one mapping, so remembering the last is enough."""
-        defaults = _said(_present(self._resource_keys, resource), resource)
+        defaults = {**self._defaults, **_said(_present(self._resource_keys, resource), resource)}
         defaults["tenant"] = credential.tenant_for(defaults.get("tenant"))
         tags = _said(_present(self._tag_keys, resource), resource)
         home = _Home(resource, credential, service_instance(credential.realm, resource), defaults, tags)

@@ -414,6 +414,12 @@ def pending(transaction: Transaction, tenants: Collection[str] | None) -> tuple[
     return int(pieces or 0) * _PIECE + int(rest or 0), int(calls or 0)
 
 
+def due_backlog(transaction: Transaction, now_ns: int) -> tuple[int, int]:
+    """How many traces are due now, and since when the first of them (0 when there is none)."""
+    [(due, since_ns)] = transaction.execute("SELECT COUNT(*), MIN(due_ns) FROM traces WHERE due_ns <= ?", (now_ns,))
+    return int(due), int(since_ns or 0)
+
+
 def prune_skeletons(transaction: Transaction, before_ns: int, limit: int) -> int:
     """Delete up to `limit` traces first seen before an instant in which no GenAI span has come; returns how many spans went."""
     skip = " FOR UPDATE SKIP LOCKED" if transaction.engine_name == "postgresql" else ""

@@ -1,4 +1,4 @@
-"""Runs the OTLP/HTTP application in a thread of its own, with the deadlines and caps that uvicorn does not have.
+"""Runs an ASGI application in a thread of its own, with the deadlines and caps that uvicorn does not have.
 
 uvicorn waits without end for a client that connects and sends nothing, or drips its headers or body. The protocol class
 here cuts such connections off, bounds the size of headers and the number of connections.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -20,7 +21,6 @@ from otel_finops.otlp.intake import Reception
 from otel_finops.otlp.receive_http import DEADLINE_STATE, HttpApp
 from otel_finops.settings.addresses import Address
 
-SETTING = "otlp.http_address"
 _BACKLOG: Final = 1_024
 _ANSWER_MARGIN_S: Final = 1.0
 """How much longer than the application's own deadline a connection is kept, so that the application can still answer."""
@@ -99,10 +99,30 @@ class _BoundedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
 
-class HttpReceiver:
-    """The OTLP/HTTP listener.
+class Listener(NamedTuple):
+    """What an HTTP listener is called where it cannot start.
+
+    Attributes:
+        what: e.g. `OTLP/HTTP`.
+        setting: the setting that names its address.
+    """
+
+    what: str
+    setting: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable of the setting."""
+        return f"OTEL_FINOPS_{self.setting.upper().replace('.', '__')}"
+
+
+class AsgiServer:
+    """An HTTP listener for one ASGI application.
 
     Args:
+        app: the application.
+        address: where to listen; port 0 takes any free one.
+        listener: its name, for the refusal when the address cannot be bound.
         reuse_port: let several processes listen on the same port (SO_REUSEPORT).
         deadline_s: how long one request may take to arrive.
         connections_max: open connections; further ones are answered 503.
@@ -110,19 +130,19 @@ class HttpReceiver:
 
     def __init__(
         self,
-        reception: Reception,
+        app: Callable[..., Any],
         address: Address,
+        listener: Listener,
         *,
         reuse_port: bool = False,
         deadline_s: float = limits.REQUEST_DEADLINE_S,
         connections_max: int = limits.CONNECTIONS_MAX,
-        threads: int = limits.RECEIVE_THREADS,
     ) -> None:
         self._address = address
+        self._listener = listener
         self._reuse_port = reuse_port
-        self._app = HttpApp(reception, threads=threads, deadline_s=deadline_s)
         self._config = _Config(
-            self._app,
+            app,
             http=_BoundedProtocol,
             ws="none",
             lifespan="off",
@@ -143,7 +163,7 @@ class HttpReceiver:
         """Listen; raises StartRefused when the address cannot be bound."""
         listener = self._bind()
         self.port = listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="otlp-http", daemon=True)
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), name=self._listener.what, daemon=True)
         self._thread.start()
 
     def stop(self, grace_s: float) -> None:
@@ -152,7 +172,6 @@ class HttpReceiver:
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join()
-        self._app.close()
 
     def _bind(self) -> socket.socket:
         try:
@@ -175,7 +194,37 @@ class HttpReceiver:
         return listener
 
     def _refusal(self, error: OSError) -> StartRefused:
+        what, setting, variable = self._listener.what, self._listener.setting, self._listener.variable
         return StartRefused(
-            f"cannot listen on {self._address} for OTLP/HTTP: {error.strerror}; "
-            f"change {SETTING} (OTEL_FINOPS_OTLP__HTTP_ADDRESS), or leave it empty to switch OTLP/HTTP off"
+            f"cannot listen on {self._address} for {what}: {error.strerror}; "
+            f"change {setting} ({variable}), or leave it empty to switch {what} off"
         )
+
+
+class HttpReceiver(AsgiServer):
+    """The OTLP/HTTP listener; `threads` bounds the requests that are decoded and stored at the same time."""
+
+    def __init__(
+        self,
+        reception: Reception,
+        address: Address,
+        *,
+        reuse_port: bool = False,
+        deadline_s: float = limits.REQUEST_DEADLINE_S,
+        connections_max: int = limits.CONNECTIONS_MAX,
+        threads: int = limits.RECEIVE_THREADS,
+    ) -> None:
+        self._app = HttpApp(reception, threads=threads, deadline_s=deadline_s)
+        super().__init__(
+            self._app,
+            address,
+            Listener("OTLP/HTTP", "otlp.http_address"),
+            reuse_port=reuse_port,
+            deadline_s=deadline_s,
+            connections_max=connections_max,
+        )
+
+    def stop(self, grace_s: float) -> None:
+        """Stop listening as `AsgiServer.stop` does, then the threads."""
+        super().stop(grace_s)
+        self._app.close()

@@ -18,6 +18,7 @@ import orjson
 
 from otel_finops.base import limits
 from otel_finops.base.errors import StartRefused
+from otel_finops.base.times import NS_PER_SECOND, parse_ns
 from otel_finops.pricing.providers import row_family
 
 Fields: TypeAlias = Mapping[str, Any]
@@ -68,6 +69,10 @@ class BookStatus(NamedTuple):
     date: str
     rows: int
     retired_rows: int
+
+    def age_s(self, now_ns: int) -> float | None:
+        """Seconds since the snapshot's day began; None when it bears no date."""
+        return max(0, now_ns - parse_ns(self.date)) / NS_PER_SECOND if self.date else None
 
 
 class PriceBook:

@@ -1,0 +1,169 @@
+"""The command `otel-finops`: the commands that run the service itself; all others are made in `surfaces.cli`.
+
+Rooms are imported where a command needs them, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import signal
+import sys
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from otel_finops.base.logs import start_logging
+from otel_finops.surfaces.cli.main import main as run_cli
+from otel_finops.surfaces.cli.runtime import guarded, settings_of, write_json
+
+if TYPE_CHECKING:
+    from otel_finops.app import Ports
+    from otel_finops.settings.tree import Settings
+
+_log: Final = logging.getLogger("otel_finops")
+
+DEMO_DATABASE: Final = "sqlite:///otel-finops-demo.db"
+"""Where the demo's ledger goes unless a database is set: made-up costs do not belong among real ones."""
+
+
+class Signal(enum.StrEnum):
+    """What a file holds."""
+
+    TRACES = "traces"
+    LOGS = "logs"
+    METRICS = "metrics"
+
+
+@guarded
+def serve(context: typer.Context) -> None:
+    """Run the service: OTLP receivers, ledger, web side. Ends on SIGINT or SIGTERM, orderly."""
+    settings = settings_of(context)
+    start_logging(settings.log.level, settings.log.format)
+    _run_service(settings, _stop_event())
+
+
+@guarded
+def demo(
+    context: typer.Context,
+    rate: Annotated[float, typer.Option(help="Runs a second, all three applications together.", min=0.1, max=50.0)] = 2.0,
+    seconds: Annotated[float, typer.Option(help="End by itself after this time; 0 runs until it is stopped.", min=0.0)] = 0.0,
+) -> None:
+    """Run the service with realistic traffic: three agent applications with stock instrumentations and a provider on this machine."""
+    from otel_finops.demo.traffic import make_apps, require_extra, run_demo_traffic  # noqa: PLC0415
+
+    settings = settings_of(context)
+    require_extra(make_apps())
+    start_logging(settings.log.level, settings.log.format)
+    stop = _stop_event()
+    if settings.database == type(settings.database)():
+        settings = settings.model_copy(update={"database": settings.database.model_copy(update={"url": DEMO_DATABASE})})
+
+    def send(ports: Ports) -> None:
+        _print_urls(settings, ports)
+        Thread(target=run_demo_traffic, args=(f"http://127.0.0.1:{ports.grpc}", stop, rate), name="demo").start()
+        if seconds:
+            Thread(target=_end_after, args=(stop, seconds), name="demo-end", daemon=True).start()
+
+    _run_service(settings, stop, send)
+
+
+@guarded
+def ingest(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(help="OTLP files: .binpb, .json or .jsonl.", metavar="FILE...")],
+    signal: Annotated[Signal, typer.Option(help="What the files hold. Only traces are priced.")] = Signal.TRACES,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Take in OTLP files and settle them. Taking in the same files again changes nothing."""
+    from otel_finops.app import open_core  # noqa: PLC0415
+    from otel_finops.ingest import ingest_files  # noqa: PLC0415
+    from otel_finops.otlp.files import check_readable  # noqa: PLC0415
+
+    settings = settings_of(context)
+    start_logging(settings.log.level, settings.log.format)
+    check_readable(files)
+    if signal is not Signal.TRACES:
+        _log.warning("%d files of %s ignored: calls are priced from traces", len(files), signal)
+        return
+    with open_core(settings, "ingest") as core:
+        result = ingest_files(files, core.pipeline, core.metrics, core.settler, _show_progress)
+    if as_json:
+        write_json(result._asdict())
+    else:
+        print(
+            f"{result.received} spans in {result.requests} requests: {result.journalled} new, {result.duplicate} known,"
+            f" {result.rejected} refused; {result.settled_traces} traces settled"
+        )
+
+
+def main() -> None:
+    """The entry point."""
+    run_cli({"serve": serve, "demo": demo, "ingest": ingest})
+
+
+def _run_service(settings: Settings, stop: Event, started: object = None) -> None:
+    from otel_finops.app import Service, open_core  # noqa: PLC0415
+
+    with open_core(settings, "serve") as core:
+        service = Service(core)
+        ports = service.start()
+        try:
+            _log.info("ready: OTLP/gRPC on port %s, OTLP/HTTP on port %s, web on port %s, ledger %s", *ports, core.store.place)
+            if callable(started):
+                started(ports)
+            stop.wait()
+            _log.info("stopping")
+        finally:
+            stop.set()
+            service.stop()
+
+
+def _stop_event() -> Event:
+    """Set by the first SIGINT or SIGTERM; a second one ends the process at once."""
+    stop = Event()
+
+    def ask(number: int, frame: object) -> None:
+        if stop.is_set():
+            sys.exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+    return stop
+
+
+def _end_after(stop: Event, seconds: float) -> None:
+    stop.wait(seconds)
+    stop.set()
+
+
+def _print_urls(settings: Settings, ports: Ports) -> None:
+    base = f"http://127.0.0.1:{ports.web}"
+    print(
+        f"""
+otel_finops is running with demo traffic; the first costs appear within ten seconds.
+
+  start page      {base}/
+  spend by model  {base}/api/v1/spend?group_by=provider,model
+  dearest traces  {base}/api/v1/traces
+  metrics         {base}/metrics
+  OTLP            grpc 127.0.0.1:{ports.grpc}, http 127.0.0.1:{ports.http}
+  ledger          {settings.database.url}
+
+In another terminal:  otel-finops --database {settings.database.url} spend report --group-by provider,model
+Stop with Ctrl-C.
+""",
+        flush=True,
+    )
+
+
+def _show_progress(done: int, all_: int) -> None:
+    if sys.stderr.isatty() and all_ > 1:
+        print(f"\r{done}/{all_} files", end="\n" if done == all_ else "", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

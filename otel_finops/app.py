@@ -1,0 +1,253 @@
+"""The composition root: builds the service out of its rooms, starts it and stops it. The only place that knows all of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+from otel_finops.base.clock import Clock, SystemClock
+from otel_finops.base.times import NS_PER_HOUR, NS_PER_SECOND
+from otel_finops.genai.attribution_keys import AttributionSettings
+from otel_finops.genai.dialect_loading import load_dialects
+from otel_finops.genai.normalise import Normaliser
+from otel_finops.identity.principals import SettingsPrincipals
+from otel_finops.identity.senders import SettingsSenderAuth
+from otel_finops.ledger.group_commit import GroupCommitter
+from otel_finops.ledger.journal import due_backlog, prune_skeletons
+from otel_finops.ledger.reader import LedgerReader
+from otel_finops.ledger.rollups import Rollups
+from otel_finops.ledger.settle import Settler
+from otel_finops.ledger.settle_loop import SettleLoop
+from otel_finops.ledger.subjects import Subjects
+from otel_finops.metrics import catalog, telemetry
+from otel_finops.metrics.exposition import LedgerCollector, MetricsPage
+from otel_finops.metrics.ledger_source import ledger_source
+from otel_finops.metrics.self_metrics import SelfMetrics
+from otel_finops.operations.context import Health
+from otel_finops.operations.local import make_context, product_version
+from otel_finops.otlp.admission import Admission
+from otel_finops.otlp.counters import ReceiverCounters
+from otel_finops.otlp.http_server import AsgiServer, HttpReceiver, Listener
+from otel_finops.otlp.intake import Reception
+from otel_finops.otlp.receive_grpc import GrpcReceiver
+from otel_finops.otlp.signals import IgnoredSignals
+from otel_finops.otlp.status import Refusals
+from otel_finops.pipeline import Pipeline
+from otel_finops.pricing.engine import PriceEngine
+from otel_finops.scheduler import HeldLease, Job, Scheduler
+from otel_finops.settings.tree import Settings
+from otel_finops.store.engine import Store
+from otel_finops.store.lease import Leases
+from otel_finops.store.upgrade import upgrade
+from otel_finops.surfaces.api.app import build_api
+from otel_finops.surfaces.api.metrics_page import metrics_endpoint
+
+_log: Final = logging.getLogger(__name__)
+
+STOP_S: Final = 10.0
+"""Promised time of an orderly stop."""
+_RECEIVERS_STOP_S: Final = 4.0
+_PRUNE_EVERY_S: Final = 300.0
+_PRUNE_TRACES: Final = 5_000
+
+
+class Core(NamedTuple):
+    """What both `serve` and `ingest` run on: from decoded spans to booked entries."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    leases: Leases
+    subjects: Subjects
+    prices: PriceEngine
+    received: ReceiverCounters
+    metrics: SelfMetrics
+    telemetry: telemetry.Telemetry
+    admission: Admission
+    committer: GroupCommitter
+    pipeline: Pipeline
+    settler: Settler
+
+
+@contextmanager
+def open_core(settings: Settings, purpose: str, clock: Clock | None = None) -> Iterator[Core]:
+    """Open the ledger that the settings name and build what prices and books; a SQLite file is created or upgraded.
+
+    Args:
+        purpose: what this process is for, shown to those who wait for a lease, e.g. `serve`.
+
+    Raises:
+        StartRefused: the database or the price list cannot be used, or PostgreSQL waits for `db upgrade`.
+    """
+    clock = clock or SystemClock()
+    store = Store.open(settings.database.url, clock)
+    try:
+        done = upgrade(store, automatic=True)
+        if done.copy is not None:
+            _log.info("upgraded %s from %s to %s; the copy of before is %s", store.place, done.before, done.after, done.copy)
+        core = _build_core(settings, store, purpose, clock)
+        try:
+            yield core
+        finally:
+            core.committer.close()
+            core.telemetry.shutdown()
+    finally:
+        store.close()
+
+
+def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) -> Core:
+    leases = Leases(store, clock, f"{purpose} on {socket.gethostname()} ({os.getpid()})")
+    subjects, prices, admission, received = Subjects(), PriceEngine.load(settings.prices.path), Admission(), ReceiverCounters()
+    metrics = SelfMetrics(received.snapshot)
+    committer = GroupCommitter(
+        store, clock, settle_after_s=settings.ledger.settle_after, subjects=subjects, committed=metrics.commit
+    )
+    own = telemetry.start(
+        telemetry.Target(**settings.telemetry.model_dump()),
+        metrics,
+        list(settings.listeners().values()),
+        version=product_version(),
+        instance=socket.gethostname(),
+    )
+    said = settings.attribution
+    attribution = AttributionSettings({str(name): keys for name, keys in said.keys.items()}, {str(name): value for name, value in said.defaults.items()}, said.tags)
+    normaliser = Normaliser(load_dialects(), attribution)
+    pipeline = Pipeline(normaliser, prices, committer, admission, metrics, own, clock, settings.metering.enabled)
+    settler = Settler(store, leases, prices, (Rollups(),), clock)
+    return Core(settings, clock, store, leases, subjects, prices, received, metrics, own, admission, committer, pipeline, settler)
+
+
+class Ports(NamedTuple):
+    """Where the running service listens, by what; 0 for what is switched off."""
+
+    grpc: int
+    http: int
+    web: int
+
+
+class Service:
+    """The running service: listeners, settling, scheduled jobs, and the web side.
+
+    Args:
+        core: an open core (see `open_core`); the caller closes it after `stop`.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self._settling = SettleLoop(self._settle_due, core.metrics.settled)
+        self._scheduler = Scheduler(core.leases, core.clock)
+        self._scheduler.add(Job("prune_skeletons", _PRUNE_EVERY_S, self._prune, first_after_s=_PRUNE_EVERY_S))
+        self._receivers = _receivers(core)
+        self._web = _web(core, self._health) if core.settings.http.address else None
+        self._watch()
+
+    def start(self) -> Ports:
+        """Start all parts, the listeners last.
+
+        Raises:
+            StartRefused: an address cannot be bound; nothing runs then.
+        """
+        started: list[GrpcReceiver | AsgiServer] = []
+        try:
+            for server in [*([self._web] if self._web else []), *self._receivers.values()]:
+                server.start()
+                started.append(server)
+        except BaseException:
+            for server in started:
+                server.stop(0)
+            raise
+        self._settling.start()
+        self._scheduler.start()
+        ports = {name: receiver.port for name, receiver in self._receivers.items()}
+        return Ports(ports.get("grpc", 0), ports.get("http", 0), self._web.port if self._web else 0)
+
+    def stop(self) -> None:
+        """Take no more requests, finish those that run, write what waits; what is not settled yet settles after the next start."""
+        for receiver in self._receivers.values():
+            receiver.stop(_RECEIVERS_STOP_S / len(self._receivers))
+        self.core.committer.close()
+        self._settling.stop(STOP_S / 4)
+        self._scheduler.stop(STOP_S / 8)
+        if self._web:
+            self._web.stop(1)
+
+    def _settle_due(self, shard: int) -> int:
+        with self.core.telemetry.span("settle") as stage:
+            settled = self.core.settler.settle_due(shard)
+            stage.set("traces", settled)
+        return settled
+
+    def _health(self) -> Sequence[Health]:
+        return (Health("settling", self._settling.fault is None, self._settling.fault or ""),)
+
+    def _prune(self, lease: HeldLease) -> str:
+        """Drop spans of traces that never had a GenAI span."""
+        hours = self.core.settings.retention.skeletons_hours
+        before_ns = self.core.clock.now_ns() - round(hours * NS_PER_HOUR)
+        pruned = 0
+        while not self._scheduler.stopping:
+            with self.core.store.write() as transaction:
+                dropped = prune_skeletons(transaction, before_ns, _PRUNE_TRACES)
+            pruned += dropped
+            if not dropped:
+                break
+        return f"{pruned} spans of traces without GenAI spans pruned"
+
+    def _watch(self) -> None:
+        core = self.core
+        readings: Mapping[catalog.Metric, Callable[[], float | None]] = {
+            catalog.QUEUE: lambda: core.committer.waiting,
+            catalog.IN_FLIGHT: lambda: core.admission.in_flight().held_bytes,
+            catalog.TRACES_DUE: lambda: _backlog(core)[0],
+            catalog.SETTLE_LAG: lambda: _backlog(core)[1],
+        }
+        for metric, read in readings.items():
+            core.metrics.watch(metric, read)
+
+
+def _backlog(core: Core) -> tuple[int, float]:
+    """Traces that are due now, and for how many seconds the first of them."""
+    now_ns = core.clock.now_ns()
+    with core.store.read() as transaction:
+        due, since_ns = due_backlog(transaction, now_ns)
+    return due, max(0, now_ns - since_ns) / NS_PER_SECOND if due else 0.0
+
+
+def _receivers(core: Core) -> dict[str, GrpcReceiver | AsgiServer]:
+    listeners = core.settings.listeners()
+    shared = _reception(core)
+    receivers: dict[str, GrpcReceiver | AsgiServer] = {}
+    if address := listeners.get("otlp.grpc_address"):
+        receivers["grpc"] = GrpcReceiver(shared, address)
+    if address := listeners.get("otlp.http_address"):
+        receivers["http"] = HttpReceiver(shared, address)
+    return receivers
+
+
+def _reception(core: Core) -> Reception:
+    auth = SettingsSenderAuth(core.settings.auth)
+    return Reception(core.pipeline, auth, core.admission, core.received, IgnoredSignals(core.received), Refusals(core.clock.monotonic))
+
+
+def _web(core: Core, health: Callable[[], Sequence[Health]]) -> AsgiServer:
+    settings = core.settings
+    authenticate = SettingsPrincipals(settings.auth)
+    context = make_context(settings, core.store, core.subjects, lambda: core.prices, core.clock, health=health)
+    mounts: dict[str, Any] = {}
+    if settings.features.metrics:
+        mounts["/metrics"] = metrics_endpoint(_metrics_page(core).render, authenticate)
+    shown = {"OTLP/gRPC": settings.otlp.grpc_address, "OTLP/HTTP": settings.otlp.http_address}
+    app = build_api(context, authenticate, mounts=mounts, listeners={name: text for name, text in shown.items() if text})
+    return AsgiServer(app, settings.listeners()["http.address"], Listener("the web side", "http.address"))
+
+
+def _metrics_page(core: Core) -> MetricsPage:
+    labels = core.settings.metrics.labels
+    reader = LedgerReader(core.store, core.subjects)
+    source = ledger_source(reader, lambda: core.prices.status().age_s(core.clock.now_ns()), labels=labels)
+    ledger = LedgerCollector(source, labels=labels, series_max=core.settings.metrics.series_max)
+    return MetricsPage(ledger, core.metrics)

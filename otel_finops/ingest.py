@@ -1,0 +1,72 @@
+"""Taking in files: the same pipeline as the receivers', then settling at once, so that the result can be read when it ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from otel_finops.base.errors import BadInput, Busy
+from otel_finops.base.protocols import Credential, ExportRequest, TraceIntake
+from otel_finops.ledger.settle import Settler
+from otel_finops.metrics.self_metrics import SelfMetrics
+from otel_finops.otlp.files import read_requests
+
+_log: Final = logging.getLogger(__name__)
+
+LEASE_WAIT_S: Final = 30.0
+"""How long `ingest` waits for a ledger that another process settles."""
+
+
+class Ingested(NamedTuple):
+    """What became of the spans of some files."""
+
+    files: int
+    requests: int
+    received: int
+    journalled: int
+    duplicate: int
+    rejected: int
+    settled_traces: int
+
+
+def ingest_files(
+    paths: Sequence[Path],
+    intake: TraceIntake,
+    metrics: SelfMetrics,
+    settler: Settler,
+    progress: Callable[[int, int], None] = lambda done, all_: None,
+) -> Ingested:
+    """Take in files and settle everything that is journalled; doing it again changes nothing.
+
+    Args:
+        paths: read one after the other; what was taken in before a fault stays.
+        intake: the pipeline.
+        metrics: counted by it.
+        progress: told after each file how many of all are done.
+
+    Raises:
+        BadInput: a file cannot be read or decoded; the message names it and what in it is wrong.
+        Busy: another process held the ledger for longer than `LEASE_WAIT_S`.
+    """
+    requests = 0
+    for done, path in enumerate(paths, 1):
+        for number, request in enumerate(read_requests(path, Credential()), 1):
+            requests += 1
+            _take(path, number, request, intake)
+        progress(done, len(paths))
+    counts = metrics.span_counts()
+    settled = settler.settle_all(LEASE_WAIT_S)
+    return Ingested(len(paths), requests, counts.received, counts.journalled, counts.duplicate, counts.rejected, settled)
+
+
+def _take(path: Path, number: int, request: ExportRequest, intake: TraceIntake) -> None:
+    try:
+        outcome = intake(request)
+    except Busy:
+        raise
+    except BadInput as fault:
+        raise type(fault)(f"{path}: request {number}: {fault}") from fault
+    for rejection in outcome.rejections:
+        _log.warning("%s: request %d: %d spans refused (%s): %s", path, number, rejection.spans, rejection.reason, rejection.message)
