@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import NAME_CHARS_MAX, PAGE_ROWS_MAX
+from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.base.times import parse_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Window
@@ -76,9 +77,9 @@ class TenantScoped(Input):
 
     def tenants(self, principal: Principal) -> Tenants:
         """Whose data is read: the principal's tenants, or that one of them which was asked for."""
-        if self.tenant is None:
+        if self.tenant in (None, ANY_TENANT):
             return principal.tenants
-        return (self.tenant,) if principal.sees(self.tenant) else ()
+        return (self.tenant,) if self.tenant is not None and principal.sees(self.tenant) else ()
 
 
 class CallFilters(Input):

@@ -40,7 +40,9 @@ def build_cli(commands: Mapping[str, Command] | None = None, features: Features 
             is their docstring. `runtime.guarded` and `runtime.settings_of(context)` serve them too.
         features: the switches; what is off has no command.
     """
-    app = typer.Typer(name="otel-finops", no_args_is_help=True, pretty_exceptions_enable=False, help=_options.__doc__)
+    app = typer.Typer(
+        name="otel-finops", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=_options.__doc__
+    )
     app.callback()(_options)
     groups: dict[str, typer.Typer] = {}
     for name, command in (commands or {}).items():
@@ -70,7 +72,7 @@ def _place(app: typer.Typer, groups: dict[str, typer.Typer], words: Sequence[str
         return app
     name = words[0]
     if name not in groups:
-        groups[name] = typer.Typer(no_args_is_help=True, help=GROUPS[name])
+        groups[name] = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=GROUPS[name])
         app.add_typer(groups[name], name=name)
     return groups[name]
 

@@ -1,0 +1,41 @@
+"""A small settled ledger with two tenants, opened as the service opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from surfaces_world import SIGHTINGS
+
+from otel_finops.genai.sighting import CALL
+from otel_finops.ledger.journal import JournalRow, record
+from otel_finops.ledger.rollups import Rollups
+from otel_finops.ledger.settle import Settler
+from otel_finops.operations.local import Room, open_room, upgrade_database
+from otel_finops.settings import load
+from otel_finops.store.lease import Leases
+from otel_finops.testing import FakeClock
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of the settled ledger; tests only read it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('surfaces')}/ledger.db"
+    settings = load(None, {"OTEL_FINOPS_DATABASE__URL": url})
+    clock = FakeClock()
+    upgrade_database(settings, clock)
+    with open_room(settings, clock=clock) as room:
+        engine = room.prices()
+        rows = [JournalRow(s, engine.quote(engine.priceable(s)) if s.kind == CALL else None) for s in SIGHTINGS]
+        with room.store.write() as transaction:
+            record(transaction, rows, now_ns=clock.now_ns(), settle_after_ns=0, subjects=room.subjects)
+        clock.advance(10)
+        Settler(room.store, Leases(room.store, clock, "test"), engine, [Rollups()], clock, sleep=clock.advance).settle_all()
+    return url
+
+
+@pytest.fixture(scope="session")
+def room(database: str) -> Iterator[Room]:
+    """The ledger, open."""
+    with open_room(load(None, {"OTEL_FINOPS_DATABASE__URL": database}), clock=FakeClock()) as opened:
+        yield opened

@@ -1,0 +1,244 @@
+"""The command line: the same answers as the API, exit codes, standard output kept clean, and a fast `--help`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from surfaces_world import ACME_TRACE, HOSTILE, SHARED_TRACE
+from typer.testing import CliRunner, Result
+
+from otel_finops.identity.principals import LOCAL
+from otel_finops.operations.catalogue import OPERATIONS
+from otel_finops.operations.local import Room
+from otel_finops.settings.tree import Features
+from otel_finops.surfaces.api.app import build_api, openapi
+from otel_finops.surfaces.cli.main import ALIASES, build_cli, command_table
+from otel_finops.surfaces.cli.render import safe
+
+ROOT = Path(__file__).parents[2]
+RUN = "from otel_finops.surfaces.cli.main import main; main()"
+
+
+def run(*arguments: str, database: str = "", given: str | bytes | None = None, features: Features | None = None) -> Result:
+    before = ["--database", database] if database else []
+    return CliRunner().invoke(build_cli(features=features), [*before, *arguments], input=given)
+
+
+def command_words(one: Any) -> list[str]:
+    arguments = {"traces.show": [ACME_TRACE], "prices.show": ["gpt-4o"]}
+    return [*one.words, *arguments.get(one.name, [])]
+
+
+# --- parity --------------------------------------------------------------------------------------------------------
+
+
+def test_api_and_command_line_offer_the_same_operations(room: Room) -> None:
+    routes = {op["operationId"] for path in openapi(room.context)["paths"].values() for op in path.values()}
+    commands = {one.name for one in OPERATIONS if one.words in command_table(Features())}
+    assert routes == commands == {one.name for one in OPERATIONS}
+    assert set(ALIASES.values()) <= routes
+
+
+@pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: one.name)
+def test_json_is_the_apis_answer(room: Room, database: str, one: Any) -> None:
+    paths = {"traces.show": f"traces/{ACME_TRACE}", "prices.show": "prices?model=gpt-4o"}
+    api = TestClient(build_api(room.context, lambda _: LOCAL))
+    answer = api.get(f"/api/v1/{paths.get(one.name, one.path)}")
+    result = run(*command_words(one), "--json", database=database)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == answer.text + "\n"
+
+
+@pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: one.name)
+def test_every_operation_is_shown_to_people(database: str, one: Any) -> None:
+    result = run(*command_words(one), database=database)
+    assert result.exit_code == 0
+    assert result.stdout.strip()
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("feature", ["traces", "spend", "usage", "ledger", "prices"])
+def test_what_is_switched_off_has_no_command(feature: str) -> None:
+    table = command_table(Features(**{feature: False}))
+    assert not [one.name for one in OPERATIONS if one.feature == feature and one.words in table]
+    assert ("ledger", "export") in table or feature == "ledger"
+    assert ("trace",) in table or feature == "traces"
+
+
+def test_further_commands_are_registered_by_name() -> None:
+    def serve() -> None:
+        """Run the service."""
+        print("serving")
+
+    assert CliRunner().invoke(build_cli({"serve": serve}), ["serve"]).stdout == "serving\n"
+
+
+# --- commands ------------------------------------------------------------------------------------------------------
+
+
+def test_a_trace_is_drawn_as_a_tree(database: str) -> None:
+    lines = [line.rstrip() for line in run("trace", ACME_TRACE, database=database).stdout.splitlines()]
+    assert lines[0] == f"trace {ACME_TRACE}  0.007 USD"
+    assert [line for line in lines if "span" in line and "only this span" not in line] == [
+        "span 1  0.007 USD  2 calls, 2200 tokens",
+        "└─ span 2 [agent]  0.007 USD  2 calls, 2200 tokens",
+        "   ├─ span 3 [call]  0.0035 USD  1 call, 1100 tokens",
+        "   └─ span 4 [call]  0.0035 USD  1 call, 1100 tokens",
+    ]
+
+
+def test_senders_texts_cannot_steer_the_terminal(database: str) -> None:
+    shown = run("trace", SHARED_TRACE, database=database).stdout
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert safe(HOSTILE) == "<script>alert(1)</script>\\u001b[31m\\u202e=cmd()"
+    assert safe("Ünïcode 漢字 [bold]") == "Ünïcode 漢字 [bold]"
+
+
+def test_export_writes_the_ledger(database: str) -> None:
+    rows = [json.loads(line) for line in run("ledger", "export", "--net", "--subjects", database=database).stdout.splitlines()]
+    assert len(rows) == 4
+    assert {row["user"] for row in rows} == {"user-7", None}
+    assert run("ledger", "export", "--format", "csv", database=database).stdout.startswith("entry_id,")
+    canonical = run("ledger", "export", "--net", "--canonical", database=database).stdout.splitlines()
+    assert "entry_id" not in json.loads(canonical[0])
+    assert run("ledger", "export", "--canonical", database=database).exit_code == 2
+
+
+def test_verify_ends_with_one_when_a_row_was_changed(database: str, tmp_path: Path) -> None:
+    import sqlite3  # noqa: PLC0415 - the forger's tool
+
+    source = database.removeprefix("sqlite:///")
+    forged = tmp_path / "forged.db"
+    with sqlite3.connect(source) as original, sqlite3.connect(forged) as copy:
+        original.backup(copy)
+        for (name,) in copy.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            copy.execute(f"DROP TRIGGER {name}")
+        copy.execute("UPDATE entries SET cost_pico = 1 WHERE tenant = 'globex'")
+    original.close()
+    copy.close()
+    good = run("ledger", "verify", database=database)
+    assert (good.exit_code, good.stdout.splitlines()[0]) == (0, "ok: yes")
+    bad = run("ledger", "verify", "--json", database=f"sqlite:///{forged}")
+    assert bad.exit_code == 1
+    assert json.loads(bad.stdout)["faults"][0]["message"] == "the row was changed"
+
+
+def test_a_kept_head_proves_the_end_of_the_chain(database: str, tmp_path: Path) -> None:
+    head = tmp_path / "head.json"
+    head.write_text(run("ledger", "head", "--key", str(tmp_path / "key.pem"), database=database).stdout)
+    proved = run("ledger", "verify", "--head", str(head), "--json", database=database)
+    assert (proved.exit_code, json.loads(proved.stdout)["head_compared"]) == (0, True)
+    key = json.loads(head.read_text())["public_key"]
+    assert run("ledger", "verify", "--head", str(head), "--public-key", key, database=database).exit_code == 0
+    assert run("ledger", "verify", "--head", str(head), "--public-key", "00" * 32, database=database).exit_code == 2
+    head.write_text("{}")
+    assert run("ledger", "verify", "--head", str(head), database=database).exit_code == 2
+    assert run("ledger", "verify", "--head", str(tmp_path / "absent"), database=database).exit_code == 2
+
+
+def test_price_and_resolve_answer_line_by_line() -> None:
+    lines = '{"id":"a","provider":"openai","model":"gpt-4o","input_tokens_uncached":1000,"output_tokens":100}\nno json\n'
+    answers = [json.loads(line) for line in run("price", given=lines).stdout.splitlines()]
+    assert [(a["id"], a["usd"]) for a in answers] == [("a", "0.0035"), ("", None)]
+    assert json.loads(run("resolve", given='{"id":"b","provider":"openai","model":"gpt-4o"}\n').stdout)["key"] == "gpt-4o"
+    assert run("price", given=b"\xff\xfe\n").exit_code == 0
+
+
+def test_a_new_database_gets_its_tables_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    assert run("spend", "report", database=url).exit_code == 2
+    assert run("db", "upgrade", database=url).stdout.startswith("The database is at revision")
+    assert "already" in run("db", "upgrade", database=url).stdout
+    assert run("spend", "report", database=url).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("trace", "xyz"), "trace_id: a trace id has 32 hex digits"),
+        (("trace", "f" * 32), "There is no trace"),
+        (("spend", "report", "--group-by", "password"), "cannot be grouped"),
+        (("usage", "list", "--limit", "many"), "limit: must be a valid integer"),
+        (("usage", "list", "--frm", "x"), "No such option"),
+        (("spend", "raport"), "No such command"),
+    ],
+)
+def test_wrong_usage_ends_with_two_and_says_why(database: str, arguments: tuple[str, ...], part: str) -> None:
+    result = run(*arguments, database=database)
+    assert result.exit_code == 2
+    assert part in result.stderr
+    assert result.stdout == ""
+
+
+def test_faulty_settings_are_refused_with_all_faults(database: str, tmp_path: Path) -> None:
+    config = tmp_path / "finops.yaml"
+    config.write_text("ledger: {settle_after: soon}\nlog: {levle: info}\n")
+    result = CliRunner().invoke(build_cli(), ["--config", str(config), "--database", database, "spend", "report"])
+    assert result.exit_code == 2
+    assert "2 faults" in result.stderr
+    assert "did you mean level?" in result.stderr
+
+
+def test_a_busy_ledger_ends_with_three_and_names_the_holder(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from otel_finops.base.errors import Busy  # noqa: PLC0415 - used once
+    from otel_finops.operations import local  # noqa: PLC0415 - used once
+
+    def busy(*_: Any) -> Any:
+        raise Busy("The ledger is busy.", holder="worker-1")
+
+    monkeypatch.setattr(local, "verdict", busy)
+    result = run("ledger", "verify", database=database)
+    assert (result.exit_code, result.stderr) == (3, "otel-finops: The ledger is busy. (held by worker-1)\n")
+
+
+# --- as a process --------------------------------------------------------------------------------------------------
+
+
+def process(*arguments: str, **more: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", RUN, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+
+
+def test_a_reader_that_goes_away_is_no_fault() -> None:
+    record = b'{"id":"a","provider":"openai","model":"gpt-4o","input_tokens_uncached":1}\n'
+    with process("price", stdin=subprocess.PIPE) as running:
+        assert running.stdin
+        assert running.stdout
+        assert running.stderr
+        running.stdin.write(record)
+        running.stdin.flush()
+        assert running.stdout.readline().startswith(b'{"id":"a"')
+        running.stdout.close()
+        try:
+            running.stdin.write(record * 10)
+            running.stdin.close()
+        except BrokenPipeError:
+            running.stdin = None
+        assert running.wait(20) == 141
+        assert running.stderr.read() == b""
+
+
+def test_help_comes_fast() -> None:
+    spent = []
+    for _ in range(3):
+        began = time.perf_counter()
+        with process("--help", env={**os.environ, "COLUMNS": "100"}) as running:
+            out, _ = running.communicate()
+        spent.append(time.perf_counter() - began)
+        assert b"ledger" in out
+    assert min(spent) < 0.5, f"{min(spent):.2f} s"
+
+
+def test_help_loads_no_database_and_no_web_framework() -> None:
+    code = (
+        "import sys, otel_finops.surfaces.cli.main; print(*(m for m in ('sqlalchemy','fastapi','grpc','cryptography') if m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "\n"
