@@ -51,8 +51,7 @@ def decode(payload: bytes) -> tuple[Sighting, Quote | None]:
     format_, head, facts, tail, quote = orjson.loads(payload)
     if format_ != FORMAT:
         raise UnknownFormat(f"journal payload of format {format_}, this program knows {FORMAT}")
-    if head[_LINKS]:
-        head[_LINKS] = tuple([(trace_id, span_id) for trace_id, span_id in head[_LINKS]])
+    head[_LINKS] = tuple([(trace_id, span_id) for trace_id, span_id in head[_LINKS]])
     if facts is None:
         return Sighting(*head, *_NO_FACTS, *tail), None if quote is None else _quote(quote)
     facts[_PRICE_MODELS - _FACTS_AT] = tuple(facts[_PRICE_MODELS - _FACTS_AT])

@@ -1,0 +1,102 @@
+"""What is stored can be read again, and the hash sees content and nothing else."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from journal_rows import QUOTE, sighting
+
+from otel_finops.genai.sighting import AGENT, OTHER, Sighting
+from otel_finops.ledger.codec import UnknownFormat, content_hash, decode, encode
+
+CALL = sighting(
+    1, 2, parent=1, response_id="chatcmpl-1", links=(("a" * 32, "b" * 16),), attribution={"user": "u-ref", "step": "plan"},
+    tags={"team": "x"},
+)  # fmt: skip
+SKELETON = sighting(1, 3, parent=2, kind=OTHER, defaults={"service": "shop"})
+
+
+def test_a_call_and_its_quote_come_back() -> None:
+    assert decode(encode(CALL, QUOTE)) == (CALL, QUOTE)
+
+
+def test_a_skeleton_comes_back_and_is_small() -> None:
+    assert decode(encode(SKELETON, None)) == (SKELETON, None)
+    assert len(encode(SKELETON, None)) < 260
+
+
+def test_unpriced_is_not_free() -> None:
+    unpriced = QUOTE._replace(cost_pico=None, method="unpriced", lines=(), unpriced_reason="unknown_model")
+    assert decode(encode(CALL, unpriced))[1] == unpriced
+
+
+def test_a_skeleton_with_facts_keeps_them() -> None:
+    odd = SKELETON._replace(error_type="timeout", provider="openai")
+    assert decode(encode(odd, None))[0] == odd
+
+
+def test_a_payload_from_before_a_field_was_added_is_read_with_its_default() -> None:
+    stored = orjson.loads(encode(CALL, QUOTE))
+    stored[3].pop()  # `dropped_attributes`, the last field
+    stored[4].pop()  # `unpriced_reason`, the last field of a quote
+    assert decode(orjson.dumps(stored)) == (CALL, QUOTE)
+
+
+def test_a_payload_of_a_newer_program_is_refused() -> None:
+    stored = orjson.loads(encode(CALL, QUOTE))
+    stored[0] = 2
+    with pytest.raises(UnknownFormat, match="format 2"):
+        decode(orjson.dumps(stored))
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        CALL._replace(name="another name"),
+        CALL._replace(tags={}),
+        CALL._replace(attribution={"step": "plan", "user": "somebody else"}),
+        CALL._replace(attribution={"session": "s1", "step": "plan"}),
+        CALL._replace(defaults={"user": "u", "session": "s"}),
+        CALL._replace(rank=0, dialect="x", usage_rule="other.rule", price_models=("a", "b")),
+        CALL._replace(usage=dict(reversed(CALL.usage.items()))),
+    ],
+)
+def test_the_hash_does_not_see_subjects_names_tags_order_and_what_is_ours(same: Sighting) -> None:
+    assert content_hash(same) == content_hash(CALL)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        CALL._replace(usage={"input_uncached": 10, "output": 6}),
+        CALL._replace(end_ns=CALL.end_ns + 1),
+        CALL._replace(parent_span_id=None),
+        CALL._replace(response_model="gpt-4o-2024-08-06"),
+        CALL._replace(service_tier="flex"),
+        CALL._replace(attribution={"user": "u-ref", "step": "act"}),
+        CALL._replace(defaults={"service": "shop"}),
+        CALL._replace(error_type="timeout"),
+        CALL._replace(links=()),
+        CALL._replace(kind=AGENT),
+    ],
+)
+def test_the_hash_sees_everything_else(other: Sighting) -> None:
+    assert content_hash(other) != content_hash(CALL)
+    assert len(content_hash(other)) == 16
+
+
+def test_the_hash_of_a_skeleton() -> None:
+    assert content_hash(SKELETON) == content_hash(SKELETON._replace(name="renamed"))
+    assert content_hash(SKELETON) != content_hash(SKELETON._replace(end_ns=SKELETON.end_ns + 1))
+
+
+TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=20)
+
+
+@given(name=TEXT, usage=st.dictionaries(TEXT, st.integers(1, 10**9), max_size=4), step=TEXT, reported=st.none() | st.integers(1, 2**62))
+def test_any_content_comes_back(name: str, usage: dict[str, int], step: str, reported: int | None) -> None:
+    said = CALL._replace(name=name, usage=usage, attribution={"step": step}, reported_pico=reported)
+    assert decode(encode(said, None)) == (said, None)
+    assert content_hash(said) == content_hash(decode(encode(said, None))[0])
