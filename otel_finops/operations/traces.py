@@ -14,7 +14,7 @@ from otel_finops.operations.context import Context
 from otel_finops.operations.fields import CallFilters, Paged, TenantScoped, TraceId, Windowed, given_filters, offset_cursor
 from otel_finops.operations.registry import Input, Json, Output, operation
 from otel_finops.operations.shapes import At, Count, Usd
-from otel_finops.trees.cost_tree import to_json
+from otel_finops.trees.cost_tree import collector_paused, to_json
 from otel_finops.trees.queries import TraceQuery, TraceSummary
 
 
@@ -77,10 +77,11 @@ class TraceTree(Output):
 )
 def show(context: Context, principal: Principal, given: TraceShow) -> Json:
     """The tree, or NotFound when nothing of the trace belongs to the principal's tenants."""
-    tree = context.reads.trace(given.trace_id, principal.tenants)
-    if tree is None:
-        raise NotFound(f"There is no trace {given.trace_id}.")
-    return to_json(tree)
+    with collector_paused():
+        tree = context.reads.trace(given.trace_id, principal.tenants)
+        if tree is None:
+            raise NotFound(f"There is no trace {given.trace_id}.")
+        return to_json(tree)
 
 
 class TraceSearch(Windowed, TenantScoped, CallFilters, Paged):

@@ -35,8 +35,10 @@ UNPRICED: Final = {
 }
 """The contract's unpriced reasons in words."""
 
+ONLY_SIGHTING: Final = "call.single"
+"""The rule of a call that nothing else shows; that needs no note."""
+
 RULES: Final = {
-    "call.single": "only this span shows the call",
     "call.merged": "several spans show the call; it stands here",
     "merge.response_id": "the same answer id and numbers",
     "merge.response_id_no_usage": "the same answer id; this sighting carries no counts",
@@ -72,6 +74,8 @@ def circle(parent_span_id: str) -> Repair:
 
 def of(sighting: Sighting | None, entry: Entry | None, repair: Repair | None) -> tuple[str, ...]:
     """The notes of one span, most important first."""
+    if repair is None and entry is None and not (sighting is not None and sighting.partial):
+        return ()
     said = [repair.note] if repair is not None else []
     if entry is not None:
         said += _of_entry(entry, sighting)
@@ -90,7 +94,7 @@ def _of_entry(entry: Entry, sighting: Sighting | None) -> Iterator[str]:
             yield f"The sender dropped {sighting.dropped_attributes} attributes; raise its OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT."
     if entry.partial:
         yield "A unit had no rate of its own; the documented fall-back was used."
-    if entry.role_rule:
+    if entry.role_rule and entry.role_rule != ONLY_SIGHTING:
         yield f"Counted: {_reason(entry)}."
 
 

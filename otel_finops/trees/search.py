@@ -15,10 +15,11 @@ from otel_finops.ledger.rows import entries_of_traces
 from otel_finops.ledger.standing import fold
 from otel_finops.ledger.tables import DIMENSIONS
 from otel_finops.store.unit_of_work import Transaction
-from otel_finops.trees.cost_tree import CostTree, build
+from otel_finops.trees.cost_tree import CostTree, build, collector_paused
 from otel_finops.trees.queries import Tenants, TracePage, TraceQuery, TraceSummary
 
 
+@collector_paused()
 def read_tree(transaction: Transaction, trace_id: str, tenants: Tenants) -> CostTree | None:
     """The cost tree of a trace id over all realms; None when nothing of it belongs to the tenants.
 
