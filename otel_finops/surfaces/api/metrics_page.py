@@ -52,7 +52,7 @@ def _answer(request: Request, render: Callable[[str | None], Page], authenticate
     try:
         principal = authenticate(bearer_token(request.headers.get("authorization")))
         if principal.tenants is not None or not principal.may(_PERMISSION):
-            raise Forbidden("The metrics are sums over all tenants: use a token whose tenants are [\"*\"].")
+            raise Forbidden('The metrics are sums over all tenants: use a token whose tenants are ["*"].')
     except FinopsError as fault:
         return of_fault(fault, request.state.request_id)
     page = render(request.headers.get("accept"))

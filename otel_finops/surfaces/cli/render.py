@@ -14,6 +14,8 @@ from rich.text import Text
 
 _SHOWN_DEPTH_MAX: Final = 24
 """Deeper spans are drawn at this depth, with their real one beside them."""
+_PIPED_WIDTH: Final = 400
+"""Columns where no screen says how wide it is: rows stay on one line for `grep` and `less -S`."""
 _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "entries": (
         "started_at",
@@ -35,7 +37,8 @@ _RIGHT: Final = ("usd", "calls", "tokens", "rows", "blocks", "entries", "seq", "
 
 def show(name: str, answer: Mapping[str, Any]) -> None:
     """Print an operation's answer to standard output."""
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    on_screen = sys.stdout.isatty()
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=not on_screen, width=None if on_screen else _PIPED_WIDTH)
     _SPECIAL.get(name, _plain)(console, answer)
 
 
