@@ -20,6 +20,9 @@ APART_NS: Final = 2 * NS_PER_SECOND
 ANSWER_BUCKET: Final = 0
 
 _BUCKET_NS: Final = 60 * NS_PER_SECOND
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+_SIGN: Final = 1 << 63
+_MASK: Final = (1 << 64) - 1
 _NO_READING: Final = (-1,)
 """Stands for the prompt of a call without usage."""
 
@@ -60,8 +63,9 @@ def _answer_keys(sighting: Sighting) -> Iterable[tuple[int, int, int]]:
     if sighting.response_id is None:
         return
     area = _name_hash(sighting.realm)
+    answer = _hash64(f"{sighting.realm}\0{sighting.response_id}")
     for reading in set(sighting.input_readings or _NO_READING):
-        yield ANSWER_BUCKET, _hash64(f"{sighting.realm}\0answer\0{sighting.response_id}\0{reading}"), area
+        yield ANSWER_BUCKET, _mixed(answer, reading), area
 
 
 def _number_keys(sighting: Sighting) -> Iterable[tuple[int, int, int]]:
@@ -71,9 +75,14 @@ def _number_keys(sighting: Sighting) -> Iterable[tuple[int, int, int]]:
     first = sighting.start_ns // _BUCKET_NS
     last = min((sighting.end_ns + APART_NS) // _BUCKET_NS, first + CALL_BUCKETS_MAX - 1)
     for reading in set(sighting.input_readings):
-        key = _hash64(f"{area}\0numbers\0{reading}")
+        key = _mixed(area, reading)
         for bucket in range(first, last + 1):
             yield bucket, key, area
+
+
+def _mixed(hashed: int, number: int) -> int:
+    """A hash of both: the golden ratio's odd multiple spreads small numbers over 64 bits (Fibonacci hashing)."""
+    return ((hashed + number * _GOLDEN + _SIGN) & _MASK) - _SIGN
 
 
 def _hash64(text: str) -> int:

@@ -7,8 +7,10 @@ at the end, with defaults, so that older payloads stay readable.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, Final, Literal
+from operator import itemgetter
+from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
@@ -20,6 +22,10 @@ HASH_BYTES: Final = 16
 SUBJECT_KEYS: Final[tuple[Literal["user"], Literal["session"]]] = ("user", "session")
 """Attribution keys whose values identify a person; stored as references only."""
 
+Refs: TypeAlias = Mapping[tuple[str, str, str], str]
+"""Reference by (realm, `user` or `session`, clear id)."""
+NO_REFS: Final[Refs] = {}
+
 _FIELDS: Final = Sighting._fields
 _FACTS_AT: Final = _FIELDS.index("operation")
 _TAIL_AT: Final = _FIELDS.index("attribution")
@@ -28,18 +34,48 @@ _LINKS: Final = _FIELDS.index("links")
 _PRICE_MODELS: Final = _FIELDS.index("price_models")
 _READINGS: Final = _FIELDS.index("input_readings")
 
+_common: Final = itemgetter(
+    *map(_FIELDS.index, ("parent_span_id", "start_ns", "end_ns", "kind", "genai", "instance", "scope", "links", "error_type"))
+)
+_facts: Final = itemgetter(
+    *map(
+        _FIELDS.index,
+        (
+            "operation", "provider", "request_model", "response_model", "response_id", "usage", "input_readings", "usage_source",
+            "missing_reason", "service_tier", "region", "region_kind", "speed", "streaming", "partial", "reported_pico",
+        ),
+    )
+)  # fmt: skip
+
 
 class UnknownFormat(Exception):
     """A payload that a newer program wrote."""
 
 
-def encode(sighting: Sighting, quote: Quote | None) -> bytes:
-    """Write a sighting, subjects already replaced by references, and its quote (None on what is no call) as stored bytes."""
+def encode(sighting: Sighting, quote: Quote | None, refs: Refs = NO_REFS) -> bytes:
+    """Write a sighting and its quote (None on what is no call) as stored bytes, users and sessions replaced by their references.
+
+    Args:
+        sighting: as normalised; it is not changed.
+        quote: its price.
+        refs: the reference of each user and session that the sighting names, by (realm, key, clear id); without any,
+            nothing is replaced.
+    """
     plain = tuple(sighting)
     facts = plain[_FACTS_AT:_TAIL_AT]
-    return orjson.dumps(
-        (FORMAT, plain[:_FACTS_AT], None if facts == _NO_FACTS else facts, plain[_TAIL_AT:], None if quote is None else _plain_quote(quote))
-    )
+    tail = plain[_TAIL_AT:]
+    if refs and (names_subject(tail[0]) or names_subject(tail[1])):
+        tail = (_with_refs(sighting.realm, tail[0], refs), _with_refs(sighting.realm, tail[1], refs), *tail[2:])
+    return orjson.dumps((FORMAT, plain[:_FACTS_AT], None if facts == _NO_FACTS else facts, tail, quote and _plain_quote(quote)))
+
+
+def names_subject(values: Mapping[str, str]) -> bool:
+    """Whether a user or a session stands among the values."""
+    return "user" in values or "session" in values
+
+
+def _with_refs(realm: str, values: Mapping[str, str], refs: Refs) -> dict[str, str]:
+    return {key: refs[realm, key, value] if key in SUBJECT_KEYS else value for key, value in values.items()}
 
 
 def decode(payload: bytes) -> tuple[Sighting, Quote | None]:
@@ -65,47 +101,14 @@ def content_hash(sighting: Sighting) -> bytes:
     The order of keys does not count, nor do names, tags and subjects (they can be erased), nor what only our own rules say
     (rank, dialect, names to look up, rule names, the quote).
     """
-    said: tuple[Any, ...] = (
-        sighting.parent_span_id,
-        sighting.start_ns,
-        sighting.end_ns,
-        sighting.kind,
-        sighting.genai,
-        sighting.instance,
-        sighting.scope,
-        sighting.links,
-        sighting.error_type,
-        _without_subjects(sighting.attribution),
-        _without_subjects(sighting.defaults),
-    )
-    if sighting.genai:
-        said += _call_facts(sighting)
-    return sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest()[:HASH_BYTES]
-
-
-def _call_facts(sighting: Sighting) -> tuple[Any, ...]:
-    return (
-        sighting.operation,
-        sighting.provider,
-        sighting.request_model,
-        sighting.response_model,
-        sighting.response_id,
-        sighting.usage,
-        sighting.input_readings,
-        sighting.usage_source,
-        sighting.missing_reason,
-        sighting.service_tier,
-        sighting.region,
-        sighting.region_kind,
-        sighting.speed,
-        sighting.streaming,
-        sighting.partial,
-        sighting.reported_pico,
-    )
+    said = _common(sighting)
+    attribution, defaults = _without_subjects(sighting.attribution), _without_subjects(sighting.defaults)
+    facts = _facts(sighting) if sighting.genai else None
+    return sha256(orjson.dumps((said, attribution, defaults, facts), option=orjson.OPT_SORT_KEYS)).digest()[:HASH_BYTES]
 
 
 def _without_subjects(values: dict[str, str]) -> dict[str, str]:
-    if "user" in values or "session" in values:
+    if names_subject(values):
         return {key: value for key, value in values.items() if key not in SUBJECT_KEYS}
     return values
 

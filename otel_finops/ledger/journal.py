@@ -15,7 +15,8 @@ from otel_finops.base.money import PICO_MAX
 from otel_finops.base.protocols import ANY_TENANT, DEFAULT_REALM
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.ledger.call_keys import keys_of
-from otel_finops.ledger.codec import SUBJECT_KEYS, content_hash, decode, encode
+from otel_finops.ledger.codec import SUBJECT_KEYS, content_hash, decode, encode, names_subject
+from otel_finops.ledger.key_index import PlacedKey, insert_keys
 from otel_finops.ledger.shards import shard_of
 from otel_finops.ledger.subjects import SubjectKind, Subjects
 from otel_finops.pricing.quote import Quote
@@ -98,12 +99,6 @@ _INSERT_SPANS: Final = "INSERT INTO journal (trace_no, span_id, content_hash, en
 _FIND_SPANS: Final = "SELECT j.trace_no, j.span_id, j.content_hash FROM journal AS j JOIN (VALUES"
 _FOUND_SPANS: Final = ") AS v ON j.trace_no = v.column1 AND j.span_id = v.column2"
 _INSERT_LINKS: Final = "INSERT INTO trace_links (trace_no, linked_trace_id) VALUES"
-_INSERT_SCOPES: Final = "INSERT INTO area_scopes (area, scope) VALUES"
-_INSERT_KEYS: Final = "INSERT INTO call_keys (bucket, key, scope, start_ns, span_id, trace_no, output, end_ns, area) VALUES"
-_WIDEN_KEYS: Final = (
-    "ON CONFLICT (bucket, key, scope, start_ns, span_id, trace_no, output) DO UPDATE SET end_ns = excluded.end_ns "
-    "WHERE excluded.end_ns > call_keys.end_ns"
-)
 _UPDATE_TRACES: Final = (
     "UPDATE traces SET version = version + 1, has_genai = v.column2, has_root = v.column3, due_ns = CAST(v.column4 AS BIGINT), "
     "pending_pico = v.column5, pending_calls = v.column6 FROM (VALUES"
@@ -232,39 +227,23 @@ def _insert_spans(transaction: Transaction, arrivals: Arrivals, numbers: Mapping
     """Insert what is left of `arrivals` in the order of the primary key, so that rows that lie together are written together."""
     refs = _subject_refs(transaction, arrivals, subjects)
     spans: list[Row] = []
-    keys: list[Row] = []
+    keys: list[PlacedKey] = []
     links: set[tuple[int, bytes]] = set()
     for trace_no, key in sorted((numbers[key], key) for key in arrivals):
         for (span_id, digest), (sighting, quote, _) in sorted(arrivals[key].items(), key=_version):
             output = sighting.usage.get("output", 0)
-            payload = encode(_pseudonymous(sighting, refs), quote)
-            spans.append((trace_no, span_id, digest, sighting.end_ns, output, sighting.genai, payload))
+            spans.append((trace_no, span_id, digest, sighting.end_ns, output, sighting.genai, encode(sighting, quote, refs)))
             if sighting.kind == CALL or sighting.usage:
-                keys += [(k.bucket, k.key, k.scope, k.start_ns, span_id, trace_no, k.output, k.end_ns, k.area) for k in keys_of(sighting)]
+                keys += [(trace_no, span_id, key) for key in keys_of(sighting)]
             if sighting.links:
                 links.update((trace_no, bytes.fromhex(trace_id)) for trace_id, _ in sighting.links if trace_id != sighting.trace_id)
     transaction.write_values(_INSERT_SPANS, spans)
-    _insert_keys(transaction, keys)
+    insert_keys(transaction, keys)
     transaction.write_values(_INSERT_LINKS, sorted(links), "ON CONFLICT (trace_no, linked_trace_id) DO NOTHING")
 
 
 def _version(item: tuple[Version, _Arrival]) -> Version:
     return item[0]
-
-
-def _insert_keys(transaction: Transaction, keys: Sequence[Row]) -> None:
-    """Insert the rows by which calls are found, and the scopes seen in their areas.
-
-    One statement may not touch a row twice, so the versions of a span that share a key are widened to the latest end before.
-    """
-    latest: dict[Row, Row] = {}
-    for row in keys:
-        held = latest.get(row[:7])
-        if held is None or held[7] < row[7]:
-            latest[row[:7]] = row
-    transaction.write_values(_INSERT_KEYS, [latest[key] for key in sorted(latest)], _WIDEN_KEYS)
-    scopes = sorted({(row[8], row[2]) for row in keys})
-    transaction.write_values(_INSERT_SCOPES, scopes, "ON CONFLICT (area, scope) DO NOTHING")
 
 
 def _subject_refs(transaction: Transaction, arrivals: Arrivals, subjects: Subjects) -> dict[tuple[str, str, str], str]:
@@ -273,29 +252,15 @@ def _subject_refs(transaction: Transaction, arrivals: Arrivals, subjects: Subjec
     for (realm, _), versions in arrivals.items():
         for sighting, _, _ in versions.values():
             for said in (sighting.attribution, sighting.defaults):
-                for kind in SUBJECT_KEYS:
-                    if kind in said:
-                        named.setdefault((realm, kind), set()).add(said[kind])
+                if names_subject(said):
+                    for kind in SUBJECT_KEYS:
+                        if kind in said:
+                            named.setdefault((realm, kind), set()).add(said[kind])
     refs: dict[tuple[str, str, str], str] = {}
     for (realm, kind), clears in sorted(named.items()):
         found = subjects.refs(transaction, realm, kind, clears)
         refs.update({(realm, kind, clear): ref for clear, ref in found.items()})
     return refs
-
-
-def _pseudonymous(sighting: Sighting, refs: Mapping[tuple[str, str, str], str]) -> Sighting:
-    """The sighting with references in place of users and sessions."""
-    attribution = _with_refs(sighting.realm, sighting.attribution, refs)
-    defaults = _with_refs(sighting.realm, sighting.defaults, refs)
-    if attribution is sighting.attribution and defaults is sighting.defaults:
-        return sighting
-    return sighting._replace(attribution=attribution, defaults=defaults)
-
-
-def _with_refs(realm: str, said: dict[str, str], refs: Mapping[tuple[str, str, str], str]) -> dict[str, str]:
-    if "user" not in said and "session" not in said:
-        return said
-    return {key: refs[realm, key, value] if key in SUBJECT_KEYS else value for key, value in said.items()}
 
 
 def _update_known(transaction: Transaction, arrivals: Arrivals, known: Iterable[_Known], now_ns: int, settle_after_ns: int) -> None:
@@ -426,7 +391,7 @@ def prune_skeletons(transaction: Transaction, before_ns: int, limit: int) -> int
     sql = "SELECT trace_no FROM traces WHERE NOT has_genai AND first_seen_ns < ? ORDER BY first_seen_ns LIMIT ?"
     trace_nos = [(trace_no,) for (trace_no,) in transaction.execute(sql + skip, (before_ns, limit))]
     spans = transaction.executemany("DELETE FROM journal WHERE trace_no = ?", trace_nos)
-    for table in ("call_keys", "trace_links", "traces"):
+    for table in ("trace_links", "traces"):
         transaction.executemany(f"DELETE FROM {table} WHERE trace_no = ?", trace_nos)
     return spans
 

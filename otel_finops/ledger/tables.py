@@ -71,6 +71,23 @@ call_keys: Final = Table(
 )
 Index("ix_call_keys_trace", call_keys.c.trace_no)
 
+lone_keys: Final = Table(
+    "lone_keys",
+    metadata,
+    Column("area", BigInteger, primary_key=True, autoincrement=False),
+    Column("trace_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("span_id", LargeBinary, primary_key=True),
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", BigInteger, primary_key=True, autoincrement=False),
+    Column("start_ns", BigInteger, primary_key=True, autoincrement=False),
+    Column("output", BigInteger, primary_key=True, autoincrement=False),
+    Column("scope", BigInteger, nullable=False),
+    Column("end_ns", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Number keys of areas with one scope so far: nobody can be their twin, so they lie in the order of arrival until a second
+scope shows up and they move to `call_keys`."""
+
 area_scopes: Final = Table(
     "area_scopes",
     metadata,

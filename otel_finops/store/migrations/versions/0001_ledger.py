@@ -195,6 +195,20 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
+        "lone_keys",
+        sa.Column("area", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("trace_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("span_id", sa.LargeBinary(), nullable=False),
+        sa.Column("bucket", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("start_ns", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("output", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("scope", sa.BigInteger(), nullable=False),
+        sa.Column("end_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("area", "trace_no", "span_id", "bucket", "key", "start_ns", "output"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "rollup_dims",
         sa.Column("dim_no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("tenant", sa.Text(), nullable=False),
