@@ -24,14 +24,19 @@ COPIES_MAX: Final = 8
 
 _SAME_KEY: Final = "SELECT c.start_ns FROM call_keys AS c WHERE c.bucket = a.bucket AND c.key = a.key AND c.scope = s.scope"
 _OTHER_SCOPE: Final = f"""
-SELECT DISTINCT a.trace_no, b.trace_no
-FROM call_keys AS a CROSS JOIN area_scopes AS s CROSS JOIN call_keys AS b
-WHERE a.trace_no IN ({{}}) AND s.area = a.area AND s.scope <> a.scope
-  AND b.bucket = a.bucket AND b.key = a.key AND b.scope = s.scope AND b.trace_no <> a.trace_no
-  AND b.start_ns > COALESCE(({_SAME_KEY} AND c.start_ns < a.start_ns ORDER BY c.start_ns DESC LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), -1)
-  AND b.start_ns < COALESCE(({_SAME_KEY} AND c.start_ns >= a.start_ns ORDER BY c.start_ns LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), {2**63 - 1})
-  AND b.output BETWEEN a.output - {OUTPUT_TOLERANCE} AND a.output + {OUTPUT_TOLERANCE}
-  AND (a.bucket = {ANSWER_BUCKET} OR (b.start_ns <= a.end_ns + {APART_NS} AND b.end_ns >= a.start_ns - {APART_NS}))
+WITH w AS MATERIALIZED (
+  SELECT a.trace_no, a.bucket, a.key, a.output, a.start_ns, a.end_ns, s.scope,
+    COALESCE(({_SAME_KEY} AND c.start_ns < a.start_ns ORDER BY c.start_ns DESC LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), -1) AS low,
+    COALESCE(({_SAME_KEY} AND c.start_ns >= a.start_ns ORDER BY c.start_ns LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), {2**63 - 1}) AS high
+  FROM call_keys AS a CROSS JOIN area_scopes AS s
+  WHERE a.trace_no IN ({{}}) AND s.area = a.area AND s.scope <> a.scope
+)
+SELECT DISTINCT w.trace_no, b.trace_no
+FROM w CROSS JOIN call_keys AS b
+WHERE b.bucket = w.bucket AND b.key = w.key AND b.scope = w.scope AND b.start_ns > w.low AND b.start_ns < w.high
+  AND b.trace_no <> w.trace_no
+  AND b.output BETWEEN w.output - {OUTPUT_TOLERANCE} AND w.output + {OUTPUT_TOLERANCE}
+  AND (w.bucket = {ANSWER_BUCKET} OR (b.start_ns <= w.end_ns + {APART_NS} AND b.end_ns >= w.start_ns - {APART_NS}))
 """
 """Twins in other scopes, nearest in time first; an area with one scope ends the search at `area_scopes`."""
 
@@ -49,12 +54,16 @@ FROM (
 """The earliest other trace with an equal answer of the same scope: a replay costs nothing, but its original must be known."""
 
 _FEW_COPIES: Final = f"""
-SELECT DISTINCT a.trace_no, b.trace_no
-FROM call_keys AS a CROSS JOIN call_keys AS b
-WHERE a.trace_no IN ({{}}) AND a.bucket = {ANSWER_BUCKET}
-  AND (SELECT start_ns {_SAME_ANSWER} ORDER BY start_ns LIMIT 1 OFFSET {COPIES_MAX}) IS NULL
-  AND b.bucket = a.bucket AND b.key = a.key AND b.scope = a.scope AND b.trace_no <> a.trace_no
-  AND b.output BETWEEN a.output - {OUTPUT_TOLERANCE} AND a.output + {OUTPUT_TOLERANCE}
+WITH w AS MATERIALIZED (
+  SELECT a.trace_no, a.key, a.scope, a.output
+  FROM call_keys AS a
+  WHERE a.trace_no IN ({{}}) AND a.bucket = {ANSWER_BUCKET}
+    AND (SELECT start_ns {_SAME_ANSWER} ORDER BY start_ns LIMIT 1 OFFSET {COPIES_MAX}) IS NULL
+)
+SELECT DISTINCT w.trace_no, b.trace_no
+FROM w CROSS JOIN call_keys AS b
+WHERE b.bucket = {ANSWER_BUCKET} AND b.key = w.key AND b.scope = w.scope AND b.trace_no <> w.trace_no
+  AND b.output BETWEEN w.output - {OUTPUT_TOLERANCE} AND w.output + {OUTPUT_TOLERANCE}
 """
 
 _LINKED_FROM: Final = """
@@ -63,13 +72,15 @@ FROM trace_links AS l CROSS JOIN traces AS o CROSS JOIN traces AS t
 WHERE l.trace_no IN ({}) AND o.trace_no = l.trace_no AND t.trace_id = l.linked_trace_id AND t.realm = o.realm AND t.has_genai
 """
 _LINKED_TO: Final = f"""
-SELECT o.trace_no, t.trace_no
-FROM traces AS o CROSS JOIN trace_links AS l CROSS JOIN traces AS t
-WHERE o.trace_no IN ({{}}) AND l.linked_trace_id = o.trace_id
-  AND l.trace_no <= COALESCE((
+WITH w AS MATERIALIZED (
+  SELECT o.trace_no, o.realm, o.trace_id, COALESCE((
     SELECT c.trace_no FROM trace_links AS c WHERE c.linked_trace_id = o.trace_id ORDER BY c.trace_no LIMIT 1 OFFSET {NEIGHBOUR_TRACES_MAX}
-  ), {2**63 - 1})
-  AND t.trace_no = l.trace_no AND t.realm = o.realm AND t.has_genai
+  ), {2**63 - 1}) AS high
+  FROM traces AS o WHERE o.trace_no IN ({{}})
+)
+SELECT w.trace_no, t.trace_no
+FROM w CROSS JOIN trace_links AS l CROSS JOIN traces AS t
+WHERE l.linked_trace_id = w.trace_id AND l.trace_no < w.high AND t.trace_no = l.trace_no AND t.realm = w.realm AND t.has_genai
 """
 _QUERIES: Final = (_OTHER_SCOPE, _FIRST_COPY, _FEW_COPIES, _LINKED_FROM, _LINKED_TO)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -139,3 +140,25 @@ def test_many_equal_calls_of_two_scopes_stay_cheap(sender: Sender) -> None:
     found = sets(sender, *range(1, 101))
     assert time.process_time() - began < 5
     assert all(len(one) <= NEIGHBOUR_TRACES_MAX for one in found)
+
+
+def test_two_writers_that_bring_the_two_scopes_of_an_instance_at_once(sender: Sender) -> None:
+    """Neither may leave its key among those that nobody looks for, whoever commits first."""
+    rounds = 25
+    for trace in range(1, rounds + 1):
+        start = threading.Barrier(2)
+
+        def send(number: int, scope: str, instance: str, start: threading.Barrier = start) -> None:
+            start.wait()
+            sender.send(row(number, number, scope=scope, instance=instance))
+
+        threads = [
+            threading.Thread(target=send, args=(trace, "openai", f"process {trace}")),
+            threading.Thread(target=send, args=(1000 + trace, "langchain", f"process {trace}")),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sender.query("SELECT COUNT(*) FROM lone_keys") == [(0,)]
+    assert sets(sender, *range(1, rounds + 1)) == [[trace, 1000 + trace] for trace in range(1, rounds + 1)]
