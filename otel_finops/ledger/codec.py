@@ -63,9 +63,9 @@ def encode(sighting: Sighting, quote: Quote | None, refs: Refs = NO_REFS) -> byt
     """
     plain = tuple(sighting)
     facts = plain[_FACTS_AT:_TAIL_AT]
-    tail = plain[_TAIL_AT:]
-    if refs and (names_subject(tail[0]) or names_subject(tail[1])):
-        tail = (_with_refs(sighting.realm, tail[0], refs), _with_refs(sighting.realm, tail[1], refs), *tail[2:])
+    tail: tuple[Any, ...] = plain[_TAIL_AT:]
+    if refs and (names_subject(sighting.attribution) or names_subject(sighting.defaults)):
+        tail = (_with_refs(sighting.realm, sighting.attribution, refs), _with_refs(sighting.realm, sighting.defaults, refs), *tail[2:])
     return orjson.dumps((FORMAT, plain[:_FACTS_AT], None if facts == _NO_FACTS else facts, tail, quote and _plain_quote(quote)))
 
 
