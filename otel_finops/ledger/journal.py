@@ -16,7 +16,7 @@ from otel_finops.base.protocols import ANY_TENANT, DEFAULT_REALM
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.ledger.call_keys import keys_of
 from otel_finops.ledger.codec import SUBJECT_KEYS, content_hash, decode, encode, names_subject
-from otel_finops.ledger.key_index import PlacedKey, insert_keys
+from otel_finops.ledger.key_index import PLACE_BYTES, PlacedKey, insert_keys
 from otel_finops.ledger.shards import shard_of
 from otel_finops.ledger.subjects import SubjectKind, Subjects
 from otel_finops.pricing.quote import Quote
@@ -230,13 +230,14 @@ def _insert_spans(transaction: Transaction, arrivals: Arrivals, numbers: Mapping
     keys: list[PlacedKey] = []
     links: set[tuple[int, bytes]] = set()
     for trace_no, key in sorted((numbers[key], key) for key in arrivals):
+        trace_id = key[1]
         for (span_id, digest), (sighting, quote, _) in sorted(arrivals[key].items(), key=_version):
             output = sighting.usage.get("output", 0)
             spans.append((trace_no, span_id, digest, sighting.end_ns, output, sighting.genai, encode(sighting, quote, refs)))
             if sighting.kind == CALL or sighting.usage:
-                keys += [(trace_no, span_id, key) for key in keys_of(sighting)]
+                keys += [(trace_no, trace_id[:PLACE_BYTES] + span_id, call_key) for call_key in keys_of(sighting)]
             if sighting.links:
-                links.update((trace_no, bytes.fromhex(trace_id)) for trace_id, _ in sighting.links if trace_id != sighting.trace_id)
+                links.update((trace_no, bytes.fromhex(linked)) for linked, _ in sighting.links if linked != sighting.trace_id)
     transaction.write_values(_INSERT_SPANS, spans)
     insert_keys(transaction, keys)
     transaction.write_values(_INSERT_LINKS, sorted(links), "ON CONFLICT (trace_no, linked_trace_id) DO NOTHING")

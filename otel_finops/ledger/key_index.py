@@ -13,22 +13,25 @@ from typing import Final, TypeAlias
 from otel_finops.ledger.call_keys import ANSWER_BUCKET, CallKey
 from otel_finops.store.unit_of_work import Row, Transaction
 
-PlacedKey: TypeAlias = tuple[int, bytes, CallKey]
-"""(trace number, span id, key)."""
+PLACE_BYTES: Final = 8
+"""How much of the trace id stands in a place: enough to break ties, short since every key carries it."""
 
-_INSERT: Final = "INSERT INTO call_keys (bucket, key, scope, start_ns, span_id, trace_no, output, end_ns, area) VALUES"
+PlacedKey: TypeAlias = tuple[int, bytes, CallKey]
+"""(trace number, place, key); the place is the first 8 bytes of the trace id and the span id."""
+
+_INSERT: Final = "INSERT INTO call_keys (bucket, key, scope, start_ns, place, trace_no, output, end_ns, area) VALUES"
 _WIDEN: Final = (
-    "ON CONFLICT (bucket, key, scope, start_ns, span_id, trace_no, output) DO UPDATE SET end_ns = excluded.end_ns "
+    "ON CONFLICT (bucket, key, scope, start_ns, place, trace_no, output) DO UPDATE SET end_ns = excluded.end_ns "
     "WHERE excluded.end_ns > call_keys.end_ns"
 )
-_INSERT_LONE: Final = "INSERT INTO lone_keys (area, trace_no, span_id, bucket, key, start_ns, output, scope, end_ns) VALUES"
+_INSERT_LONE: Final = "INSERT INTO lone_keys (area, trace_no, place, bucket, key, start_ns, output, scope, end_ns) VALUES"
 _WIDEN_LONE: Final = (
-    "ON CONFLICT (area, trace_no, span_id, bucket, key, start_ns, output) DO UPDATE SET end_ns = excluded.end_ns "
+    "ON CONFLICT (area, trace_no, place, bucket, key, start_ns, output) DO UPDATE SET end_ns = excluded.end_ns "
     "WHERE excluded.end_ns > lone_keys.end_ns"
 )
 _MOVE: Final = (
-    "INSERT INTO call_keys (bucket, key, scope, start_ns, span_id, trace_no, output, end_ns, area) "
-    "SELECT bucket, key, scope, start_ns, span_id, trace_no, output, end_ns, area FROM lone_keys WHERE area = ? "
+    "INSERT INTO call_keys (bucket, key, scope, start_ns, place, trace_no, output, end_ns, area) "
+    "SELECT bucket, key, scope, start_ns, place, trace_no, output, end_ns, area FROM lone_keys WHERE area = ? "
     "ORDER BY bucket, key, scope, start_ns"
 )
 _MOVED: Final = "DELETE FROM lone_keys WHERE area = ?"
@@ -94,10 +97,10 @@ def _widened(rows: Iterable[Row], identity: int, end: int) -> list[Row]:
 
 
 def _sought_row(placed: PlacedKey) -> Row:
-    trace_no, span_id, key = placed
-    return key.bucket, key.key, key.scope, key.start_ns, span_id, trace_no, key.output, key.end_ns, key.area
+    trace_no, place, key = placed
+    return key.bucket, key.key, key.scope, key.start_ns, place, trace_no, key.output, key.end_ns, key.area
 
 
 def _lone_row(placed: PlacedKey) -> Row:
-    trace_no, span_id, key = placed
-    return key.area, trace_no, span_id, key.bucket, key.key, key.start_ns, key.output, key.scope, key.end_ns
+    trace_no, place, key = placed
+    return key.area, trace_no, place, key.bucket, key.key, key.start_ns, key.output, key.scope, key.end_ns

@@ -19,8 +19,8 @@ OUTPUT_TOLERANCE: Final = 2
 Edge: TypeAlias = tuple[int, int]
 """Two trace numbers."""
 
-COPIES_MAX: Final = 8
-"""Up to so many equal answers of one scope are joined with each other; beyond it each is joined with the earliest only."""
+COPIES_MAX: Final = 64
+"""When a call turns out to be earlier than its known copies, so many of them are decided again."""
 
 _SAME_KEY: Final = "SELECT c.start_ns FROM call_keys AS c WHERE c.bucket = a.bucket AND c.key = a.key AND c.scope = s.scope"
 _OTHER_SCOPE: Final = f"""
@@ -40,31 +40,26 @@ WHERE b.bucket = w.bucket AND b.key = w.key AND b.scope = w.scope AND b.start_ns
 """
 """Twins in other scopes, nearest in time first; an area with one scope ends the search at `area_scopes`."""
 
-_SAME_ANSWER: Final = f"FROM call_keys WHERE bucket = {ANSWER_BUCKET} AND key = a.key AND scope = a.scope"
-_FIRST_COPY: Final = f"""
-SELECT a.trace_no, (
-  SELECT c.trace_no FROM (
-    SELECT trace_no, output {_SAME_ANSWER} AND trace_no <> a.trace_no ORDER BY start_ns, span_id LIMIT {TWINS_PER_CALL_MAX}
-  ) AS c WHERE c.output BETWEEN a.low - {OUTPUT_TOLERANCE} AND a.high + {OUTPUT_TOLERANCE} LIMIT 1)
-FROM (
-  SELECT trace_no, key, scope, MIN(output) AS low, MAX(output) AS high
-  FROM call_keys WHERE trace_no IN ({{}}) AND bucket = {ANSWER_BUCKET} GROUP BY trace_no, key, scope
-) AS a
-"""
-"""The earliest other trace with an equal answer of the same scope: a replay costs nothing, but its original must be known."""
-
-_FEW_COPIES: Final = f"""
-WITH w AS MATERIALIZED (
-  SELECT a.trace_no, a.key, a.scope, a.output
-  FROM call_keys AS a
-  WHERE a.trace_no IN ({{}}) AND a.bucket = {ANSWER_BUCKET}
-    AND (SELECT start_ns {_SAME_ANSWER} ORDER BY start_ns LIMIT 1 OFFSET {COPIES_MAX}) IS NULL
+_SAME_ANSWER: Final = f"FROM call_keys AS {{}} WHERE {{}}.bucket = {ANSWER_BUCKET} AND {{}}.key = a.key AND {{}}.scope = a.scope"
+_EARLIER: Final = (
+    f"FROM (SELECT c.trace_no, c.output, c.start_ns, c.place {_SAME_ANSWER.format(*'cccc')} "
+    f"ORDER BY c.start_ns, c.place LIMIT {TWINS_PER_CALL_MAX}) AS e "
+    "WHERE e.output = a.output AND (e.start_ns, e.place) < (a.start_ns, a.place)"
 )
-SELECT DISTINCT w.trace_no, b.trace_no
-FROM w CROSS JOIN call_keys AS b
-WHERE b.bucket = {ANSWER_BUCKET} AND b.key = w.key AND b.scope = w.scope AND b.trace_no <> w.trace_no
-  AND b.output BETWEEN w.output - {OUTPUT_TOLERANCE} AND w.output + {OUTPUT_TOLERANCE}
+"""Equal answers of the same scope before a call. One scope counts alike each time, so that the output must be equal."""
+_ANSWERS: Final = f"FROM call_keys AS a WHERE a.trace_no IN ({{}}) AND a.bucket = {ANSWER_BUCKET}"
+_FIRST_COPY: Final = f"SELECT DISTINCT a.trace_no, (SELECT e.trace_no {_EARLIER} LIMIT 1) {_ANSWERS}"
+"""The trace of the earliest equal answer, if it is not the call's own: a replay costs nothing, but its original must be known."""
+_ORIGINALS: Final = f"""
+SELECT DISTINCT a.trace_no, a.key, a.scope, a.output {_ANSWERS} AND NOT EXISTS (SELECT 1 {_EARLIER})
+  AND EXISTS (SELECT 1 {_SAME_ANSWER.format(*"oooo")} AND o.trace_no <> a.trace_no)
 """
+_COPIES: Final = f"""
+SELECT trace_no FROM call_keys WHERE bucket = {ANSWER_BUCKET} AND key = ? AND scope = ? AND output = ?
+ORDER BY start_ns, place LIMIT {COPIES_MAX}
+"""
+"""What may have been an original, or a copy of another one, before an earlier call came. It matters to a trace that is due
+only: one that was read for another's sake has made its copies copies already."""
 
 _LINKED_FROM: Final = """
 SELECT o.trace_no, t.trace_no
@@ -82,7 +77,7 @@ SELECT w.trace_no, t.trace_no
 FROM w CROSS JOIN trace_links AS l CROSS JOIN traces AS t
 WHERE l.linked_trace_id = w.trace_id AND l.trace_no < w.high AND t.trace_no = l.trace_no AND t.realm = w.realm AND t.has_genai
 """
-_QUERIES: Final = (_OTHER_SCOPE, _FIRST_COPY, _FEW_COPIES, _LINKED_FROM, _LINKED_TO)
+_QUERIES: Final = (_OTHER_SCOPE, _FIRST_COPY, _LINKED_FROM, _LINKED_TO)
 
 
 def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> list[list[TraceState]]:
@@ -98,21 +93,31 @@ def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> lis
     for seed in seeds:
         joined.add(seed)
     frontier = [seed.trace_no for seed in seeds]
+    copies = _copies(transaction, frontier)
     while frontier:
-        edges = _edges(transaction, frontier)
+        edges = sorted(_edges(transaction, frontier) | copies)
+        copies = set()
         reached = {other for _, other in edges if other not in joined.states}
         known = {state.trace_no: state for state in trace_states(transaction, reached)}
         frontier = joined.join(edges, known)
     return joined.sets()
 
 
-def _edges(transaction: Transaction, trace_nos: Collection[int]) -> list[Edge]:
-    """All edges that leave the given traces."""
+def _edges(transaction: Transaction, trace_nos: Collection[int]) -> set[Edge]:
+    """All edges that leave the given traces, whatever the reason for which they are read."""
     wanted = sorted(trace_nos)
-    edges = {
-        (one, other) for query in _QUERIES for one, other in transaction.select_in(query, wanted) if other is not None and one != other
+    return {(one, other) for query in _QUERIES for one, other in transaction.select_in(query, wanted) if other is not None and one != other}
+
+
+def _copies(transaction: Transaction, trace_nos: Collection[int]) -> set[Edge]:
+    """Edges from the traces of originals to those of their copies."""
+    originals = list(transaction.select_in(_ORIGINALS, sorted(trace_nos)))
+    return {
+        (trace_no, copy)
+        for trace_no, key, scope, output in originals
+        for (copy,) in transaction.execute(_COPIES, (key, scope, output))
+        if copy != trace_no
     }
-    return sorted(edges)
 
 
 class _Joined:

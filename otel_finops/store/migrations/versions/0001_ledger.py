@@ -85,7 +85,9 @@ def _create_tables() -> None:
         sa.Column("key", sa.BigInteger(), autoincrement=False, nullable=False, comment="64 bits of a hash, see ledger.call_keys"),
         sa.Column("scope", sa.BigInteger(), autoincrement=False, nullable=False, comment="64 bits of the scope's hash"),
         sa.Column("start_ns", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("span_id", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "place", sa.LargeBinary(), nullable=False, comment="head of the trace id and span id: breaks ties in time as decide does"
+        ),
         sa.Column("trace_no", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("output", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("end_ns", sa.BigInteger(), nullable=False, comment="latest of the span's versions"),
@@ -95,7 +97,7 @@ def _create_tables() -> None:
             nullable=False,
             comment="where twins are sought: hash of the service instance, of the realm for answer ids",
         ),
-        sa.PrimaryKeyConstraint("bucket", "key", "scope", "start_ns", "span_id", "trace_no", "output"),
+        sa.PrimaryKeyConstraint("bucket", "key", "scope", "start_ns", "place", "trace_no", "output"),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_call_keys_trace", "call_keys", ["trace_no"], unique=False)
@@ -198,14 +200,16 @@ def _create_tables() -> None:
         "lone_keys",
         sa.Column("area", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("trace_no", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("span_id", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "place", sa.LargeBinary(), nullable=False, comment="head of the trace id and span id: breaks ties in time as decide does"
+        ),
         sa.Column("bucket", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("key", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("start_ns", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("output", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("scope", sa.BigInteger(), nullable=False),
         sa.Column("end_ns", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("area", "trace_no", "span_id", "bucket", "key", "start_ns", "output"),
+        sa.PrimaryKeyConstraint("area", "trace_no", "place", "bucket", "key", "start_ns", "output"),
         sqlite_with_rowid=False,
     )
     op.create_table(
