@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/pgsql-*/bin")
 _SETTINGS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=60 -c shared_buffers=64MB"
@@ -39,26 +40,47 @@ def _owner() -> str | None:
     pytest.skip("SKIPPED LOUDLY: running as root, and there is no other user to run the PostgreSQL server as")
 
 
+def _run(folder: Path, *command: str) -> None:
+    subprocess.run(
+        [str(_programs() / command[0]), *command[1:]], user=_owner(), cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=60
+    )
+
+
+def _start(folder: Path) -> None:
+    _run(folder, "pg_ctl", "-D", str(folder / "data"), "-o", f"-k {folder} {_SETTINGS}", "-l", str(folder / "log"), "-w", "start")
+
+
+def _stop(folder: Path) -> None:
+    _run(folder, "pg_ctl", "-D", str(folder / "data"), "-m", "immediate", "stop")
+
+
+def _folder_of(url: str) -> Path:
+    return Path(str(make_url(url).query["host"]))
+
+
+def stop_server(url: str) -> None:
+    """Stop a cluster of `running_server` as a crash would; its data stay."""
+    _stop(_folder_of(url))
+
+
+def start_server(url: str) -> None:
+    """Start it again, and wait until it takes connections."""
+    _start(_folder_of(url))
+
+
 @contextmanager
 def running_server() -> Iterator[str]:
     """Start a cluster; yields a SQLAlchemy URL of its maintenance database."""
-    programs, owner = _programs(), _owner()
+    owner = _owner()
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    if owner:
-        shutil.chown(folder, owner)
-    data = folder / "data"
-
-    def run(*command: str) -> None:
-        subprocess.run(
-            [str(programs / command[0]), *command[1:]], user=owner, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=60
-        )
-
     try:
-        run("initdb", "-D", str(data), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync")
-        run("pg_ctl", "-D", str(data), "-o", f"-k {folder} {_SETTINGS}", "-l", str(folder / "log"), "-w", "start")
+        if owner:
+            shutil.chown(folder, owner)
+        _run(folder, "initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync")
+        _start(folder)
         try:
             yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
         finally:
-            run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+            _stop(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 from e2e_service import Service, running
 from e2e_spans import trace_id
+from postgres_server import running_server
 
 _numbers = count(1)
 
@@ -27,3 +28,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def new_trace() -> Callable[[], bytes]:
     """Gives trace ids that no other test uses."""
     return lambda: trace_id(next(_numbers))
+
+
+@pytest.fixture
+def postgres_own_server() -> Iterator[str]:
+    """A database on a server of the test's own, which it may stop."""
+    with running_server() as url:
+        yield url

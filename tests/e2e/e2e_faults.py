@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import grpc
 import httpx
-from e2e_service import JSON, PROTOBUF, Service, eventually
+from e2e_service import JSON, PROTOBUF, Service, eventually, http
 from e2e_spans import body, json_body, trace_id
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
@@ -64,7 +64,7 @@ def over_http(service: Service, fault: str, way: str, content: bytes | Iterator[
     headers |= {name.replace("_", "-"): value for name, value in changes.items()}
     headers = {name: value for name, value in headers.items() if value}
     url = f"http://127.0.0.1:{service.http_port}{path}"
-    return http_answer(fault, way, httpx.request(method, url, content=content, headers=headers, timeout=60))
+    return http_answer(fault, way, http(method, url, content=content, headers=headers, timeout=60))
 
 
 def http_answer(fault: str, way: str, answer: httpx.Response) -> Answer:
@@ -190,7 +190,7 @@ def readers_faults(service: Service) -> Iterator[Answer]:
     }
     for fault, (path, token) in asked.items():
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        answer = httpx.get(f"{service.web}{path}", headers=headers, timeout=30)
+        answer = http("GET", f"{service.web}{path}", headers=headers)
         kind = answer.headers.get("content-type", "").split(";")[0]
         said = " ".join(f"{name}: {value}" for name, value in answer.headers.items())
         right = answer.status_code < 400 or kind == "application/problem+json"

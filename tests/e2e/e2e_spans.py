@@ -125,14 +125,14 @@ def single_spans(requests: Iterable[ExportTraceServiceRequest]) -> Iterator[Expo
 
 
 def regrouped(requests: Iterable[ExportTraceServiceRequest], seed: int) -> list[bytes]:
-    """The same spans, one in three twice, shuffled, in requests of one to forty."""
+    """The same spans, one in three twice, shuffled, in requests of one to twelve."""
     rng = random.Random(seed)
     singles = list(single_spans(requests))
     singles += rng.sample(singles, len(singles) // 3)
     rng.shuffle(singles)
     bodies = []
     while singles:
-        size = rng.randint(1, 40)
+        size = rng.randint(1, 12)
         group = ExportTraceServiceRequest()
         for one in singles[:size]:
             group.MergeFrom(one)

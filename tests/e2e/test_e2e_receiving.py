@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
 import pytest
 from e2e_faults import BEARER, GUARD, MIB, Answer, no_room_on_disk, readers_faults, senders_faults
-from e2e_service import JSON, Service, eventually, running
+from e2e_service import JSON, Service, eventually, http, running
 from e2e_spans import SECOND, body, calls, json_body, put, trace_id
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
@@ -126,7 +125,7 @@ def test_t8_a_full_disk_loses_nothing_and_is_over_as_soon_as_there_is_room(servi
             (taken if service.post(body(trace, 200)).status_code == 200 else refused).append(trace)
         with pytest.raises(grpc.RpcError) as caught:
             service.call(body(refused[0], 200))
-        readable = [httpx.get(f"{service.web}/api/v1/{path}", timeout=10).status_code for path in ("spend", "usage", "traces")]
+        readable = [http("GET", f"{service.web}/api/v1/{path}").status_code for path in ("spend", "usage", "traces")]
     freed = time.monotonic()
     for trace in refused:
         eventually(lambda trace=trace: service.post(body(trace, 200)).status_code == 200, 10)
