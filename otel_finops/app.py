@@ -49,7 +49,7 @@ from otel_finops.surfaces.api.metrics_page import metrics_endpoint
 
 _log: Final = logging.getLogger(__name__)
 
-GC_THRESHOLDS: Final = (100_000, 50, 100)
+GC_THRESHOLDS: Final = (500_000, 20, 100)
 """Every span makes some twenty short-lived containers without cycles: at Python's thresholds the collector walks whole batches for
 nothing, which costs a seventh of all CPU time (benchmarks.stages). Cycles are still found, after more allocations."""
 STOP_S: Final = 10.0
@@ -157,6 +157,7 @@ class Service:
         Raises:
             StartRefused: an address cannot be bound; nothing runs then.
         """
+        gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         started: list[GrpcReceiver | AsgiServer] = []
         try:

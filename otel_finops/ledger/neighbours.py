@@ -19,7 +19,7 @@ OUTPUT_TOLERANCE: Final = 2
 Edge: TypeAlias = tuple[int, int]
 """Two trace numbers."""
 
-COPIES_MAX: Final = 64
+COPIES_MAX: Final = 8
 """When a call turns out to be earlier than its known copies, so many of them are decided again."""
 
 _SAME_KEY: Final = "SELECT c.start_ns FROM call_keys AS c WHERE c.bucket = a.bucket AND c.key = a.key AND c.scope = s.scope"

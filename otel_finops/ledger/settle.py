@@ -31,7 +31,7 @@ from otel_finops.store.engine import Store
 from otel_finops.store.lease import Lease, Leases
 from otel_finops.store.unit_of_work import Transaction
 
-TRACES_PER_ROUND_MAX: Final = 256
+TRACES_PER_ROUND_MAX: Final = 1_024
 """Due traces looked at in one round: real traces hold some ten spans, so this is about `limits.SETTLE_SPANS_MAX`."""
 LEASE_WAIT_S: Final = 0.1
 """Pause between two tries at a lease that somebody else holds for a round."""

@@ -22,6 +22,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from otel_finops.base.clock import SystemClock
+from otel_finops.ledger.verify import Report, verify
+from otel_finops.store.engine import Store
+
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 PROTOBUF = {"content-type": "application/x-protobuf"}
 JSON = {"content-type": "application/json"}
@@ -95,11 +99,16 @@ class Database:
         assert done.returncode == code, f"{words}: exit code {done.returncode}: {done.stderr}"
         return done.stdout
 
-    def verify(self) -> dict[str, Any]:
-        """The verdict of `ledger verify`, which must be that all is well."""
-        answer = json.loads(self.command("ledger", "verify", "--json"))
-        assert answer["ok"], answer
-        return dict(answer)
+    def verify(self) -> Report:
+        """The verdict on the chain, which must be that all is well."""
+        store = Store.open(self.url, SystemClock())
+        try:
+            with store.read() as transaction:
+                report = verify(transaction)
+        finally:
+            store.close()
+        assert not report.faults, report.faults
+        return report
 
     def canonical(self) -> str:
         return self.command("ledger", "export", "--net", "--canonical")

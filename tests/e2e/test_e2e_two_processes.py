@@ -95,8 +95,8 @@ def check_charged_once(database: Database, wanted: str, what: str) -> None:
     same = database.canonical() == wanted
     verdict = database.verify()
     print(
-        f"{what}: {len(standing)} of {CALLS} calls stand, {total} USD of {TOTAL_USD}; {entries} entries in {verdict['blocks']} blocks"
-        f" of {verdict['shards']} shards; canonical dump equal to one process's: {same}"
+        f"{what}: {len(standing)} of {CALLS} calls stand, {total} USD of {TOTAL_USD}; {entries} entries in {verdict.blocks} blocks"
+        f" of {verdict.shards} shards; canonical dump equal to one process's: {same}"
     )
     assert (len(standing), total) == (CALLS, TOTAL_USD)
     assert same
