@@ -84,7 +84,7 @@ class Database:
     def number(self, statement: str) -> int:
         return int(self.sql(statement)[0][0])
 
-    def keys(self, table: str = "journal") -> list[tuple[bytes, bytes]]:
+    def span_keys(self, table: str = "journal") -> list[tuple[bytes, bytes]]:
         """Trace and span id of every row."""
         if table == "entries":
             return [(bytes(t), bytes(s)) for t, s in self.sql("SELECT trace_id, span_id FROM entries")]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
@@ -177,8 +178,8 @@ def test_t3_one_batch_a_hundred_times_over_eight_connections_at_once(tmp_path: P
 
         with ThreadPoolExecutor(8) as workers:
             acknowledged = sum(workers.map(send, range(8)))
-        keys = service.settled().keys()
-        entries = service.database.keys("entries")
+        keys = service.settled().span_keys()
+        entries = service.database.span_keys("entries")
         conflicts = service.metric("finops_conflicts_total")
         total = service.get("spend")["total_usd"]
         print(
@@ -199,8 +200,8 @@ def test_t3_one_batch_a_hundred_times_over_eight_connections_at_once(tmp_path: P
 # --- T4: other order, other grouping -------------------------------------------------------------------------------
 
 CASES = ("otel-", "openinference__", "traceloop")
-SEEDS = range(1, 11)
-LONG_SEEDS = range(11, 61)
+SEEDS = tuple(range(1, 11))
+LONG_SEEDS = tuple(range(11, 61))
 
 
 @pytest.fixture(scope="module")
@@ -208,77 +209,90 @@ def requests(corpus: Path) -> list[ExportTraceServiceRequest]:
     return recorded(corpus, *CASES)
 
 
-@pytest.fixture(scope="module")
-def as_recorded(requests: list[ExportTraceServiceRequest], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The canonical ledger of the requests as they were recorded, taken in at once."""
-    folder = tmp_path_factory.mktemp("as_recorded")
-    return ingested(folder, [[request.SerializeToString() for request in requests]])
+def realm_of(seed: int) -> str:
+    """Every seed's spans are sent with a token of a tenant of its own: nothing merges across realms, so one service serves all."""
+    return f"seed-{seed:03}"
 
 
-def ingested(folder: Path, rounds: list[list[bytes]]) -> str:
-    """Take in the requests of each round by a command of its own, which settles them; the canonical ledger."""
+def served(url: str, requests: list[ExportTraceServiceRequest], seeds: Sequence[int]) -> dict[int, list[str]]:
+    """The canonical rows of every seed, and under 0 those of the requests as they were recorded.
+
+    The service settles at once what it gets, so that most of it is settled several times.
+    """
+    seeds = (0, *seeds)
+    senders = [{"token_sha256": hashlib.sha256(realm_of(seed).encode()).hexdigest(), "tenants": [realm_of(seed)]} for seed in seeds]
+    with running(url, LEDGER__SETTLE_AFTER="0", AUTH__SENDERS=json.dumps(senders)) as service, ThreadPoolExecutor(2) as workers:
+        list(workers.map(lambda seed: deliver(service, seed, requests), seeds))
+        database = service.settled(120)
+        service.stop()
+    database.verify()
+    rows: dict[int, list[str]] = {seed: [] for seed in seeds}
+    for line in database.canonical().splitlines():
+        realm = json.loads(line)["realm"]
+        rows[int(realm.removeprefix("seed-"))].append(line.replace(realm, "seed"))
+    entries = database.number("SELECT COUNT(*) FROM entries")
+    print(f"T4: {entries} entries booked for {sum(map(len, rows.values()))} rows that stand")
+    return rows
+
+
+def deliver(service: Service, seed: int, requests: list[ExportTraceServiceRequest]) -> None:
+    bodies = regrouped(requests, seed) if seed else [request.SerializeToString() for request in requests]
+    authorization = f"Bearer {realm_of(seed)}"
+    for number, content in enumerate(bodies):
+        if number % 2:
+            service.call(content, [("authorization", authorization)])
+        else:
+            service.send(content, {**PROTOBUF, "authorization": authorization})
+
+
+def check_same(what: str, found: list[str], wanted: list[str]) -> None:
+    print(f"T4 {what}: {len(found)} rows, sha256 {sha(found)}; as recorded {sha(wanted)}")
+    if found != wanted:
+        different = [pair for pair in zip(found, wanted, strict=False) if pair[0] != pair[1]] or [("", "")]
+        pytest.fail(f"{what}: {len(found)} rows, {len(wanted)} wanted; {len(different)} differ, first:\n" + "\n".join(different[0]))
+
+
+def sha(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def serve_seeds(database_url: str, requests: list[ExportTraceServiceRequest], seeds: Sequence[int]) -> None:
+    if not database_url.startswith("sqlite"):
+        Database(database_url).upgrade()
+    rows = served(database_url, requests, seeds)
+    assert len(rows[0]) > 150
+    for seed in seeds:
+        check_same(f"seed {seed}, settled as it came", rows[seed], rows[0])
+
+
+def test_t4_other_order_and_grouping_give_the_same_ledger(requests: list[ExportTraceServiceRequest], tmp_path: Path) -> None:
+    serve_seeds(f"sqlite:///{tmp_path / 'ledger.db'}", requests, SEEDS)
+
+
+@pytest.mark.long
+def test_t4_many_seeds(requests: list[ExportTraceServiceRequest], database_url: str) -> None:
+    serve_seeds(database_url, requests, LONG_SEEDS)
+
+
+def ingested(folder: Path, rounds: list[list[bytes]]) -> list[str]:
+    """Take in the requests of each round by a command of its own, which settles them; the canonical rows."""
+    folder.mkdir()
     database = Database(f"sqlite:///{folder / 'ledger.db'}")
     for number, bodies in enumerate(rounds):
         file = folder / f"round-{number}.binpb"
         file.write_bytes(length_delimited(bodies))
         database.command("ingest", str(file))
-    canonical = database.canonical()
     database.verify()
-    return canonical
+    return database.canonical().splitlines()
 
 
-def served(folder: Path, bodies: list[bytes]) -> str:
-    """Send the requests to a service that settles at once what it gets, so that most of it is settled several times."""
-    with running(f"sqlite:///{folder / 'ledger.db'}", LEDGER__SETTLE_AFTER="0") as service:
-        for number, content in enumerate(bodies):
-            if number % 2:
-                service.call(content)
-            else:
-                service.send(content)
-        database = service.settled()
-        service.stop()
-    entries, standing = database.number("SELECT COUNT(*) FROM entries"), len(database.net())
-    print(f"T4: {entries} entries booked for {standing} rows that stand")
-    database.verify()
-    return database.canonical()
-
-
-def sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def check_same(seed: int, way: str, canonical: str, wanted: str) -> None:
-    print(f"T4 seed {seed} ({way}): sha256 {sha(canonical)}, as recorded {sha(wanted)}, {len(canonical.splitlines())} rows")
-    if canonical != wanted:
-        ours, theirs = canonical.splitlines(), wanted.splitlines()
-        different = [pair for pair in zip(ours, theirs, strict=False) if pair[0] != pair[1]]
-        pytest.fail(f"seed {seed}: {len(ours)} rows, {len(theirs)} wanted; {len(different)} differ, first:\n" + "\n".join(different[0]))
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_t4_other_order_and_grouping_give_the_same_ledger(
-    requests: list[ExportTraceServiceRequest], as_recorded: str, tmp_path: Path, seed: int
-) -> None:
-    mixed(requests, as_recorded, tmp_path, seed)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("seed", LONG_SEEDS)
-def test_t4_many_seeds(requests: list[ExportTraceServiceRequest], as_recorded: str, tmp_path: Path, seed: int) -> None:
-    mixed(requests, as_recorded, tmp_path, seed)
-
-
-def mixed(requests: list[ExportTraceServiceRequest], as_recorded: str, folder: Path, seed: int) -> None:
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 21))])
+def test_t4_files_taken_in_one_after_the_other(requests: list[ExportTraceServiceRequest], tmp_path: Path, seed: int) -> None:
+    wanted = ingested(tmp_path / "recorded", [[request.SerializeToString() for request in requests]])
     bodies = regrouped(requests, seed)
-    if seed % 2:
-        check_same(seed, f"{len(bodies)} requests, settled as they came", served(folder, bodies), as_recorded)
-    else:
-        cut = random.Random(seed).randrange(1, len(bodies))
-        check_same(seed, f"{cut} requests, then {len(bodies) - cut}", ingested(folder, [bodies[:cut], bodies[cut:]]), as_recorded)
-
-
-def test_t4_the_recorded_ledger_is_not_empty(as_recorded: str) -> None:
-    assert len(as_recorded.splitlines()) > 150
+    cut = random.Random(seed).randrange(1, len(bodies))
+    found = ingested(tmp_path / "regrouped", [bodies[:cut], bodies[cut:]])
+    check_same(f"seed {seed}, {cut} requests, then {len(bodies) - cut}", found, wanted)
 
 
 # --- T5: the same span with other numbers --------------------------------------------------------------------------

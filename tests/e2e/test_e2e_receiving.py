@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
-from e2e_faults import BEARER, GUARD, MIB, Answer, no_room_on_disk, readers_faults, senders_faults
+from e2e_faults import BEARER, GUARD, MIB, TELLTALE, Answer, no_room_on_disk, readers_faults, senders_faults
 from e2e_service import JSON, Service, eventually, http, running
 from e2e_spans import SECOND, body, calls, json_body, put, trace_id
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
@@ -88,15 +87,6 @@ def test_t1_readers_faults_are_problems(answers: list[Answer]) -> None:
     assert wrong == []
 
 
-TELLTALE = {
-    "path": re.compile(r"(?<![\w.])/(?:home|tmp|usr|var|work|opt|root|proc|dev)/|site-packages|\w+\.py\b|\.db\b"),
-    "statement": re.compile(r"\b(?:SELECT|INSERT|UPDATE|DELETE|PRAGMA|BEGIN IMMEDIATE)\b"),
-    "database": re.compile(r"sqlite3?\b|psycopg|sqlalchemy|alembic|postgresql://|://[^/\s]+:[^/\s]+@", re.IGNORECASE),
-    "stack": re.compile(r"Traceback|File \"|line \d+, in|\bat 0x[0-9a-f]+|Error\("),
-    "secret": re.compile(r"sender-secret|viewer-secret|nobody'"),
-}
-
-
 def test_t56_no_answer_tells_of_the_inside(answers: list[Answer]) -> None:
     hits = [f"{name}: {answer}" for answer in answers for name, pattern in TELLTALE.items() if pattern.search(answer.text)]
     print(f"T56: {len(hits)} hits in {len(answers)} answers")
@@ -108,7 +98,7 @@ def test_after_all_faults_the_service_takes_spans_again(answers: list[Answer], g
     metadata = [("authorization", BEARER)]
     guarded.call(body(trace_id(10, 77), 3), metadata)
     guarded.settled()
-    entries = guarded.database.keys("entries")
+    entries = guarded.database.span_keys("entries")
     refused = {trace_id(number, 77) for number in (1, 2, 3)}
     assert len([key for key in entries if key[0] == trace_id(10, 77)]) == 3
     assert [key for key in entries if key[0] in refused] == []
@@ -130,7 +120,7 @@ def test_t8_a_full_disk_loses_nothing_and_is_over_as_soon_as_there_is_room(servi
     for trace in refused:
         eventually(lambda trace=trace: service.post(body(trace, 200)).status_code == 200, 10)
     seconds = time.monotonic() - freed
-    entries = Counter(key[0] for key in service.settled().keys("entries"))
+    entries = Counter(key[0] for key in service.settled().span_keys("entries"))
     lost = [trace for trace in taken + refused if entries[trace] != 200]
     print(
         f"T8: {len(taken)} batches taken, {len(refused)} refused; reads while full {readable}"
@@ -352,7 +342,7 @@ def test_t55_stock_batches_with_content_are_recorded_whole(service: Service, way
     seconds = time.monotonic() - began
     sender.shutdown()
     keys = {(span.context.trace_id.to_bytes(16, "big"), span.context.span_id.to_bytes(8, "big")) for span in spans if span.context}
-    arrived = len(keys & set(service.settled().keys("entries")))
+    arrived = len(keys & set(service.settled().span_keys("entries")))
     print(f"T55 {way}, {content // 1000} kB of content: {arrived} of 512 recorded in {seconds:.2f} s")
     assert (outcome, arrived) == (SpanExportResult.SUCCESS, 512)
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from e2e_service import PROTOBUF, Database, Service, eventually, running
-from e2e_spans import SECOND, calls, put, trace_id
+from e2e_spans import SECOND, calls, length_delimited, put, trace_id
 from postgres_server import start_server, stop_server
 
 pytestmark = pytest.mark.postgres
@@ -78,12 +78,10 @@ def at_once(first: Callable[[], Any], second: Callable[[], Any], workers: Thread
 @pytest.fixture(scope="module")
 def by_one_process(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The canonical ledger of one process on SQLite that got all of it in order."""
-    with running(f"sqlite:///{tmp_path_factory.mktemp('one') / 'ledger.db'}") as service:
-        for number in range(CALLS):
-            for content in sightings(number):
-                service.send(content)
-        database = service.settled()
-        service.stop()
+    folder = tmp_path_factory.mktemp("one")
+    (folder / "spans.binpb").write_bytes(length_delimited([content for number in range(CALLS) for content in sightings(number)]))
+    database = Database(f"sqlite:///{folder / 'ledger.db'}")
+    database.command("ingest", str(folder / "spans.binpb"))
     database.verify()
     return database.canonical()
 
@@ -168,7 +166,7 @@ def test_five_senders_of_the_same_batch_to_two_processes(postgres_database: str)
     with pair_of_services(postgres_database) as services, ThreadPoolExecutor(5) as workers:
         answers = list(workers.map(lambda number: services[number % 2].post(batch).status_code, range(50)))
         database = services[0].settled()
-        keys, entries = database.keys(), database.keys("entries")
+        keys, entries = database.span_keys(), database.span_keys("entries")
         print(f"T3 on two processes: {len(keys)} rows, {len(entries)} entries for 100 keys; answers {sorted(set(answers))}")
         assert len(set(keys)) == len(keys) == len(set(entries)) == len(entries) == 100
         assert set(answers) == {200}
@@ -220,7 +218,7 @@ def without_server(url: str, away_s: float) -> None:
                 sender.result()
         eventually(service.ready, 30)
         database = service.settled(60)
-        keys = database.keys("entries")
+        keys = database.span_keys("entries")
         lost = [trace for trace in acknowledged if sum(key[0] == trace for key in keys) != 20]
         grown = (max(memory) - memory[0]) / 2**20
         print(
