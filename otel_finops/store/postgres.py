@@ -6,9 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import psycopg
+from psycopg import RawCursor, RawServerCursor
+from psycopg.abc import Buffer
+from psycopg.adapt import Dumper
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
@@ -21,6 +24,7 @@ CONNECT_TIMEOUT_S: Final = 5
 LOCK_TIMEOUT_MS: Final = 5_000
 """Half the ten seconds after which stock exporters give up a request."""
 PREPARED_MAX: Final = 512
+"""Statements that one connection keeps prepared; those not used for longest go first."""
 STREAM_ROWS: Final = 2_000
 UPGRADE_WAIT_MS: Final = 120_000
 """How long to wait for another process's upgrade."""
@@ -48,34 +52,98 @@ _TEXTS: Final = {
 """Safe words by SQLSTATE, or by its class where the state itself is not listed."""
 
 
+class _NullDumper(Dumper):
+    """NULL with a type, so that a statement has the same types, and is prepared once, wherever its rows have NULLs.
+
+    psycopg sends None without a type. Texts are sent without one too, so only the other kinds need this.
+    """
+
+    def dump(self, obj: Any) -> Buffer | None:
+        """NULL."""
+        return None
+
+
+class _IntegerNull:
+    """Stands for None among integers."""
+
+
+class _BooleanNull:
+    """Stands for None among booleans."""
+
+
+class _BytesNull:
+    """Stands for None among bytes."""
+
+
+class _IntegerNullDumper(_NullDumper):
+    oid = psycopg.adapters.types["int8"].oid
+
+
+class _BooleanNullDumper(_NullDumper):
+    oid = psycopg.adapters.types["bool"].oid
+
+
+class _BytesNullDumper(_NullDumper):
+    oid = psycopg.adapters.types["bytea"].oid
+
+
+_NULLS: Final[dict[type, object]] = {int: _IntegerNull(), bool: _BooleanNull(), bytes: _BytesNull()}
+"""What stands for None, by the type of a column's other values."""
+_NULL_DUMPERS: Final = ((_IntegerNull, _IntegerNullDumper), (_BooleanNull, _BooleanNullDumper), (_BytesNull, _BytesNullDumper))
+
+ColumnTypes: TypeAlias = dict[tuple[str, int], list[type | None]]
+"""Types of the columns of hot statements, by head and number of columns, as far as values have shown them; heads are constants."""
+
+
 class PostgresTransaction(Transaction):
-    """A transaction on a psycopg connection."""
+    """A transaction on a psycopg connection.
+
+    Statements go with the server's own placeholders: psycopg would read a large list of values anew with every execution.
+    """
 
     engine_name: EngineName = "postgresql"
     _names: Final = count()
 
-    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+    def __init__(self, connection: psycopg.Connection[Row], column_types: ColumnTypes) -> None:
         super().__init__()
         self._connection = connection
+        self._column_types = column_types
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
         """One statement, all its rows."""
-        with self._connection.cursor(binary=True) as cursor:
-            cursor.execute(_translated(sql), params)
+        with RawCursor(self._connection) as cursor:
+            cursor.execute(_translated(sql), params, binary=True)
             return cursor.fetchall() if cursor.description else []
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
         """One statement for every row of parameters."""
-        with self._connection.cursor() as cursor:
+        with RawCursor(self._connection) as cursor:
             cursor.executemany(_translated(sql), rows)
             return max(cursor.rowcount, 0)
 
     def iterate(self, sql: str, params: Sequence[Any] = ()) -> Iterator[Row]:
         """Stream a query's rows."""
-        with self._connection.cursor(name=f"stream_{next(self._names)}", binary=True) as cursor:
+        with RawServerCursor(self._connection, f"stream_{next(self._names)}") as cursor:
             cursor.itersize = STREAM_ROWS
-            cursor.execute(_translated(sql), params)
+            cursor.execute(_translated(sql), params, binary=True)
             yield from cursor
+
+    def write_values(self, head: str, rows: Sequence[Sequence[Any]], tail: str = "") -> list[Row]:
+        """As the base says, with the type of each column on its NULLs too."""
+        return super().write_values(head, self._with_typed_nulls(head, rows), tail) if rows else []
+
+    def _with_typed_nulls(self, head: str, rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+        types = self._column_types.setdefault((head, len(rows[0])), [None] * len(rows[0]))
+        columns = list(zip(*rows, strict=True))
+        changed = False
+        for at, column in enumerate(columns):
+            if types[at] is None:
+                types[at] = next((type(value) for value in column if value is not None), None)
+            null = _NULLS.get(types[at] or str)
+            if null is not None and None in column:
+                columns[at] = tuple([null if value is None else value for value in column])
+                changed = True
+        return list(zip(*columns, strict=True)) if changed else rows
 
 
 class PostgresDriver:
@@ -86,6 +154,7 @@ class PostgresDriver:
     def __init__(self, url: URL) -> None:
         self.place = f"PostgreSQL database {url.database} at {url.host or 'the local socket'}"
         self.engine = _engine(url)
+        self._column_types: ColumnTypes = {}
 
     def writer_turn(self) -> AbstractContextManager[None]:
         """Nobody waits: the server handles concurrent writers."""
@@ -109,7 +178,7 @@ class PostgresDriver:
 
     def transaction(self, connection: psycopg.Connection[Row]) -> Transaction:
         """The transaction that has begun on the connection."""
-        return PostgresTransaction(connection)
+        return PostgresTransaction(connection, self._column_types)
 
     def confirm(self, transaction: Transaction) -> None:
         """Refuse a standby or a read-only server."""
@@ -141,8 +210,9 @@ class PostgresDriver:
 
 @lru_cache(maxsize=2048)
 def _translated(sql: str) -> bytes:
-    """The same SQL with psycopg's placeholders; our SQL has no `?` inside texts."""
-    return sql.replace("%", "%%").replace("?", "%s").encode()
+    """The same SQL with the server's numbered placeholders; our SQL has no `?` inside texts."""
+    first, *others = sql.split("?")
+    return (first + "".join([f"${number}{text}" for number, text in enumerate(others, 1)])).encode()
 
 
 def _engine(url: URL) -> Engine:
@@ -152,6 +222,7 @@ def _engine(url: URL) -> Engine:
         connect_args={name: value for name, value in arguments.items() if name not in url.query},
         pool_size=CONNECTIONS_MAX,
         max_overflow=0,
+        pool_use_lifo=True,  # few connections do most of the work, and hold most of the prepared statements
         pool_timeout=LOCK_TIMEOUT_MS / 1000,
     )
     event.listen(engine, "connect", _prepare)
@@ -162,6 +233,8 @@ def _prepare(connection: psycopg.Connection[Row], _record: object) -> None:
     """One type for all integers keeps prepared statements the same whatever the numbers' size."""
     connection.adapters.register_dumper(int, Int8Dumper)
     connection.adapters.register_dumper(int, Int8BinaryDumper)
+    for null, dumper in _NULL_DUMPERS:
+        connection.adapters.register_dumper(null, dumper)
     connection.prepared_max = PREPARED_MAX
     for statement in _SESSION:
         connection.execute(statement)
