@@ -50,15 +50,16 @@ def ingest_files(
         BadInput: a file cannot be read or decoded; the message names it and what in it is wrong.
         Busy: another process held the ledger for longer than `LEASE_WAIT_S`.
     """
-    requests = 0
+    requests, before = 0, metrics.span_counts()
     for done, path in enumerate(paths, 1):
         for number, request in enumerate(read_requests(path, Credential()), 1):
             requests += 1
             _take(path, number, request, intake)
         progress(done, len(paths))
-    counts = metrics.span_counts()
     settled = settler.settle_all(LEASE_WAIT_S)
-    return Ingested(len(paths), requests, counts.received, counts.journalled, counts.duplicate, counts.rejected, settled)
+    after = metrics.span_counts()
+    received, journalled, duplicate, rejected, _ = (now - then for now, then in zip(after, before, strict=True))
+    return Ingested(len(paths), requests, received, journalled, duplicate, rejected, settled)
 
 
 def _take(path: Path, number: int, request: ExportRequest, intake: TraceIntake) -> None:

@@ -14,7 +14,7 @@ PICO_PER_USD: Final = 10**12
 PICO_MAX: Final = 2**63 - 1
 """The largest amount one row can hold (9.22 million USD): SQLite and PostgreSQL store a signed 64-bit integer."""
 
-_PLAIN_DECIMAL: Final = re.compile(r"-?\d{1,18}(\.\d{1,30})?")
+_PLAIN_DECIMAL: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,30})?")
 
 
 def divide_half_even(numerator: int, denominator: int) -> int:
