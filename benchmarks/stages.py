@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from benchmarks.payloads import Shape, build
+from otel_finops.app import GC_THRESHOLDS
 from otel_finops.base.clock import SystemClock
 from otel_finops.base.protocols import Credential
 from otel_finops.genai.dialect_loading import load_dialects
@@ -153,6 +154,7 @@ def main() -> None:
     options = parser.parse_args()
     shape = Shape(spans=options.spans, content_bytes=options.content, genai_share=options.genai_share)
     gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     with tempfile.TemporaryDirectory(prefix="otel-finops-stages-") as folder:
         print(json.dumps(measure(options.requests, shape, Path(folder))._asdict()))
 

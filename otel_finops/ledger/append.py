@@ -8,7 +8,7 @@ from typing import Final
 from otel_finops.ledger.blocks import NO_HASH, Seal, insert_block, last_block
 from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.projection import Projection
-from otel_finops.ledger.rows import INSERT, Values, bind, stored_values
+from otel_finops.ledger.rows import Values, bind, insert_rows, stored_values
 from otel_finops.ledger.shards import lease_name, shard_of
 from otel_finops.store.lease import Lease
 from otel_finops.store.unit_of_work import Transaction
@@ -43,7 +43,7 @@ def append(transaction: Transaction, lease: Lease, entries: Sequence[Entry], pro
     placed = [_placed(entry, shard, seq, idx, recorded_ns) for idx, entry in enumerate(entries)]
     seal = Seal()
     rows = [_sealed(seal, entry) for entry in placed]
-    transaction.write_values(INSERT, rows)
+    insert_rows(transaction, rows)
     insert_block(transaction, seal.block(shard, seq, last.hash if last else NO_HASH, recorded_ns))
     for projection in projections:
         projection.apply(transaction, placed)

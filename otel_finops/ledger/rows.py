@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -21,8 +22,6 @@ Values: TypeAlias = list[Any]
 
 COLUMNS: Final = tuple(column.name for column in entries_table.columns)
 COLUMN_LIST: Final = ", ".join(COLUMNS)
-INSERT: Final = f"INSERT INTO entries ({COLUMN_LIST}) VALUES"
-"""Head of the hot insert, for `Transaction.write_values`."""
 BOOK_ORDER: Final = "shard, block_seq, idx"
 
 _AT: Final = {name: position for position, name in enumerate(COLUMNS)}
@@ -71,6 +70,21 @@ def bind(values: Values) -> Values:
         values[_COUNTED_TRACE] = bytes.fromhex(values[_COUNTED_TRACE])
         values[_COUNTED_SPAN] = bytes.fromhex(values[_COUNTED_SPAN])
     return values
+
+
+def insert_rows(transaction: Transaction, rows: Sequence[Values]) -> None:
+    """Insert bound rows. Columns that are NULL in all of them are left to their default, which is NULL.
+
+    A third of the columns is rarely said, and every bound parameter costs a third of a microsecond.
+    """
+    if not rows:
+        return
+    empty = [position for position, value in enumerate(rows[0]) if value is None]
+    for row in rows:
+        empty = [position for position in empty if row[position] is None]
+    said = [position for position in range(len(COLUMNS)) if position not in empty]
+    head = f"INSERT INTO entries ({', '.join([COLUMNS[position] for position in said])}) VALUES"
+    transaction.write_values(head, list(map(itemgetter(*said), rows)))
 
 
 def read_values(row: Sequence[Any]) -> Values:

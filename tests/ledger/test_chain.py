@@ -14,7 +14,7 @@ from otel_finops.base.errors import BadInput
 from otel_finops.genai.sighting import AGENT
 from otel_finops.ledger.blocks import Seal, blocks_after, insert_block
 from otel_finops.ledger.head import export_head, load_key, verify_head
-from otel_finops.ledger.rows import COLUMN_LIST, COLUMNS, INSERT, bind, read_values
+from otel_finops.ledger.rows import COLUMN_LIST, COLUMNS, bind, insert_rows, read_values
 from otel_finops.ledger.verify import Fault, Report, verify
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction
@@ -196,7 +196,7 @@ def rewrite(transaction: Transaction, first: int, cost: Callable[[list[Any]], in
             values = read_values(row)
             values[COLUMNS.index("cost_pico")] = forged_cost = cost(values)
             seal.add(values, forged_cost)
-            transaction.write_values(INSERT, [bind(list(values))])
+            insert_rows(transaction, [bind(list(values))])
         forged = seal.block(shard, block.seq, last, block.recorded_ns)
         insert_block(transaction, forged)
         last = forged.hash
