@@ -8,10 +8,9 @@ says so. Nothing here recurses.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard
 
 from otel_finops.base.limits import TREE_NODES_MAX
 from otel_finops.base.money import format_usd
@@ -91,15 +90,9 @@ class CostTree(NamedTuple):
     omitted_nodes: int = 0
 
 
-class _Span(NamedTuple):
-    """What is known of a span: its sighting, its entry, or both; sorts by start, then id, then realm."""
-
-    started_ns: int
-    span_id: str
-    realm: str
-    parent_span_id: str | None
-    sighting: Sighting | None
-    entry: Entry | None
+_Span: TypeAlias = tuple[int, str, str, str | None, Sighting | None, Entry | None]
+"""What is known of a span: start, span id, realm, parent's id, its sighting, its entry. Plain, because there are so many."""
+_PARENT: Final = 3
 
 
 class _Forest(NamedTuple):
@@ -152,7 +145,7 @@ def build(trace_id: str, sightings: Iterable[Sighting], entries: Iterable[Entry]
     forest = _forest(spans)
     order = _depth_first(forest.parents)
     sums = _own_sums(spans)
-    calls = [(span.entry, sums.tokens[at]) for at, span in enumerate(spans) if span.entry is not None and sums.calls[at]]
+    calls = [(entry, tokens) for (*_, entry), tokens in zip(spans, sums.tokens, strict=True) if _is_call(entry)]
     _add_up(sums, forest.parents, order)
     return CostTree(
         trace_id=trace_id,
@@ -166,11 +159,19 @@ def build(trace_id: str, sightings: Iterable[Sighting], entries: Iterable[Entry]
 
 
 def _spans(sightings: Iterable[Sighting], entries: Iterable[Entry]) -> list[_Span]:
-    booked = {(e.realm, e.span_id): e for e in entries}
-    seen = {(s.realm, s.span_id): s for s in sightings}
-    spans = [_Span(s.start_ns, s.span_id, s.realm, s.parent_span_id, s, booked.get(key)) for key, s in seen.items()]
-    spans += [_Span(e.started_ns, e.span_id, e.realm, e.parent_span_id, None, e) for key, e in booked.items() if key not in seen]
-    spans.sort(key=itemgetter(0, 1, 2))
+    booked: dict[str, dict[str, Entry]] = {}
+    for entry in entries:
+        booked.setdefault(entry.realm, {})[entry.span_id] = entry
+    seen: dict[str, dict[str, Sighting]] = {}
+    for sighting in sightings:
+        seen.setdefault(sighting.realm, {})[sighting.span_id] = sighting
+    spans: list[_Span] = []
+    for realm, sighted in seen.items():
+        entry_of = booked.setdefault(realm, {}).pop
+        spans += [(one.start_ns, span_id, realm, one.parent_span_id, one, entry_of(span_id, None)) for span_id, one in sighted.items()]
+    for realm, alone in booked.items():
+        spans += [(one.started_ns, span_id, realm, one.parent_span_id, None, one) for span_id, one in alone.items()]
+    spans.sort()  # the first three are never all equal, so nothing behind them is compared
     return spans
 
 
@@ -178,11 +179,20 @@ def _spans(sightings: Iterable[Sighting], entries: Iterable[Entry]) -> list[_Spa
 
 
 def _forest(spans: Sequence[_Span]) -> _Forest:
-    at_key = {(span.realm, span.span_id): at for at, span in enumerate(spans)}
-    at_id = {span.span_id: at for at, span in reversed(list(enumerate(spans)))}
+    by_realm: dict[str, dict[str, int]] = {}
+    for at, (_, span_id, realm, *_) in enumerate(spans):
+        by_realm.setdefault(realm, {})[span_id] = at
+    anywhere = _earliest(by_realm.values())
     forest = _Forest([], {})
-    for at, span in enumerate(spans):
-        parent, repair = _parent_of(span, at_key, at_id)
+    for at, (_, span_id, realm, wanted, _, _) in enumerate(spans):
+        parent, repair = _NONE, None
+        if wanted == span_id:
+            repair = notes.SELF_PARENT
+        elif wanted is not None:
+            parent = by_realm[realm].get(wanted, _NONE)
+            if parent == _NONE:
+                parent = anywhere.get(wanted, _NONE)
+                repair = notes.orphan(wanted) if parent == _NONE else None
         forest.parents.append(parent)
         if repair is not None:
             forest.repairs[at] = repair
@@ -190,17 +200,16 @@ def _forest(spans: Sequence[_Span]) -> _Forest:
     return forest
 
 
-def _parent_of(span: _Span, at_key: Mapping[tuple[str, str], int], at_id: Mapping[str, int]) -> tuple[int, notes.Repair | None]:
-    """The parent within its realm, else in another one: senders with tokens of their own can share a trace."""
-    wanted = span.parent_span_id
-    if wanted is None:
-        return _NONE, None
-    if wanted == span.span_id:
-        return _NONE, notes.SELF_PARENT
-    parent = at_key.get((span.realm, wanted), _NONE)
-    if parent == _NONE:
-        parent = at_id.get(wanted, _NONE)
-    return parent, notes.orphan(wanted) if parent == _NONE else None
+def _earliest(by_realm: Collection[Mapping[str, int]]) -> Mapping[str, int]:
+    """Positions by span id over all realms, where a parent is sought that its own realm does not have: senders with tokens
+    of their own can share a trace."""
+    if len(by_realm) == 1:
+        return next(iter(by_realm))
+    found: dict[str, int] = {}
+    for positions in by_realm:
+        for span_id, at in positions.items():
+            found[span_id] = min(at, found.get(span_id, at))
+    return found
 
 
 def _cut_circles(spans: Sequence[_Span], forest: _Forest) -> None:
@@ -213,7 +222,7 @@ def _cut_circles(spans: Sequence[_Span], forest: _Forest) -> None:
             at = forest.parents[at]
         if at != _NONE and walked_from[at] == start:
             first = min(_circle(at, forest.parents))
-            forest.repairs[first] = notes.circle(spans[first].parent_span_id or "")
+            forest.repairs[first] = notes.circle(spans[first][_PARENT] or "")
             forest.parents[first] = _NONE
 
 
@@ -227,42 +236,62 @@ def _circle(at: int, parents: Sequence[int]) -> list[int]:
 
 def _depth_first(parents: Sequence[int]) -> list[tuple[int, int]]:
     """(position, depth) of every span, parents before children, siblings in the order of their positions."""
-    children: dict[int, list[int]] = {}
-    for at, parent in enumerate(parents):
-        children.setdefault(parent, []).append(at)
+    first_child, next_sibling = _families(parents)
     order: list[tuple[int, int]] = []
-    stack = [(at, 0) for at in reversed(children.get(_NONE, ()))]
-    while stack:
-        at, depth = stack.pop()
+    at, depth = first_child[_NONE], 0
+    while at != _NONE:
         order.append((at, depth))
-        stack.extend((child, depth + 1) for child in reversed(children.get(at, ())))
+        below = first_child[at]
+        if below != _NONE:
+            at, depth = below, depth + 1
+            continue
+        while at != _NONE and next_sibling[at] == _NONE:
+            at, depth = parents[at], depth - 1
+        at = next_sibling[at]
     return order
+
+
+def _families(parents: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The first child and the next sibling of every span, -1 for none; the last place stands for the parent of all roots."""
+    first_child, next_sibling = [_NONE] * (len(parents) + 1), [_NONE] * (len(parents) + 1)
+    for at in range(len(parents) - 1, -1, -1):
+        parent = parents[at]
+        next_sibling[at] = first_child[parent]
+        first_child[parent] = at
+    return first_child, next_sibling
 
 
 # --- sums ----------------------------------------------------------------------------------------------------------
 
 
 def _own_sums(spans: Sequence[_Span]) -> _Sums:
-    calls = [span.entry if span.entry is not None and span.entry.role == ROLE_CALL else None for span in spans]
-    return _Sums(
-        pico=[(entry.cost_pico or 0) if entry is not None else 0 for entry in calls],
-        calls=[int(entry is not None) for entry in calls],
-        tokens=[total_tokens(entry.usage) if entry is not None else 0 for entry in calls],
-    )
+    sums = _Sums([0] * len(spans), [0] * len(spans), [0] * len(spans))
+    for at, (*_, entry) in enumerate(spans):
+        if _is_call(entry):
+            sums.pico[at] = entry.cost_pico or 0
+            sums.calls[at] = 1
+            sums.tokens[at] = total_tokens(entry.usage)
+    return sums
+
+
+def _is_call(entry: Entry | None) -> TypeGuard[Entry]:
+    return entry is not None and entry.role == ROLE_CALL
 
 
 def _add_up(sums: _Sums, parents: Sequence[int], order: Sequence[tuple[int, int]]) -> None:
     """Add every span to its parent, children before parents."""
+    pico, calls, tokens = sums
     for at, _ in reversed(order):
         parent = parents[at]
-        if parent != _NONE:
-            for amounts in sums:
-                amounts[parent] += amounts[at]
+        if parent != _NONE and calls[at]:
+            pico[parent] += pico[at]
+            calls[parent] += calls[at]
+            tokens[parent] += tokens[at]
 
 
 def _node(at: int, span: _Span, depth: int, repair: notes.Repair | None, sums: _Sums) -> CostNode:
     """The node; its fields are given by place, which is half the time of giving them by name."""
-    _, span_id, _, parent_span_id, sighting, entry = span
+    started_ns, span_id, _, parent_span_id, sighting, entry = span
     own_pico: int | None = None
     duration_ns = entry.duration_ns if entry is not None else None
     if entry is not None:
@@ -279,7 +308,7 @@ def _node(at: int, span: _Span, depth: int, repair: notes.Repair | None, sums: _
     pico, calls, tokens = sums.pico[at], sums.calls[at], sums.tokens[at]
     said_of = notes.of(sighting, entry, repair)
     return CostNode(
-        span_id, parent, name, kind, role, own_pico, pico, calls, tokens, agent, step, tool, span.started_ns, duration_ns, depth, said_of
+        span_id, parent, name, kind, role, own_pico, pico, calls, tokens, agent, step, tool, started_ns, duration_ns, depth, said_of
     )  # fmt: skip
 
 
@@ -317,20 +346,25 @@ def to_json(tree: CostTree) -> dict[str, Any]:
 
 
 def _node_json(node: CostNode) -> dict[str, Any]:
+    (
+        span_id, parent_span_id, name, kind, role, own_pico, subtree_pico, calls, tokens, agent, step, tool, started_ns, duration_ns,
+        _depth, said,
+    ) = node  # fmt: skip
+    subtree_usd = format_usd(subtree_pico) if subtree_pico else "0"
     return {
-        "span_id": node.span_id,
-        "parent_span_id": node.parent_span_id,
-        "name": node.name,
-        "kind": node.kind,
-        "role": node.role,
-        "own_usd": None if node.own_pico is None else format_usd(node.own_pico),
-        "subtree_usd": format_usd(node.subtree_pico),
-        "calls": node.calls,
-        "tokens": node.tokens,
-        "agent": node.agent,
-        "step": node.step,
-        "tool": node.tool,
-        "started_at": format_ns(node.started_ns),
-        "duration_ms": None if node.duration_ns is None else node.duration_ns / NS_PER_MS,
-        "notes": list(node.notes),
+        "span_id": span_id,
+        "parent_span_id": parent_span_id,
+        "name": name,
+        "kind": kind,
+        "role": role,
+        "own_usd": None if own_pico is None else subtree_usd if own_pico == subtree_pico else format_usd(own_pico),
+        "subtree_usd": subtree_usd,
+        "calls": calls,
+        "tokens": tokens,
+        "agent": agent,
+        "step": step,
+        "tool": tool,
+        "started_at": format_ns(started_ns),
+        "duration_ms": None if duration_ns is None else duration_ns / NS_PER_MS,
+        "notes": list(said),
     }

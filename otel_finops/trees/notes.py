@@ -74,7 +74,7 @@ def circle(parent_span_id: str) -> Repair:
 
 def of(sighting: Sighting | None, entry: Entry | None, repair: Repair | None) -> tuple[str, ...]:
     """The notes of one span, most important first."""
-    if repair is None and entry is None and not (sighting is not None and sighting.partial):
+    if repair is None and (entry is None or _is_plain(entry)) and not (sighting is not None and sighting.partial):
         return ()
     said = [repair.note] if repair is not None else []
     if entry is not None:
@@ -82,6 +82,11 @@ def of(sighting: Sighting | None, entry: Entry | None, repair: Repair | None) ->
     if sighting is not None and sighting.partial:
         said.append("The stream broke off, so the output may be larger than what was counted.")
     return tuple(said)
+
+
+def _is_plain(entry: Entry) -> bool:
+    """A priced call that nothing else shows: most are, and need no note."""
+    return entry.role == ROLE_CALL and entry.role_rule == ONLY_SIGHTING and not entry.unpriced_reason and not entry.partial
 
 
 def _of_entry(entry: Entry, sighting: Sighting | None) -> Iterator[str]:

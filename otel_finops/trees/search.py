@@ -11,8 +11,7 @@ from otel_finops.genai.sighting import Sighting
 from otel_finops.genai.usage import total_tokens
 from otel_finops.ledger.entry import CHARGE, REATTRIBUTION, REVERSAL, ROLE_CALL, Entry
 from otel_finops.ledger.journal import TraceState, standing_sightings, traces_with_id
-from otel_finops.ledger.rows import entries_of_traces
-from otel_finops.ledger.standing import fold
+from otel_finops.ledger.outline import standing_entries
 from otel_finops.ledger.tables import DIMENSIONS
 from otel_finops.store.unit_of_work import Transaction
 from otel_finops.trees.cost_tree import CostTree, build, collector_paused
@@ -28,7 +27,7 @@ def read_tree(transaction: Transaction, trace_id: str, tenants: Tenants) -> Cost
     """
     states = traces_with_id(transaction, trace_id)
     numbers = [state.trace_no for state in states]
-    entries: Iterable[Entry] = fold(entries_of_traces(transaction, numbers)).values()
+    entries: Iterable[Entry] = standing_entries(transaction, numbers).values()
     sightings = standing_sightings(transaction, numbers)
     seen = [sighting for state in states for sighting in sightings.get(state.trace_no, ())]
     if tenants is not None:
@@ -89,7 +88,7 @@ def search_traces(transaction: Transaction, query: TraceQuery) -> TracePage:
     where, values = _conditions(query)
     sql = f"SELECT trace_no FROM entries WHERE {where} GROUP BY trace_no ORDER BY {_SORTS[query.sort]}, trace_no DESC LIMIT ? OFFSET ?"
     chosen = [trace_no for (trace_no,) in transaction.execute(sql, (*values, query.limit + 1, query.offset))]
-    standing = fold(entries_of_traces(transaction, chosen[: query.limit])).values()
+    standing = standing_entries(transaction, chosen[: query.limit]).values()
     calls: dict[int, list[Entry]] = {}
     for entry in standing:
         if entry.role == ROLE_CALL and _is_selected(entry, query):

@@ -200,3 +200,14 @@ def test_a_hundred_thousand_spans_are_answered_within_two_seconds(wide: bool) ->
     assert answer["total_usd"] == answer["nodes"][0]["subtree_usd"] == "0.00500005"  # 1 + 2 + ... + 100,000 pico-USD
     assert spent_s < 2, f"{spent_s:.2f} s"
     print(f"\n{'children' if wide else 'chain'}: {spent_s:.2f} s")
+
+
+def test_nodes_beyond_the_limit_are_left_out_and_said_so_while_sums_cover_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty calls of 1 USD under one root, room for ten nodes: 41 of 51 are left out, 50 USD are shown."""
+    monkeypatch.setattr("otel_finops.trees.cost_tree.TREE_NODES_MAX", 10)
+    sightings = [sighting(1), *(sighting(n, 1, kind=CALL) for n in range(2, 52))]
+    answer = to_json(build(TRACE, sightings, [entry(n, USD, step="plan") for n in range(2, 52)]))
+    assert (len(answer["nodes"]), answer["omitted_nodes"]) == (10, 41)
+    assert answer["total_usd"] == answer["nodes"][0]["subtree_usd"] == answer["steps"][0]["usd"] == "50"
+    assert answer["nodes"][0]["calls"] == answer["steps"][0]["calls"] == 50
+    assert "omitted_nodes" not in to_json(build(TRACE, sightings[:10], []))

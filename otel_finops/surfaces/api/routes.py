@@ -15,7 +15,7 @@ from starlette.responses import Response
 from otel_finops.base.errors import BadInput, FinopsError
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.registry import Operation, invoke
+from otel_finops.operations.registry import Input, Operation, invoke
 from otel_finops.otlp.bearer import bearer_token
 from otel_finops.surfaces.api.problems import MEDIA_TYPE, Problem, of_fault
 
@@ -60,15 +60,20 @@ def _endpoint(one: Operation, context: Context, authenticate: Authenticate) -> C
         try:
             principal = authenticate(bearer_token(request.headers.get("authorization")))
             given = one.input.model_validate(await _given(one, request))
-            answer = await run_in_threadpool(invoke, one, context, principal, given, origin=_origin(request))
+            body = await run_in_threadpool(_answer, one, context, principal, given, _origin(request))
         except (FinopsError, ValidationError) as fault:
             return of_fault(fault, request.state.request_id)
         except Exception as fault:
             log.exception("request %s to %s failed", request.state.request_id, one.name)
             return of_fault(fault, request.state.request_id)
-        return Response(orjson.dumps(answer), media_type="application/json")
+        return Response(body, media_type="application/json")
 
     return endpoint
+
+
+def _answer(one: Operation, context: Context, principal: Principal, given: Input, origin: str) -> bytes:
+    """The answer's bytes, made in the handler's thread: a large tree has tens of megabytes, and the loop serves others meanwhile."""
+    return orjson.dumps(invoke(one, context, principal, given, origin=origin))
 
 
 async def _given(one: Operation, request: Request) -> dict[str, Any]:
