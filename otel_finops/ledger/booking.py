@@ -23,8 +23,16 @@ _INPUT_FIELDS: Final = (
     "provider", "request_model", "response_model", "usage", "usage_source", "service_tier", "region", "region_kind", "speed",
     "error_type", "started_ns",
 )  # fmt: skip
+_USAGE: Final = _INPUT_FIELDS.index("usage")
 _NO_PRICE: Final = Quote(None, "")
 """Stands where a row has no money of its own, or not yet."""
+_PRICE: Final = Entry._fields.index("cost_pico")
+_PRICE_END: Final = Entry._fields.index("reported_pico")
+assert Entry._fields[_PRICE:_PRICE_END] == (
+    "cost_pico", "cost_lines", "cost_method", "price_key", "price_match", "price_version", "partial", "unpriced_reason",
+)  # fmt: skip
+_UNPLACED: Final = (-1, -1, -1, None)
+assert Entry._fields[-len(_UNPLACED) :] == ("shard", "block_seq", "idx", "before")
 _inputs: Final = itemgetter(*(Entry._fields.index(name) for name in _INPUT_FIELDS))
 
 
@@ -85,7 +93,7 @@ def _missing_reason_changed(source: Entry, sighting: Sighting) -> bool:
 
 
 def _hashable(inputs: PriceInputs) -> PriceInputs:
-    return tuple(tuple(sorted(value.items())) if isinstance(value, dict) else value for value in inputs)
+    return (*inputs[:_USAGE], tuple(sorted(inputs[_USAGE].items())), *inputs[_USAGE + 1 :])
 
 
 def _with_quote(facts: Entry, quote: Quote) -> Entry:
@@ -102,68 +110,29 @@ def _with_quote(facts: Entry, quote: Quote) -> Entry:
 
 
 def _with_price_of(facts: Entry, source: Entry) -> Entry:
-    return facts._replace(
-        cost_pico=source.cost_pico,
-        cost_lines=source.cost_lines,
-        cost_method=source.cost_method,
-        price_key=source.price_key,
-        price_match=source.price_match,
-        price_version=source.price_version,
-        partial=source.partial,
-        unpriced_reason=source.unpriced_reason,
-    )
+    """`_replace` by slices: in a replay every call passes here."""
+    return Entry._make((*facts[:_PRICE], *source[_PRICE:_PRICE_END], *facts[_PRICE_END:]))
 
 
 def _row(decision: Decision, trace_no: int, price: Quote) -> Entry:
-    """The charge for a decision at a price; user and session of a sighting from the journal are references already."""
+    """The charge for a decision at a price; user and session of a sighting from the journal are references already.
+
+    Made in the order of `Entry`'s fields without naming them, since every entry passes here and names cost as much as the rest.
+    """
     sighting = decision.sighting
-    said = sighting.attribution.get
-    return Entry(
-        CHARGE,
-        sighting.realm,
-        said("tenant") or DEFAULT_TENANT,
-        sighting.trace_id,
-        sighting.span_id,
-        sighting.parent_span_id,
-        decision.role,
-        sighting.start_ns,
-        trace_no=trace_no,
-        role_rule=decision.rule,
-        counted_in=decision.counted_in,
-        operation=sighting.operation,
-        provider=sighting.provider,
-        request_model=sighting.request_model,
-        response_model=sighting.response_model,
-        usage=sighting.usage,
-        usage_source=sighting.usage_source,
-        usage_rule=sighting.usage_rule,
-        service_tier=sighting.service_tier,
-        region=sighting.region,
-        region_kind=sighting.region_kind,
-        speed=sighting.speed,
-        streaming=sighting.streaming,
-        error_type=sighting.error_type,
-        cost_pico=price.cost_pico,
-        cost_lines=price.lines,
-        cost_method=price.method or None,
-        price_key=price.price_key,
-        price_match=price.price_match,
-        price_version=price.price_version,
-        partial=sighting.partial or price.partial,
-        unpriced_reason=price.unpriced_reason,
-        reported_pico=sighting.reported_pico,
-        reported_source=sighting.reported_source,
-        agent=said("agent"),
-        step=said("step"),
-        tool=said("tool"),
-        workflow=said("workflow"),
-        user=said("user"),
-        session=said("session"),
-        cost_center=said("cost_center"),
-        purpose=said("purpose"),
-        service=said("service"),
-        environment=said("environment"),
-        reservation_id=said("reservation"),
-        duration_ns=sighting.end_ns - sighting.start_ns,
-        tags=sighting.tags,
-    )
+    (
+        realm, trace_id, span_id, parent_span_id, _name, start_ns, end_ns, _kind, _genai, _instance, _scope, _rank, _dialect, _links,
+        operation, provider, request_model, response_model, _price_models, _response_id, usage, _readings, usage_source, usage_rule,
+        _missing_reason, service_tier, region, region_kind, speed, streaming, error_type, partial, reported_pico, reported_source,
+        attribution, _defaults, tags, _dropped,
+    ) = sighting  # fmt: skip
+    cost_pico, method, lines, price_key, price_match, price_version, price_partial, unpriced_reason = price
+    said = attribution.get
+    return Entry._make((
+        CHARGE, realm, said("tenant") or DEFAULT_TENANT, trace_id, span_id, parent_span_id, decision.role, start_ns, trace_no,
+        decision.rule, None, decision.counted_in, 0, operation, provider, request_model, response_model, usage, usage_source,
+        usage_rule, service_tier, region, region_kind, speed, streaming, error_type, cost_pico, lines, method or None, price_key,
+        price_match, price_version, partial or price_partial, unpriced_reason, reported_pico, reported_source, None, None, None, None,
+        None, None, said("agent"), said("step"), said("tool"), said("workflow"), said("user"), said("session"), said("cost_center"),
+        said("purpose"), said("service"), said("environment"), said("reservation"), end_ns - start_ns, 0, False, tags, *_UNPLACED,
+    ))  # fmt: skip
