@@ -1,8 +1,9 @@
 """How a sighting and its quote are stored in the journal, and the hash that tells two deliveries of one span apart.
 
-A payload is a JSON array `[format, head, facts, tail, quote]`: `head` and `tail` hold the fields that every span has,
-`facts` those of GenAI spans (null on skeletons), each in the order of the fields of `Sighting`. Fields are only ever added
-at the end, with defaults, so that older payloads stay readable.
+A payload is a JSON array `[format, content, notes, quote]`. `content` is what the sender said, in one canonical form, and what
+the hash covers: `[common, attribution, defaults, facts]`, facts null on skeletons. `notes` are the rest of a sighting: names,
+tags, references of subjects, and what our own rules made of it. The span's ids and realm stand in the row's keys. Fields of
+`notes` and `quote` are only ever added at the end, with defaults, so that older payloads stay readable.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import orjson
 from otel_finops.genai.sighting import Sighting
 from otel_finops.pricing.quote import CostLine, Quote
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 HASH_BYTES: Final = 16
 SUBJECT_KEYS: Final[tuple[Literal["user"], Literal["session"]]] = ("user", "session")
 """Attribution keys whose values identify a person; stored as references only."""
@@ -29,10 +30,10 @@ NO_REFS: Final[Refs] = {}
 _FIELDS: Final = Sighting._fields
 _FACTS_AT: Final = _FIELDS.index("operation")
 _TAIL_AT: Final = _FIELDS.index("attribution")
+_ERROR_AT: Final = _FIELDS.index("error_type")
 _NO_FACTS: Final = tuple(Sighting._field_defaults[name] for name in _FIELDS[_FACTS_AT:_TAIL_AT])
-_LINKS: Final = _FIELDS.index("links")
-_PRICE_MODELS: Final = _FIELDS.index("price_models")
-_READINGS: Final = _FIELDS.index("input_readings")
+_NO_FACTS_BEFORE_ERROR: Final = _NO_FACTS[: _ERROR_AT - _FACTS_AT]
+_NO_FACTS_AFTER_ERROR: Final = _NO_FACTS[_ERROR_AT - _FACTS_AT + 1 :]
 
 _common: Final = itemgetter(
     *map(_FIELDS.index, ("parent_span_id", "start_ns", "end_ns", "kind", "genai", "instance", "scope", "links", "error_type"))
@@ -52,21 +53,46 @@ class UnknownFormat(Exception):
     """A payload that a newer program wrote."""
 
 
-def encode(sighting: Sighting, quote: Quote | None, refs: Refs = NO_REFS) -> bytes:
+def content(sighting: Sighting) -> bytes:
+    """What the sender said, as bytes that are equal for two deliveries of a span exactly when they say the same.
+
+    The order of keys does not count, nor do names, tags and subjects (they can be erased), nor what only our own rules say
+    (rank, dialect, names to look up, rule names, the quote).
+    """
+    attribution, defaults = _without_subjects(sighting.attribution), _without_subjects(sighting.defaults)
+    facts = _facts(sighting) if sighting.genai else None
+    return orjson.dumps((_common(sighting), attribution, defaults, facts), option=orjson.OPT_SORT_KEYS)
+
+
+def digest(said: bytes) -> bytes:
+    """The 16 bytes that stand for a content."""
+    return sha256(said).digest()[:HASH_BYTES]
+
+
+def encode(said: bytes, sighting: Sighting, quote: Quote | None, refs: Refs = NO_REFS) -> bytes:
     """Write a sighting and its quote (None on what is no call) as stored bytes, users and sessions replaced by their references.
 
     Args:
+        said: the sighting's `content`.
         sighting: as normalised; it is not changed.
         quote: its price.
         refs: the reference of each user and session that the sighting names, by (realm, key, clear id); without any,
             nothing is replaced.
     """
-    plain = tuple(sighting)
-    facts = plain[_FACTS_AT:_TAIL_AT]
-    tail: tuple[Any, ...] = plain[_TAIL_AT:]
-    if refs and (names_subject(sighting.attribution) or names_subject(sighting.defaults)):
-        tail = (_with_refs(sighting.realm, sighting.attribution, refs), _with_refs(sighting.realm, sighting.defaults, refs), *tail[2:])
-    return orjson.dumps((FORMAT, plain[:_FACTS_AT], None if facts == _NO_FACTS else facts, tail, quote and _plain_quote(quote)))
+    realm, attribution, defaults = sighting.realm, sighting.attribution, sighting.defaults
+    notes = (
+        sighting.name,
+        sighting.rank,
+        sighting.dialect,
+        sighting.price_models,
+        sighting.usage_rule,
+        sighting.reported_source,
+        sighting.tags,
+        sighting.dropped_attributes,
+        _subjects(realm, attribution, refs) if names_subject(attribution) else None,
+        _subjects(realm, defaults, refs) if names_subject(defaults) else None,
+    )
+    return b"[%d,%b,%b,%b]" % (FORMAT, said, orjson.dumps(notes), b"null" if quote is None else orjson.dumps(_plain_quote(quote)))
 
 
 def names_subject(values: Mapping[str, str]) -> bool:
@@ -74,37 +100,58 @@ def names_subject(values: Mapping[str, str]) -> bool:
     return "user" in values or "session" in values
 
 
-def _with_refs(realm: str, values: Mapping[str, str], refs: Refs) -> dict[str, str]:
-    return {key: refs[realm, key, value] if key in SUBJECT_KEYS else value for key, value in values.items()}
+def _subjects(realm: str, values: Mapping[str, str], refs: Refs) -> dict[str, str]:
+    return {key: refs[realm, key, values[key]] if refs else values[key] for key in SUBJECT_KEYS if key in values}
 
 
-def decode(payload: bytes) -> tuple[Sighting, Quote | None]:
-    """Read what `encode` wrote, now or in an earlier version.
+def decode(payload: bytes, realm: str, trace_id: str, span_id: str) -> Sighting:
+    """Read the sighting that `encode` wrote, now or in an earlier version; its ids (lower-case hex) and realm come from the row's keys.
 
     Raises:
         UnknownFormat: a newer program wrote it.
     """
-    format_, head, facts, tail, quote = orjson.loads(payload)
+    (common, attribution, defaults, facts), notes, _ = _parts(payload)
+    parent_span_id, start_ns, end_ns, kind, genai, instance, scope, links, error_type = common
+    name, rank, dialect, price_models, usage_rule, reported_source, tags, dropped, own, carried = notes
+    if own:
+        attribution.update(own)
+    if carried:
+        defaults.update(carried)
+    ends = tuple([(linked, at) for linked, at in links]) if links else ()
+    head = (realm, trace_id, span_id, parent_span_id, name, start_ns, end_ns, kind, genai, instance, scope, rank, dialect, ends)
+    tail = (attribution, defaults, tags, dropped)
+    if facts is None:
+        return Sighting._make((*head, *_NO_FACTS_BEFORE_ERROR, error_type, *_NO_FACTS_AFTER_ERROR, *tail))
+    (
+        operation, provider, request_model, response_model, response_id, usage, readings, usage_source, missing_reason, service_tier,
+        region, region_kind, speed, streaming, partial, reported_pico,
+    ) = facts  # fmt: skip
+    return Sighting._make((
+        *head, operation, provider, request_model, response_model, tuple(price_models), response_id, usage, tuple(readings),
+        usage_source, usage_rule, missing_reason, service_tier, region, region_kind, speed, streaming, error_type, partial,
+        reported_pico, reported_source, *tail,
+    ))  # fmt: skip
+
+
+def decode_quote(payload: bytes) -> Quote | None:
+    """Read the quote of a payload; None on what is no call.
+
+    Raises:
+        UnknownFormat: as `decode`.
+    """
+    plain = _parts(payload)[2]
+    if plain is None:
+        return None
+    plain[2] = tuple([CostLine(*line) for line in plain[2]])
+    return Quote(*plain)
+
+
+def _parts(payload: bytes) -> Any:
+    """Content, notes and quote, as plain lists."""
+    format_, *parts = orjson.loads(payload)
     if format_ != FORMAT:
         raise UnknownFormat(f"journal payload of format {format_}, this program knows {FORMAT}")
-    head[_LINKS] = tuple([(trace_id, span_id) for trace_id, span_id in head[_LINKS]])
-    if facts is None:
-        return Sighting(*head, *_NO_FACTS, *tail), None if quote is None else _quote(quote)
-    facts[_PRICE_MODELS - _FACTS_AT] = tuple(facts[_PRICE_MODELS - _FACTS_AT])
-    facts[_READINGS - _FACTS_AT] = tuple(facts[_READINGS - _FACTS_AT])
-    return Sighting(*head, *facts, *tail), None if quote is None else _quote(quote)
-
-
-def content_hash(sighting: Sighting) -> bytes:
-    """16 bytes that are equal for two deliveries of a span exactly when they say the same.
-
-    The order of keys does not count, nor do names, tags and subjects (they can be erased), nor what only our own rules say
-    (rank, dialect, names to look up, rule names, the quote).
-    """
-    said = _common(sighting)
-    attribution, defaults = _without_subjects(sighting.attribution), _without_subjects(sighting.defaults)
-    facts = _facts(sighting) if sighting.genai else None
-    return sha256(orjson.dumps((said, attribution, defaults, facts), option=orjson.OPT_SORT_KEYS)).digest()[:HASH_BYTES]
+    return parts
 
 
 def _without_subjects(values: dict[str, str]) -> dict[str, str]:
@@ -116,8 +163,3 @@ def _without_subjects(values: dict[str, str]) -> dict[str, str]:
 def _plain_quote(quote: Quote) -> tuple[Any, ...]:
     plain = tuple(quote)
     return (*plain[:2], [tuple(line) for line in quote.lines], *plain[3:])
-
-
-def _quote(plain: list[Any]) -> Quote:
-    plain[2] = tuple([CostLine(*line) for line in plain[2]])
-    return Quote(*plain)

@@ -15,7 +15,7 @@ from otel_finops.base.money import PICO_MAX
 from otel_finops.base.protocols import ANY_TENANT, DEFAULT_REALM
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.ledger.call_keys import keys_of
-from otel_finops.ledger.codec import SUBJECT_KEYS, content_hash, decode, encode, names_subject
+from otel_finops.ledger.codec import SUBJECT_KEYS, content, decode, digest, encode, names_subject
 from otel_finops.ledger.key_index import PLACE_BYTES, PlacedKey, insert_keys
 from otel_finops.ledger.shards import shard_of
 from otel_finops.ledger.subjects import SubjectKind, Subjects
@@ -52,11 +52,12 @@ Version: TypeAlias = tuple[bytes, bytes]
 
 
 class _Arrival(NamedTuple):
-    """A row, and which of the batches of a group commit brought it."""
+    """A row, which of the batches of a group commit brought it, and its content as it is hashed and stored."""
 
     sighting: Sighting
     quote: Quote | None
     batch: int
+    said: bytes
 
 
 class _Facts(NamedTuple):
@@ -146,7 +147,8 @@ def _group(batches: Iterable[Iterable[JournalRow]]) -> Arrivals:
     for batch, rows in enumerate(batches):
         for sighting, quote in rows:
             versions = arrivals.setdefault((sighting.realm, sighting.trace_id), {})
-            versions.setdefault((bytes.fromhex(sighting.span_id), content_hash(sighting)), _Arrival(sighting, quote, batch))
+            said = content(sighting)
+            versions.setdefault((bytes.fromhex(sighting.span_id), digest(said)), _Arrival(sighting, quote, batch, said))
     return {(realm, bytes.fromhex(trace_id)): arrivals[realm, trace_id] for realm, trace_id in sorted(arrivals)}
 
 
@@ -204,10 +206,10 @@ def _drop_known_versions(transaction: Transaction, arrivals: Arrivals, known: Se
     keys = {trace.trace_no: (trace.realm, trace.trace_id) for trace in known}
     wanted = [(trace_no, span_id) for trace_no, key in keys.items() for span_id in sorted({span_id for span_id, _ in arrivals[key]})]
     spans: dict[TraceKey, set[bytes]] = {}
-    for trace_no, span_id, digest in transaction.write_values(_FIND_SPANS, wanted, _FOUND_SPANS):
+    for trace_no, span_id, content_hash in transaction.write_values(_FIND_SPANS, wanted, _FOUND_SPANS):
         key = keys[trace_no]
         spans.setdefault(key, set()).add(span_id)
-        arrivals[key].pop((span_id, digest), None)
+        arrivals[key].pop((span_id, content_hash), None)
     return spans
 
 
@@ -231,9 +233,10 @@ def _insert_spans(transaction: Transaction, arrivals: Arrivals, numbers: Mapping
     links: set[tuple[int, bytes]] = set()
     for trace_no, key in sorted((numbers[key], key) for key in arrivals):
         trace_id = key[1]
-        for (span_id, digest), (sighting, quote, _) in sorted(arrivals[key].items(), key=_version):
+        for (span_id, content_hash), (sighting, quote, _, said) in sorted(arrivals[key].items()):
             output = sighting.usage.get("output", 0)
-            spans.append((trace_no, span_id, digest, sighting.end_ns, output, sighting.genai, encode(sighting, quote, refs)))
+            payload = encode(said, sighting, quote, refs)
+            spans.append((trace_no, span_id, content_hash, sighting.end_ns, output, sighting.genai, payload))
             if sighting.kind == CALL or sighting.usage:
                 keys += [(trace_no, trace_id[:PLACE_BYTES] + span_id, call_key) for call_key in keys_of(sighting)]
             if sighting.links:
@@ -243,15 +246,11 @@ def _insert_spans(transaction: Transaction, arrivals: Arrivals, numbers: Mapping
     transaction.write_values(_INSERT_LINKS, sorted(links), "ON CONFLICT (trace_no, linked_trace_id) DO NOTHING")
 
 
-def _version(item: tuple[Version, _Arrival]) -> Version:
-    return item[0]
-
-
 def _subject_refs(transaction: Transaction, arrivals: Arrivals, subjects: Subjects) -> dict[tuple[str, str, str], str]:
     """References of all subjects that the rows name, by (realm, kind, clear id)."""
     named: dict[tuple[str, SubjectKind], set[str]] = {}
     for (realm, _), versions in arrivals.items():
-        for sighting, _, _ in versions.values():
+        for sighting, *_ in versions.values():
             for said in (sighting.attribution, sighting.defaults):
                 if names_subject(said):
                     for kind in SUBJECT_KEYS:
@@ -303,6 +302,7 @@ class TraceState(NamedTuple):
 
 
 _STATE: Final = "SELECT trace_no, realm, trace_id, shard, version, booked FROM traces "
+_VERSIONS: Final = "SELECT trace_no, span_id, end_ns, output, content_hash, payload FROM journal WHERE trace_no IN ({})"
 _CLEAR_DUE: Final = (
     "UPDATE traces SET booked = TRUE, due_ns = CASE WHEN version = v.column2 THEN NULL ELSE due_ns END, "
     "pending_pico = CASE WHEN version = v.column2 THEN 0 ELSE pending_pico END, "
@@ -344,16 +344,20 @@ def standing_sightings(transaction: Transaction, trace_nos: Collection[int]) -> 
     Returns:
         Sightings by trace number, ordered by span id; users and sessions are references.
     """
-    sql = "SELECT trace_no, span_id, end_ns, output, content_hash, payload FROM journal WHERE trace_no IN ({})"
-    best: dict[tuple[int, bytes], Row] = {}
-    for row in transaction.select_in(sql, sorted(set(trace_nos))):
-        held = best.setdefault(row[:2], row)
-        if held[2:5] < row[2:5]:
-            best[row[:2]] = row
-    sightings: dict[int, list[Sighting]] = {}
-    for key in sorted(best):
-        sightings.setdefault(key[0], []).append(decode(best[key][5])[0])
-    return sightings
+    wanted = sorted(set(trace_nos))
+    best: dict[int, dict[bytes, Row]] = {}
+    for row in transaction.select_in(_VERSIONS, wanted):
+        spans = best.setdefault(row[0], {})
+        held = spans.setdefault(row[1], row)
+        if held is not row and held[2:5] < row[2:5]:
+            spans[row[1]] = row
+    return {
+        state.trace_no: [
+            decode(row[5], state.realm, state.trace_id, span_id.hex()) for span_id, row in sorted(best[state.trace_no].items())
+        ]
+        for state in trace_states(transaction, wanted)
+        if state.trace_no in best
+    }
 
 
 def clear_due(transaction: Transaction, states: Sequence[TraceState]) -> None:

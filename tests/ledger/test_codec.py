@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from journal_rows import QUOTE, sighting
 
 from otel_finops.genai.sighting import AGENT, OTHER, Sighting
-from otel_finops.ledger.codec import UnknownFormat, content_hash, decode, encode
+from otel_finops.ledger import codec
+from otel_finops.ledger.codec import UnknownFormat, content, decode_quote, digest
+from otel_finops.pricing.quote import Quote
 
 CALL = sighting(
     1, 2, parent=1, response_id="chatcmpl-1", links=(("a" * 32, "b" * 16),), attribution={"user": "u-ref", "step": "plan"},
@@ -18,36 +20,63 @@ CALL = sighting(
 SKELETON = sighting(1, 3, parent=2, kind=OTHER, defaults={"service": "shop"})
 
 
+def encode(sighting: Sighting, quote: Quote | None) -> bytes:
+    return codec.encode(content(sighting), sighting, quote)
+
+
+def decode(payload: bytes, of: Sighting = CALL) -> Sighting:
+    return codec.decode(payload, of.realm, of.trace_id, of.span_id)
+
+
+def content_hash(sighting: Sighting) -> bytes:
+    return digest(content(sighting))
+
+
 def test_a_call_and_its_quote_come_back() -> None:
-    assert decode(encode(CALL, QUOTE)) == (CALL, QUOTE)
+    assert decode(encode(CALL, QUOTE)) == CALL
+    assert decode_quote(encode(CALL, QUOTE)) == QUOTE
 
 
 def test_a_skeleton_comes_back_and_is_small() -> None:
-    assert decode(encode(SKELETON, None)) == (SKELETON, None)
-    assert len(encode(SKELETON, None)) < 260
+    assert decode(encode(SKELETON, None), SKELETON) == SKELETON
+    assert decode_quote(encode(SKELETON, None)) is None
+    assert len(encode(SKELETON, None)) < 190
 
 
 def test_unpriced_is_not_free() -> None:
     unpriced = QUOTE._replace(cost_pico=None, method="unpriced", lines=(), unpriced_reason="unknown_model")
-    assert decode(encode(CALL, unpriced))[1] == unpriced
+    assert decode_quote(encode(CALL, unpriced)) == unpriced
 
 
-def test_a_skeleton_with_facts_keeps_them() -> None:
-    odd = SKELETON._replace(error_type="timeout", provider="openai")
-    assert decode(encode(odd, None))[0] == odd
+def test_a_skeleton_keeps_its_error() -> None:
+    failed = SKELETON._replace(error_type="timeout")
+    assert decode(encode(failed, None), failed) == failed
 
 
-def test_a_payload_from_before_a_field_was_added_is_read_with_its_default() -> None:
+def test_what_a_tool_does_not_say_is_not_known_afterwards_either() -> None:
+    tool = CALL._replace(kind="tool", operation=None, provider=None, usage={}, input_readings=(), price_models=(), streaming=None)
+    assert decode(encode(tool, None)) == tool
+
+
+def test_a_quote_from_before_a_field_was_added_is_read_with_its_default() -> None:
     stored = orjson.loads(encode(CALL, QUOTE))
-    stored[3].pop()  # `dropped_attributes`, the last field
-    stored[4].pop()  # `unpriced_reason`, the last field of a quote
-    assert decode(orjson.dumps(stored)) == (CALL, QUOTE)
+    stored[3].pop()  # `unpriced_reason`, the last field of a quote
+    assert decode_quote(orjson.dumps(stored)) == QUOTE
+
+
+def test_users_and_sessions_are_stored_as_their_references_alone() -> None:
+    said = CALL._replace(attribution={"user": "ann", "step": "plan"}, defaults={"session": "s-1"})
+    refs = {("default", "user", "ann"): "u-ref", ("default", "session", "s-1"): "s-ref"}
+    payload = codec.encode(content(said), said, QUOTE, refs)
+    assert b"ann" not in payload
+    assert b"s-1" not in payload
+    assert decode(payload) == said._replace(attribution={"user": "u-ref", "step": "plan"}, defaults={"session": "s-ref"})
 
 
 def test_a_payload_of_a_newer_program_is_refused() -> None:
     stored = orjson.loads(encode(CALL, QUOTE))
-    stored[0] = 2
-    with pytest.raises(UnknownFormat, match="format 2"):
+    stored[0] = 3
+    with pytest.raises(UnknownFormat, match="format 3"):
         decode(orjson.dumps(stored))
 
 
@@ -98,5 +127,5 @@ TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=20)
 @given(name=TEXT, usage=st.dictionaries(TEXT, st.integers(1, 10**9), max_size=4), step=TEXT, reported=st.none() | st.integers(1, 2**62))
 def test_any_content_comes_back(name: str, usage: dict[str, int], step: str, reported: int | None) -> None:
     said = CALL._replace(name=name, usage=usage, attribution={"step": step}, reported_pico=reported)
-    assert decode(encode(said, None)) == (said, None)
-    assert content_hash(said) == content_hash(decode(encode(said, None))[0])
+    assert decode(encode(said, None)) == said
+    assert content_hash(said) == content_hash(decode(encode(said, None)))
