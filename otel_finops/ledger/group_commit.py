@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from copy import copy
-from traceback import extract_tb
+from traceback import clear_frames, extract_tb
 from typing import Final, NamedTuple
 
 from otel_finops.base.clock import Clock
@@ -87,7 +87,12 @@ class GroupCommitter:
             return Recorded(0, 0, 0)
         pieces = [_Submission(rows[i : i + self._spans_max], Future()) for i in range(0, len(rows), self._spans_max)]
         self._enqueue(pieces)
-        recorded = [piece.outcome.result() for piece in pieces]
+        outcomes = deque(piece.outcome for piece in pieces)
+        del pieces
+        recorded = []
+        while outcomes:
+            # a future in this frame would be held by the traceback of its own exception, and with it the whole request
+            recorded.append(outcomes.popleft().result())
         return Recorded(*(sum(counts) for counts in zip(*recorded, strict=True))) if len(recorded) > 1 else recorded[0]
 
     def close(self) -> None:
@@ -131,12 +136,14 @@ class GroupCommitter:
         except FinopsError as fault:
             for submission in group:
                 submission.outcome.set_exception(copy(fault))
+            _forget_frames(fault)
         except BaseException as error:  # noqa: BLE001 - the thread must outlive any batch; the error is logged and answered
             if len(group) > 1:
                 for submission in group:
                     self._write_group([submission])
             else:
                 group[0].outcome.set_exception(_refused(error, len(group[0].rows)))
+            _forget_frames(error)
         else:
             for submission, result in zip(group, recorded, strict=True):
                 submission.outcome.set_result(result)
@@ -153,6 +160,18 @@ class GroupCommitter:
             )
         self._committed(self._clock.monotonic() - began)
         return recorded
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let go of what the frames of an answered error hold.
+
+    Frames and errors below here refer to each other, and their frames to ours: batches, futures and so the senders' requests, up to
+    64 MiB each, would stay until the cycle collector comes, which counts objects and not bytes.
+    """
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _refused(error: BaseException, rows: int) -> Unavailable:

@@ -106,7 +106,8 @@ def test_after_all_faults_the_service_takes_spans_again(answers: list[Answer], g
 
 
 def test_t8_a_full_disk_loses_nothing_and_is_over_as_soon_as_there_is_room(service: Service, new_trace: NewTrace) -> None:
-    taken, refused = [], []
+    taken: list[bytes] = []
+    refused: list[bytes] = []
     service.send(body(new_trace()))
     log_bytes = Path(service.database.url.removeprefix("sqlite:///") + "-wal").stat().st_size
     with no_room_on_disk(service, log_bytes):
