@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import struct
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, TypeAlias
 
 from pydantic import AfterValidator, Field
@@ -108,21 +107,23 @@ class Paged(Input):
     limit: int = Field(default=100, ge=1, le=PAGE_ROWS_MAX, description=f"Rows of one page, 1 to {PAGE_ROWS_MAX}.")
     cursor: Cursor | None = Field(default=None, description="`next_cursor` of the page before.")
 
-    def offset(self) -> int:
-        """The offset that the cursor stands for.
+    def place(self, order: str) -> tuple[int, ...] | None:
+        """The place in this order that the cursor stands for, None for the first page.
 
         Raises:
-            BadInput: no cursor of this operation.
+            BadInput: no cursor of this operation and order.
         """
         if self.cursor is None:
-            return 0
+            return None
         try:
-            (offset,) = struct.unpack(">I", base64.urlsafe_b64decode(self.cursor.encode()))
-        except (ValueError, struct.error, binascii.Error):
-            raise BadInput("cursor: not a next_cursor of this operation; leave it out to begin with the first page") from None
-        return int(offset)
+            named, *place = json.loads(base64.urlsafe_b64decode(self.cursor.encode()))
+            if named == order and all(type(value) is int and abs(value) <= _INT64_MAX for value in place):
+                return tuple(place)
+        except (ValueError, TypeError, RecursionError):
+            pass  # answered below, like a cursor that can be read and is of another order
+        raise BadInput("cursor: not a next_cursor of this operation and order; leave it out to begin with the first page")
 
 
-def offset_cursor(offset: int) -> str:
-    """The opaque text of an offset."""
-    return base64.urlsafe_b64encode(struct.pack(">I", offset)).decode()
+def place_cursor(order: str, place: Sequence[int]) -> str:
+    """The opaque text of a place in an order."""
+    return base64.urlsafe_b64encode(json.dumps([order, *place], separators=(",", ":")).encode()).decode()

@@ -28,7 +28,8 @@ from otel_finops.store.engine import Store
 from otel_finops.store.upgrade import Upgrade, check, upgrade
 from otel_finops.trees.cost_tree import CostTree
 from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
-from otel_finops.trees.search import read_tree, search_traces
+from otel_finops.trees.ranking import search_traces
+from otel_finops.trees.search import read_tree
 
 
 class Room(NamedTuple):

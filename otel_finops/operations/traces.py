@@ -11,7 +11,7 @@ from otel_finops.base.money import format_usd
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import CallFilters, Paged, TenantScoped, TraceId, Windowed, given_filters, offset_cursor
+from otel_finops.operations.fields import CallFilters, Paged, TenantScoped, TraceId, Windowed, given_filters, place_cursor
 from otel_finops.operations.registry import Input, Json, Output, operation
 from otel_finops.operations.shapes import At, Count, Usd
 from otel_finops.trees.cost_tree import collector_paused, to_json
@@ -121,12 +121,11 @@ class TraceList(Output):
     summary="Find traces, the most expensive first.",
 )
 def search(context: Context, principal: Principal, given: TraceSearch) -> Json:
-    """A page of traces; the cursor is an offset, since sums move while spans arrive."""
-    offset = given.offset()
+    """A page of traces; the cursor is a place in the order, so that what arrives meanwhile shifts no page."""
     window, filters = given.window(), given_filters(given, CallFilters)
-    query = TraceQuery(given.tenants(principal), window.from_ns, window.to_ns, filters, given.sort, offset, given.limit)
+    query = TraceQuery(given.tenants(principal), window.from_ns, window.to_ns, filters, given.sort, given.place(given.sort), given.limit)
     page = context.reads.traces(query)
-    return {"traces": [_line(one) for one in page.traces], "next_cursor": offset_cursor(offset + given.limit) if page.more else None}
+    return {"traces": [_line(one) for one in page.traces], "next_cursor": page.next and place_cursor(given.sort, page.next)}
 
 
 def _line(one: TraceSummary) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 Tenants: TypeAlias = Collection[str] | None
 """Whose spans are read; None for everyone's."""
+
+SORTS: Final = ("cost", "calls", "tokens", "started")
+"""By what traces are ordered, greatest first."""
 
 
 class TraceQuery(NamedTuple):
@@ -16,7 +19,8 @@ class TraceQuery(NamedTuple):
         tenants: whose; None for everyone's.
         from_ns, to_ns: start of the calls, from inclusive, to exclusive; None for open.
         filters: equality with `ledger.tables.DIMENSIONS`.
-        sort: `cost`, `calls`, `tokens` or `started`, greatest first.
+        sort: one of `SORTS`.
+        after: `TracePage.next` of the page before, None for the first page.
     """
 
     tenants: Tenants
@@ -24,7 +28,7 @@ class TraceQuery(NamedTuple):
     to_ns: int | None = None
     filters: Mapping[str, str] = {}
     sort: str = "cost"
-    offset: int = 0
+    after: tuple[int, ...] | None = None
     limit: int = 100
 
 
@@ -41,7 +45,7 @@ class TraceSummary(NamedTuple):
 
 
 class TracePage(NamedTuple):
-    """Some traces, and whether there are more."""
+    """Some traces, and the place behind which the next page begins (None: there is none)."""
 
     traces: Sequence[TraceSummary]
-    more: bool
+    next: tuple[int, ...] | None

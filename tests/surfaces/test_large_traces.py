@@ -13,7 +13,7 @@ from otel_finops.identity.principals import LOCAL
 from otel_finops.ledger.journal import JournalRow, record
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.settle import Settler
-from otel_finops.operations.local import open_room
+from otel_finops.operations.local import open_room, upgrade_database
 from otel_finops.settings import load
 from otel_finops.store.lease import Leases
 from otel_finops.surfaces.api.app import build_api
@@ -48,6 +48,7 @@ def span(number: int, parent: int | None, every: int) -> Sighting:
 @pytest.mark.parametrize("calls", [100, 50_000])
 def test_a_large_trace_is_answered_in_two_seconds(tmp_path: Path, shape: str, calls: int) -> None:
     settings = load(None, {"OTEL_FINOPS_DATABASE__URL": f"sqlite:///{tmp_path / 'ledger.db'}"})
+    upgrade_database(settings)
     with open_room(settings) as room:
         prices = room.prices()
         for start in range(1, SPANS + 1, 8192):
