@@ -14,6 +14,8 @@ from typing import Any, Final
 from otel_finops.identity.roles import ROLES
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.registry import Operation
+from otel_finops.otlp.batch import REASONS
+from otel_finops.otlp.status import NO_SUCH_PATH, TABLE, WRONG_METHOD, WRONG_TYPE
 from otel_finops.settings.reference import markdown as settings_page
 from otel_finops.settings.tree import Features
 from otel_finops.surfaces.api.problems import KINDS, METHOD, UNEXPECTED
@@ -25,7 +27,7 @@ _WRITTEN: Final = "<!-- Written by `python -m otel_finops.surfaces.reference doc
 
 def pages() -> dict[str, str]:
     """Every generated page by its file name."""
-    return {"settings.md": settings_page(), "api.md": api_page(), "cli.md": cli_page()}
+    return {"settings.md": settings_page(), "api.md": api_page(), "cli.md": cli_page(), "errors.md": errors_page()}
 
 
 def api_page() -> str:
@@ -75,6 +77,25 @@ def _problems() -> Iterator[str]:
         yield f"| `urn:otel-finops:problem:{kind.slug}` | {kind.status} | {kind.title} |"
 
 
+def errors_page() -> str:
+    """What senders of spans are answered, and why spans are refused."""
+    return "\n".join([_ERRORS_HEAD, *_faults(), "", _REASONS_HEAD, *_reasons(), ""])
+
+
+def _faults() -> Iterator[str]:
+    yield from ("| fault | gRPC | HTTP | send it again? |", "|---|---|---|---|")
+    for fault in TABLE:
+        again = "yes, after the delay" if fault.retryable else "no"
+        yield f"| `{fault.name}` | {fault.code.name} | {fault.http} | {again} |"
+    for fault in (NO_SUCH_PATH, WRONG_METHOD, WRONG_TYPE):
+        yield f"| `{fault.name}` | | {fault.http} | no |"
+
+
+def _reasons() -> Iterator[str]:
+    yield from ("| reason | message |", "|---|---|")
+    yield from (f"| `{reason}` | {message} |" for reason, message in REASONS.items())
+
+
 def cli_page() -> str:
     """All commands of this room, with their options."""
     named = {one.words: one for one in OPERATIONS} | {words: OPERATIONS.named(name) for words, name in ALIASES.items()}
@@ -110,6 +131,23 @@ def _evaluated(command: Any, parameters: Iterable[inspect.Parameter]) -> Iterato
             yield parameter.replace(annotation=hints[parameter.name]) if written else parameter
 
 
+_ERRORS_HEAD: Final = f"""# Errors
+
+{_WRITTEN}
+
+The API's problems stand in `api.md`, the command line's exit codes in `cli.md`, the reasons for which a call is unpriced in `ledger.md`.
+
+## What senders of spans are answered
+
+A request is answered OK only when its spans are durable. `busy` and `unavailable` carry a delay: over HTTP as `Retry-After`, over gRPC as
+`RetryInfo` in the trailers `grpc-status-details-bin` and `google.rpc.retryinfo-bin`. Everything that is not the sender's fault is
+`unavailable`, because stock exporters drop a batch on any other status.
+"""
+_REASONS_HEAD: Final = """## Why single spans are refused
+
+The others of their request are kept; the answer is a partial success with the number of refused spans and these messages. Each
+reason is a label of `finops_rejected_spans_total`.
+"""
 _API_HEAD: Final = f"""# HTTP API
 
 {_WRITTEN}
@@ -126,7 +164,7 @@ _CLI_HEAD: Final = f"""# Command line
 
 {_WRITTEN}
 
-`otel-finops [--config FILE] [--database URL] COMMAND`. `serve`, `ingest` and `demo` are told of in the README. Results go to standard
+`otel-finops [--config FILE] [--database URL] COMMAND`. Results go to standard
 output alone, everything else to standard error. `--json` prints what the API answers. Commands work on the database that the
 settings name, with all rights.
 
@@ -137,6 +175,32 @@ settings name, with all rights.
 | 2 | wrong usage, wrong settings, something that does not exist, or input that cannot be read |
 | 3 | the ledger is busy or away; try again |
 | 141 | the reader of the output has gone |
+
+## otel-finops serve
+
+Run the service: OTLP receivers, ledger, start page, API and metrics. A SQLite database is created, or upgraded after a copy; PostgreSQL
+waits for `db upgrade`. SIGINT or SIGTERM ends it within ten seconds: requests that run are finished, what is not settled yet settles
+after the next start. A second signal ends it at once.
+
+## otel-finops demo
+
+Run the service with realistic traffic: three agent applications with stock instrumentations and a provider on this machine (extra
+`demo`). Its ledger is `otel-finops-demo.db` unless a database is set.
+
+| option | meaning |
+|---|---|
+| `--rate` | Runs a second, all three applications together. |
+| `--seconds` | End by itself after this time; 0 runs until it is stopped. |
+
+## otel-finops ingest FILE...
+
+Take in OTLP files (`.binpb`, `.json`, `.jsonl`) and settle them. Taking in the same files again changes nothing. It waits up to 30 seconds
+for a ledger that another process settles.
+
+| option | meaning |
+|---|---|
+| `--signal` | What the files hold: `traces`, `logs` or `metrics`. Only traces are priced; the others are counted and ignored. |
+| `--json` | Print the result as JSON. |
 """
 
 if __name__ == "__main__":
