@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from otel_finops.base import limits
 from otel_finops.base.errors import TooLarge
 from otel_finops.base.ids import is_span_id, is_trace_id
-from otel_finops.base.span import Rejection, Span, SpanLink, WantedKeys
+from otel_finops.base.span import AttributeValue, Rejection, Span, SpanLink, WantedKeys
 from otel_finops.base.times import NS_PER_DAY
 
 REASONS: Final[Mapping[str, str]] = {
@@ -31,6 +31,8 @@ REASONS: Final[Mapping[str, str]] = {
 _KINDS: Final = range(6)
 _NO_PARENT: Final = (b"", bytes(8))
 _MEMO_MAX: Final = 8_192
+_REPLACED: Final = "\ufffd"
+_NUMBERS: Final = frozenset({int, float, bool})
 
 
 class SpanFault(Exception):
@@ -80,6 +82,26 @@ class KeyMemo(dict[bytes, str | None]):
 def key_memo(wanted: WantedKeys) -> KeyMemo:
     """The memo of these keys, shared by all requests of the process."""
     return KeyMemo(wanted)
+
+
+class ValueMemo(dict[bytes, AttributeValue]):
+    """Wire bytes of an attribute's value -> the value, for those that can be shared and needed no mending; bounded."""
+
+    def learn(self, raw: bytes, value: AttributeValue) -> None:
+        """Remember a value that was read; None, maps and texts that may have been mended (that is counted each time) are not."""
+        kind = type(value)
+        if (
+            (kind is str and _REPLACED not in value)  # type: ignore[operator]  # its type was looked at
+            or kind in _NUMBERS
+            or (kind is tuple and all(type(item) is str and _REPLACED not in item for item in value))  # type: ignore[union-attr]
+        ):
+            if len(self) >= _MEMO_MAX:
+                self.clear()
+            self[raw] = value
+
+
+KNOWN_VALUES: Final = ValueMemo()
+"""Shared by all requests of the process."""
 
 
 class BatchBuilder:

@@ -18,10 +18,12 @@ from typing import Final
 from otel_finops.base import limits
 from otel_finops.base.errors import TooLarge, Undecodable
 from otel_finops.base.span import Attributes, AttributeValue, Span, SpanLink, WantedKeys
-from otel_finops.otlp.batch import BatchBuilder, DecodedBatch, Room, SpanFault, short_name
+from otel_finops.otlp.batch import KNOWN_VALUES, BatchBuilder, DecodedBatch, Room, SpanFault, short_name
 
 _LEN: Final = 2
 _STATUS_ERROR: Final = 2
+_SHORT_VALUE: Final = 96
+"""Bytes of an attribute's value up to which it is looked up among those read before: operations, models, names, ids of sessions."""
 _MASK_32: Final = 2**32 - 1
 _DOUBLE: Final = struct.Struct("<d")
 
@@ -49,6 +51,7 @@ class _Reader:
         self.body = body
         self.batch = batch
         self._keys = batch.keys
+        self._values = KNOWN_VALUES
         self._utf8 = batch.utf8
         self._fields_left = limits.FIELDS_PER_REQUEST_MAX
 
@@ -134,20 +137,18 @@ class _Reader:
                 self._spend(count)
                 break
             tag = body[at]
+            if tag == 0x4A:
+                at, run = self._attributes(at, end, attributes)
+                attribute_count += run
+                continue
             at += 1
             if tag >= 0x80:
                 tag, at = _varint(body, at - 1)
             wire = tag & 7
             if wire == _LEN:
-                size = body[at]
-                at += 1
-                if size >= 0x80:
-                    size, at = _varint(body, at - 1)
+                size, at = _varint(body, at)
                 stop = at + size
-                if tag == 0x4A:
-                    attribute_count += 1
-                    self._attribute(body, at, stop, attributes)
-                elif tag == 0x5A:
+                if tag == 0x5A:
                     events.append((at, stop))
                 elif tag == 0x6A:
                     links.append((at, stop))
@@ -169,7 +170,7 @@ class _Reader:
         if attribute_count > limits.ATTRIBUTES_PER_SPAN_MAX:
             raise SpanFault("too_many_attributes")
         text, number, batch = texts.get, numbers.get, self.batch
-        return Span(
+        return Span._make((
             text(0x0A, b""),
             text(0x12, b""),
             text(0x22),
@@ -187,7 +188,7 @@ class _Reader:
             number(0x85, 0),
             batch.links([self._link(*place) for place in links]) if links else (),
             number(0x50, 0) & _MASK_32,
-        )
+        ))  # fmt: skip
 
     def _is_error(self, status: bytes) -> bool:
         code = 0
@@ -228,22 +229,37 @@ class _Reader:
                 found = short_name(value) if isinstance(value, str) else None
         return found
 
+    def _attributes(self, at: int, end: int, attributes: dict[str, AttributeValue]) -> tuple[int, int]:
+        """Read a span's attributes from one to the last that follows without a break; where that ends, and how many they were."""
+        body, keys, values = self.body, self._keys, self._values
+        for count in range(limits.ATTRIBUTES_PER_SPAN_MAX + 1):
+            if at >= end or body[at] != 0x4A:
+                self._spend(count)
+                return at, count
+            size, start = body[at + 1], at + 2
+            if size >= 0x80:
+                size, start = _varint(body, at + 1)
+            at = start + size
+            # Nearly every emitter writes key, then value, and nothing else; both are short and were seen before.
+            key_end = start + 2 + body[start + 1]
+            if key_end < at and body[start] == 0x0A and body[start + 1] < 0x80 and body[key_end] == 0x12:
+                key = keys[body[start + 2 : key_end]]
+                if key is None:
+                    continue
+                raw = body[key_end + 2 : at]
+                if len(raw) <= _SHORT_VALUE and len(raw) == body[key_end + 1]:
+                    value = values.get(raw)
+                    if value is None:
+                        value = self._value(raw, 0, len(raw))
+                        values.learn(raw, value)
+                    if value is not None:
+                        attributes[key] = value
+                    continue
+            self._attribute(body, start, at, attributes)
+        raise SpanFault("too_many_attributes")
+
     def _attribute(self, buffer: bytes, at: int, end: int, attributes: dict[str, AttributeValue]) -> None:
         """Read one `KeyValue` into `attributes` if its key is wanted."""
-        # Nearly every emitter writes key, then value, and nothing else.
-        key_end = at + 2 + buffer[at + 1]
-        if key_end < end and buffer[at] == 0x0A and buffer[at + 1] < 0x80 and buffer[key_end] == 0x12:
-            key = self._keys[buffer[at + 2 : key_end]]
-            if key is None:
-                return
-            size, value_at = buffer[key_end + 1], key_end + 2
-            if size >= 0x80:
-                size, value_at = _varint(buffer, key_end + 1)
-            if value_at + size == end:
-                value = self._value(buffer, value_at, end)
-                if value is not None:
-                    attributes[key] = value
-                return
         raw, value_at, value_end = self._key_value(buffer, at, end)
         name = self._keys[raw]
         if name is not None:

@@ -21,7 +21,7 @@ from otel_finops.base import limits
 from otel_finops.base.errors import TooLarge, Undecodable
 from otel_finops.base.span import SpanLink, WantedKeys
 from otel_finops.base.times import NS_PER_DAY
-from otel_finops.otlp.batch import DecodedBatch
+from otel_finops.otlp.batch import KNOWN_VALUES, DecodedBatch
 from otel_finops.otlp.decode import decode
 from otel_finops.testing import NOON
 
@@ -237,6 +237,23 @@ def test_of_a_repeated_key_the_last_value_counts(request_of: Make) -> None:
 
     for batch in (from_protobuf(request_of(1, edit)), from_json(otlp_json(request_of(1, edit)))):
         assert batch.spans[0].attributes == {"a": 2}
+
+
+def test_values_seen_before_are_read_alike_and_mended_ones_are_counted_each_time(request_of: Make) -> None:
+    def edit(span: Any, _: int) -> None:
+        span.attributes.add(key="a").value.string_value = "nul\0"
+        span.attributes.add(key="b").value.array_value.values.add().string_value = "stop"
+        span.attributes.add(key="metadata.yes").value.bool_value = True
+        span.attributes.add(key="metadata.one").value.int_value = 1
+        span.attributes.add(key="gen_ai.input.messages").value.string_value = "a secret"
+
+    for _ in range(2):
+        batch = from_protobuf(request_of(2, edit))
+        assert [repr(span.attributes) for span in batch.spans] == 2 * [
+            repr({"a": "nul\ufffd", "b": ("stop",), "metadata.yes": True, "metadata.one": 1})
+        ]
+        assert batch.repairs == {"text_replaced": 2}
+    assert not any(b"secret" in raw for raw in KNOWN_VALUES)
 
 
 @pytest.mark.parametrize("trace_id", ["ab" * 16, "AB" * 16, "aB" * 16])
