@@ -9,6 +9,7 @@ import enum
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated, Final
@@ -61,8 +62,8 @@ def demo(
     if settings.database == type(settings.database)():
         settings = settings.model_copy(update={"database": settings.database.model_copy(update={"url": DEMO_DATABASE})})
 
-    def send(ports: Ports) -> None:
-        _print_urls(settings, ports)
+    def send(ports: Ports, place: str) -> None:
+        _print_urls(ports, place)
         Thread(target=run_demo_traffic, args=(f"http://127.0.0.1:{ports.grpc}", stop, rate), name="demo").start()
         if seconds:
             Thread(target=_end_after, args=(stop, seconds), name="demo-end", daemon=True).start()
@@ -104,7 +105,7 @@ def main() -> None:
     run_cli({"serve": serve, "demo": demo, "ingest": ingest})
 
 
-def _run_service(settings: Settings, stop: Event, started: object = None) -> None:
+def _run_service(settings: Settings, stop: Event, started: Callable[[Ports, str], None] | None = None) -> None:
     from otel_finops.app import Service, open_core  # noqa: PLC0415
 
     with open_core(settings, "serve") as core:
@@ -112,8 +113,8 @@ def _run_service(settings: Settings, stop: Event, started: object = None) -> Non
         ports = service.start()
         try:
             _log.info("ready: OTLP/gRPC on port %s, OTLP/HTTP on port %s, web on port %s, ledger %s", *ports, core.store.place)
-            if callable(started):
-                started(ports)
+            if started is not None:
+                started(ports, core.store.place)
             stop.wait()
             _log.info("stopping")
         finally:
@@ -140,20 +141,20 @@ def _end_after(stop: Event, seconds: float) -> None:
     stop.set()
 
 
-def _print_urls(settings: Settings, ports: Ports) -> None:
+def _print_urls(ports: Ports, place: str) -> None:
     base = f"http://127.0.0.1:{ports.web}"
-    print(
-        f"""
-otel_finops is running with demo traffic; the first costs appear within ten seconds.
-
+    web = f"""
   start page      {base}/
   spend by model  {base}/api/v1/spend?group_by=provider,model
   dearest traces  {base}/api/v1/traces
-  metrics         {base}/metrics
+  metrics         {base}/metrics"""
+    print(
+        f"""
+otel_finops is running with demo traffic; the first costs appear within ten seconds.
+{web if ports.web else ""}
   OTLP            grpc 127.0.0.1:{ports.grpc}, http 127.0.0.1:{ports.http}
-  ledger          {settings.database.url}
+  ledger          {place}
 
-In another terminal:  otel-finops --database {settings.database.url} spend report --group-by provider,model
 Stop with Ctrl-C.
 """,
         flush=True,

@@ -45,28 +45,30 @@ class SettleLoop:
         return not self._thread.is_alive()
 
     def run_once(self) -> int:
-        """One round of every shard; returns how many traces were settled."""
-        settled = sum(self._settle_due(shard) for shard in range(SHARDS))
+        """One round of every shard, whatever happens to the others; returns how many traces were settled."""
+        faults: list[str] = []
+        settled = sum(self._round(shard, faults) for shard in range(SHARDS))
         if settled:
             self._settled(settled)
+        if faults and faults[0] != self.fault:
+            _log.warning("settling waits: %s", faults[0])
+        self.fault = faults[0] if faults else None
         return settled
+
+    def _round(self, shard: int, faults: list[str]) -> int:
+        try:
+            return self._settle_due(shard)
+        except FinopsError as fault:
+            faults.append(str(fault))
+        except Exception as fault:  # noqa: BLE001 - the journal goes on taking spans; the round is tried again, health tells of it
+            _log.exception("a settling round of shard %d failed", shard)
+            faults.append(type(fault).__name__)
+        return 0
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            try:
-                settled = self.run_once()
-                self.fault = None
-            except FinopsError as fault:
-                self._failed(str(fault))
-            except Exception as fault:  # noqa: BLE001 - the journal goes on taking spans; the round is tried again, health tells of it
-                _log.exception("a settling round failed")
-                self._failed(type(fault).__name__)
-            else:
-                if not settled:
-                    self._stop.wait(IDLE_S)
-
-    def _failed(self, message: str) -> None:
-        if message != self.fault:
-            _log.warning("settling waits: %s", message)
-        self.fault = message
-        self._stop.wait(FAULT_S)
+            settled = self.run_once()
+            if self.fault is not None:
+                self._stop.wait(FAULT_S)
+            elif not settled:
+                self._stop.wait(IDLE_S)

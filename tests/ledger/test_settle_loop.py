@@ -25,15 +25,27 @@ def test_one_round_visits_every_shard_and_counts_what_was_settled() -> None:
     assert (visited, told) == (list(range(SHARDS)), [2])
 
 
+def test_a_shard_that_fails_does_not_keep_the_others_waiting() -> None:
+    def settle_due(shard: int) -> int:
+        if shard == 0:
+            raise Unavailable("the database is away")
+        return 1
+
+    loop = SettleLoop(settle_due, _nothing)
+    assert loop.run_once() == SHARDS - 1
+    assert loop.fault == "the database is away"
+
+
 @pytest.mark.parametrize("error", [Unavailable("the database is away"), RuntimeError("a bug")])
 def test_a_round_that_fails_is_tried_again_and_told_meanwhile(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(settle_loop, "FAULT_S", 0.01)
-    failed, mended = threading.Event(), threading.Event()
+    mended = threading.Event()
+    rounds: list[int] = []
     faults: list[str | None] = []
 
     def settle_due(shard: int) -> int:
-        if not failed.is_set():
-            failed.set()
+        rounds.append(shard)
+        if len(rounds) <= SHARDS:
             raise error
         faults.append(loop.fault)
         mended.set()
