@@ -177,13 +177,13 @@ def make_context(
 
 @contextmanager
 def open_room(settings: Settings, *, clock: Clock | None = None) -> Iterator[Room]:
-    """Open the database that the settings name, for one command; one without tables, or of another version, is refused.
+    """Open the database that the settings name, for one command; none, one without tables, or of another version, is refused.
 
     Raises:
         StartRefused: the database cannot be opened, is not ours, or must be upgraded first.
     """
     clock = clock or SystemClock()
-    store = Store.open(settings.database.url, clock)
+    store = Store.open(settings.database.url, clock, create=False)
     try:
         check(store)
         subjects, prices = Subjects(), _Lazily(settings.prices.path)

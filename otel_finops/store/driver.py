@@ -45,6 +45,10 @@ class Driver(Protocol):
         """The transaction that has begun on a driver's connection."""
         ...
 
+    def missing(self) -> bool:
+        """Whether there is no database yet, so that opening it would make one."""
+        ...
+
     def confirm(self, transaction: Transaction) -> None:
         """Raise StartRefused when the database cannot keep what the store promises."""
         ...

@@ -38,13 +38,23 @@ class Store:
         self.place = driver.place
 
     @classmethod
-    def open(cls, url: str, clock: Clock) -> Self:
+    def open(cls, url: str, clock: Clock, *, create: bool = True) -> Self:
         """Open the database of a SQLAlchemy URL and try a write lock on it.
+
+        Args:
+            url: which one.
+            clock: the time that leases use.
+            create: make a SQLite file that is not there; without it that is refused, and no file appears.
 
         Raises:
             StartRefused: no such engine, missing extra, or a database that cannot be used; the text says how to mend it.
         """
         store = cls(_driver(url), clock)
+        if not create and store.driver.missing():
+            raise StartRefused(
+                f"{store.place} does not exist: name the ledger (--database sqlite:///FILE, or database.url), "
+                "or make one with `otel-finops serve` or `otel-finops ingest`"
+            )
         try:
             with store._session(write=True) as transaction:
                 store.driver.confirm(transaction)

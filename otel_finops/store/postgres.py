@@ -180,6 +180,10 @@ class PostgresDriver:
         """The transaction that has begun on the connection."""
         return PostgresTransaction(connection, self._column_types)
 
+    def missing(self) -> bool:
+        """Never: a server makes no database by being asked for it."""
+        return False
+
     def confirm(self, transaction: Transaction) -> None:
         """Refuse a standby or a read-only server."""
         if transaction.execute("SELECT current_setting('transaction_read_only'), pg_is_in_recovery()") != [("off", False)]:

@@ -181,6 +181,10 @@ class SqliteDriver:
         """The transaction that has begun on the connection."""
         return SqliteTransaction(connection)
 
+    def missing(self) -> bool:
+        """The file is not there."""
+        return not self.path.exists()
+
     def confirm(self, transaction: Transaction) -> None:
         """Refuse a file system without shared memory (network drives): there the file would silently not use a WAL."""
         if transaction.execute("PRAGMA journal_mode") != [("wal",)]:

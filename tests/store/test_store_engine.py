@@ -220,3 +220,12 @@ def test_an_unreachable_server_is_refused_without_its_password(postgres_url: str
     assert "secret" not in str(refused.value)
     with pytest.raises(StartRefused, match="does not exist: create it"):
         Store.open(postgres_url.replace("/postgres?", "/nowhere?"), FakeClock())
+
+
+def test_a_file_that_is_not_there_is_made_only_where_that_is_wanted(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    with pytest.raises(StartRefused, match=r"a\.db does not exist: name the ledger"):
+        Store.open(url, FakeClock(), create=False)
+    assert list(tmp_path.iterdir()) == []
+    Store.open(url, FakeClock()).close()
+    Store.open(url, FakeClock(), create=False).close()

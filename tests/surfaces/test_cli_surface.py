@@ -242,3 +242,20 @@ def test_help_loads_no_database_and_no_web_framework() -> None:
         "import sys, otel_finops.surfaces.cli.main; print(*(m for m in ('sqlalchemy','fastapi','grpc','cryptography') if m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["spend", "report"], ["trace", ACME_TRACE], ["ledger", "export"], ["ledger", "verify"], ["ledger", "head"]]
+)
+def test_reading_a_ledger_that_is_not_there_says_how_to_get_one_and_makes_no_file(tmp_path: Path, words: list[str]) -> None:
+    result = run(*words, database=f"sqlite:///{tmp_path / 'no.db'}")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no.db does not exist: name the ledger (--database sqlite:///FILE, or database.url), or make one with" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_whole_commands_help_loads_no_room_that_it_does_not_need() -> None:
+    """What `serve`, `ingest` and the operations work with is loaded when a command runs, not to be listed."""
+    heavy = ("sqlalchemy", "alembic", "fastapi", "starlette", "uvicorn", "grpc", "google.protobuf", "psycopg", "orjson", "opentelemetry")
+    code = f"import sys, otel_finops.__main__; print(*(m for m in {heavy} if m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "\n"
