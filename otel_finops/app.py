@@ -232,7 +232,7 @@ def _receivers(core: Core) -> dict[str, GrpcReceiver | AsgiServer]:
     if address := listeners.get("otlp.grpc_address"):
         receivers["grpc"] = GrpcReceiver(shared, address)
     if address := listeners.get("otlp.http_address"):
-        receivers["http"] = HttpReceiver(shared, address)
+        receivers["http"] = HttpReceiver(shared, address, local_pages_only=core.settings.auth.mode == "off")
     return receivers
 
 
@@ -249,8 +249,10 @@ def _web(core: Core, health: Callable[[], Sequence[Health]]) -> AsgiServer:
     if settings.features.metrics:
         mounts["/metrics"] = metrics_endpoint(_metrics_page(core).render, authenticate)
     shown = {"OTLP/gRPC": settings.otlp.grpc_address, "OTLP/HTTP": settings.otlp.http_address}
-    app = build_api(context, authenticate, mounts=mounts, listeners={name: text for name, text in shown.items() if text})
-    return AsgiServer(app, settings.listeners()["http.address"], Listener("the web side", "http.address"))
+    address = settings.listeners()["http.address"]
+    names = (address.host, *settings.http.names) if settings.auth.mode == "off" else None
+    app = build_api(context, authenticate, mounts=mounts, listeners={name: text for name, text in shown.items() if text}, names=names)
+    return AsgiServer(app, address, Listener("the web side", "http.address"))
 
 
 def _metrics_page(core: Core) -> MetricsPage:

@@ -213,8 +213,9 @@ class HttpReceiver(AsgiServer):
         deadline_s: float = limits.REQUEST_DEADLINE_S,
         connections_max: int = limits.CONNECTIONS_MAX,
         threads: int = limits.RECEIVE_THREADS,
+        local_pages_only: bool = False,
     ) -> None:
-        self._app = HttpApp(reception, threads=threads, deadline_s=deadline_s)
+        self._app = HttpApp(reception, threads=threads, deadline_s=deadline_s, local_pages_only=local_pages_only)
         super().__init__(
             self._app,
             address,

@@ -10,9 +10,10 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from google.protobuf.json_format import MessageToJson
 
 from otel_finops.base import limits
-from otel_finops.base.errors import BadInput, TooLarge, Unavailable, Undecodable
+from otel_finops.base.errors import BadInput, Forbidden, TooLarge, Unavailable, Undecodable
 from otel_finops.base.protocols import Credential, Encoding, ExportRequest
 from otel_finops.otlp.admission import Ticket
+from otel_finops.otlp.browsers import is_local_origin
 from otel_finops.otlp.inflate import CODINGS, inflate
 from otel_finops.otlp.intake import Reception
 from otel_finops.otlp.signals import SIGNALS, Signal
@@ -57,12 +58,21 @@ class HttpApp:
     """The ASGI application; `http_server.HttpReceiver` runs it, any ASGI server can.
 
     Decoding and waiting for the ledger happen in a bounded pool of threads, never on the event loop.
+
+    Args:
+        local_pages_only: refuse what pages of other sites have a browser send; for where senders show no token.
     """
 
     def __init__(
-        self, reception: Reception, *, threads: int = limits.RECEIVE_THREADS, deadline_s: float = limits.REQUEST_DEADLINE_S
+        self,
+        reception: Reception,
+        *,
+        threads: int = limits.RECEIVE_THREADS,
+        deadline_s: float = limits.REQUEST_DEADLINE_S,
+        local_pages_only: bool = False,
     ) -> None:
         self._reception = reception
+        self._local_pages_only = local_pages_only
         self._deadline_s = deadline_s
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="otlp-http")
 
@@ -93,6 +103,8 @@ class HttpApp:
 
     async def _take(self, scope: Message, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         signal = _signal(scope)
+        if self._local_pages_only and b"origin" in headers and not is_local_origin(headers[b"origin"].decode("latin-1")):
+            raise Forbidden("while auth.mode is off, spans from other sites' pages are refused; set auth.mode to token")
         loop = asyncio.get_running_loop()
         credential = await loop.run_in_executor(self._threads, self._reception.credential, headers.get(b"authorization"))
         head = _head(signal, headers)

@@ -87,6 +87,13 @@ class SenderToken(_Section):
     token_sha256: Digest = Field(repr=False)
     tenants: Tenants
 
+    @field_validator("tenants")
+    @classmethod
+    def _no_shared_realm(cls, tenants: tuple[str, ...]) -> tuple[str, ...]:
+        if "default" in tenants:
+            raise ValueError("the tenant 'default' is what spans without a tenant get; give the sender's tenant another name, or '*'")
+        return tenants
+
 
 class ApiToken(_Section):
     """A token with which the API may be used.
@@ -129,6 +136,12 @@ class Http(_Section):
     address: ListenAddress = Field(
         default="127.0.0.1:8080",
         description="Where the console, the API, `/metrics`, `/healthz` and `/readyz` listen; empty switches it off.",
+    )
+    names: tuple[Annotated[str, Field(min_length=1, max_length=253)], ...] = Field(
+        default=(),
+        max_length=100,
+        description="Host names besides loopback's that requests may call the service by while auth.mode is off, e.g. "
+        '`["host.docker.internal"]`; all others are refused (docs/security.md).',
     )
 
 

@@ -330,3 +330,18 @@ def test_t12_a_stop_lets_the_running_request_finish(listeners: Any, kind: str) -
     getattr(listeners, kind).stop(5)
     thread.join()
     assert results == [SpanExportResult.SUCCESS]
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [(None, 200), ("http://localhost:3000", 200), ("http://[::1]:3000", 200), ("https://evil.example", 403), ("null", 403)],
+)
+def test_pages_of_other_sites_send_no_spans_where_no_token_is_asked_for(http_listener: Any, origin: str | None, status: int) -> None:
+    """Any `Host` is good: containers reach this machine by names of their own, and a browser's POST always has an `Origin`."""
+    headers = {"Host": "host.docker.internal:4318", "Content-Type": "application/json"} | ({"Origin": origin} if origin else {})
+    for local_pages_only in (True, False):
+        intake, receiver = http_listener(local_pages_only=local_pages_only)
+        answer = httpx.post(f"http://127.0.0.1:{receiver.port}/v1/traces", content=b'{"resourceSpans": []}', headers=headers)
+        expected = status if local_pages_only else 200
+        assert answer.status_code == expected
+        assert len(intake.requests) == (expected == 200)

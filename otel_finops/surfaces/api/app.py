@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -28,6 +28,7 @@ def build_api(
     *,
     mounts: Mapping[str, ASGIApp] | None = None,
     listeners: Mapping[str, str] | None = None,
+    names: Collection[str] | None = None,
 ) -> ASGIApp:
     """The application behind the HTTP listener.
 
@@ -36,13 +37,14 @@ def build_api(
         authenticate: a bearer token (None without one) to a principal, raising Unauthenticated.
         mounts: further ASGI applications by exact path, e.g. `/metrics`.
         listeners: addresses to show on the index page, by name (`OTLP/gRPC`, `OTLP/HTTP`).
+        names: as `Shell` takes them: needed where `authenticate` lets everyone in, None where tokens are shown.
     """
     app = _routes(context, authenticate)
     _add_probes(app, context)
     for path, mounted in (mounts or {}).items():
         app.router.routes.append(Route(path, endpoint=_Mounted(mounted), methods=None))
     _add_index(app, context, sorted(mounts or {}), listeners or {})
-    return Shell(app)
+    return Shell(app, names)
 
 
 class _Mounted:
