@@ -160,6 +160,7 @@ def test_one_of_two_processes_is_killed_again_and_again(postgres_database: str, 
         check_charged_once(database, by_one_process, "one of two killed three times")
 
 
+@pytest.mark.long
 def test_five_senders_of_the_same_batch_to_two_processes(postgres_database: str) -> None:
     request = calls(trace_id(1, 52), 100, lambda span, index: put(span, "gen_ai.usage.input_tokens", 5000 + 37 * index), start_ns=START_NS)
     batch = request.SerializeToString()
