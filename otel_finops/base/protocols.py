@@ -24,6 +24,11 @@ class Credential(NamedTuple):
     realm: str = DEFAULT_REALM
     tenants: tuple[str, ...] = (ANY_TENANT,)
 
+    @property
+    def speaks_for(self) -> str:
+        """The tenants as one text, for values that must stay small and comparable: `*`, or the names a line each, sorted."""
+        return ANY_TENANT if self.tenants[0] == ANY_TENANT else "\n".join(sorted(self.tenants))
+
     def tenant_for(self, named: str | None) -> str:
         """The tenant of a span that names `named` (or nobody): never one that the credential does not cover."""
         if len(self.tenants) == 1 and self.tenants[0] != ANY_TENANT:
@@ -31,6 +36,11 @@ class Credential(NamedTuple):
         if named and (self.tenants[0] == ANY_TENANT or named in self.tenants):
             return named
         return DEFAULT_TENANT
+
+
+def covers(speaks_for: str, tenant: str) -> bool:
+    """Whether a sender that speaks for these tenants (`Credential.speaks_for`) may put costs on this one."""
+    return speaks_for == ANY_TENANT or tenant in speaks_for.split("\n")
 
 
 class ExportRequest(NamedTuple):

@@ -7,13 +7,10 @@ any length costs no recursion.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
+from otel_finops.base.protocols import ANY_TENANT, DEFAULT_TENANT, covers
 from otel_finops.genai.forest import Forest
 from otel_finops.genai.sighting import CALL, Sighting, SpanKey
-
-DEFAULT_TENANT: Final = "default"
-"""Tenant of spans that nobody names one for."""
 
 
 class Inheritance:
@@ -44,7 +41,8 @@ class Inheritance:
 
     def full(self, node: int) -> dict[str, str]:
         """The whole attribution of one span, baggage, resource and the default tenant included."""
-        return _complete(self._sightings[node].defaults, self.explicit[node], self.place[node])
+        sighting = self._sightings[node]
+        return _complete(sighting.defaults, self.explicit[node], self.place[node], sighting.speaks_for)
 
     def merged(self, nodes: Iterable[int]) -> dict[str, str]:
         """The attribution of one call seen by several spans: nearest known value, first node first.
@@ -54,18 +52,22 @@ class Inheritance:
         defaults: dict[str, str] = {}
         explicit: dict[str, str] = {}
         place: str | None = None
+        speaks_for = ANY_TENANT
         for node in nodes:
+            if self._sightings[node].speaks_for != ANY_TENANT:
+                speaks_for = self._sightings[node].speaks_for
             defaults = self._sightings[node].defaults | defaults
             explicit = self.explicit[node] | explicit
             place = place or self.place[node]
-        return _complete(defaults, explicit, place)
+        return _complete(defaults, explicit, place, speaks_for)
 
 
-def _complete(defaults: Mapping[str, str], explicit: Mapping[str, str], place: str | None) -> dict[str, str]:
+def _complete(defaults: Mapping[str, str], explicit: Mapping[str, str], place: str | None, speaks_for: str) -> dict[str, str]:
+    """All that is known; a tenant that an ancestor names counts only if the span's own sender may put costs on it."""
     known = {**defaults, **explicit}
     if place is not None and "step" not in known:
         known["step"] = place
-    if "tenant" not in known:
+    if "tenant" not in known or not covers(speaks_for, known["tenant"]):
         known["tenant"] = DEFAULT_TENANT
     return known
 

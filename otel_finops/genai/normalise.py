@@ -50,6 +50,7 @@ class _Home(NamedTuple):
     instance: str
     defaults: dict[str, str]
     tags: dict[str, str]
+    speaks_for: str
 
 
 class Normaliser:
@@ -115,7 +116,7 @@ class Normaliser:
         defaults = {**self._defaults, **_said(_present(self._resource_keys, resource), resource)}
         defaults["tenant"] = credential.tenant_for(defaults.get("tenant"))
         tags = _said(_present(self._tag_keys, resource), resource)
-        home = _Home(resource, credential, service_instance(credential.realm, resource), defaults, tags)
+        home = _Home(resource, credential, service_instance(credential.realm, resource), defaults, tags, credential.speaks_for)
         self._home = home
         return home
 
@@ -139,6 +140,7 @@ class Normaliser:
             defaults=_defaults(span, shape, home) if shape.baggage else home.defaults,
             tags={**home.tags, **_said(shape.tags, span.attributes)} if shape.tags else home.tags,
             dropped_attributes=span.dropped_attributes,
+            speaks_for=home.speaks_for,
         )
 
     def _full(self, span: Span, shape: _Shape, home: _Home, facts: Facts) -> Sighting:
@@ -196,6 +198,7 @@ class Normaliser:
             _defaults(span, shape, home) if shape.baggage else home.defaults,
             {**home.tags, **_said(shape.tags, span.attributes)} if shape.tags else home.tags,
             span.dropped_attributes,
+            home.speaks_for,
         )
 
 

@@ -70,6 +70,7 @@ class Sighting(NamedTuple):
         defaults: what baggage-copied and resource attributes say; weaker than anything in the span's ancestors.
         tags: allow-listed tags.
         dropped_attributes: how many attributes the sender dropped.
+        speaks_for: the tenants that the sender's credential covers (`Credential.speaks_for`).
     """
 
     realm: str
@@ -110,6 +111,7 @@ class Sighting(NamedTuple):
     defaults: dict[str, str] = {}  # noqa: RUF012
     tags: dict[str, str] = {}  # noqa: RUF012
     dropped_attributes: int = 0
+    speaks_for: str = "*"
 
     @property
     def key(self) -> SpanKey:

@@ -15,6 +15,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
+from otel_finops.base.errors import FinopsError
+from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.genai.sighting import Sighting
 from otel_finops.pricing.quote import CostLine, Quote
 
@@ -49,8 +51,8 @@ _facts: Final = itemgetter(
 )  # fmt: skip
 
 
-class UnknownFormat(Exception):
-    """A payload that a newer program wrote."""
+class UnknownFormat(FinopsError):
+    """A payload in a format that this program does not know, most likely a newer one's."""
 
 
 def content(sighting: Sighting) -> bytes:
@@ -91,6 +93,7 @@ def encode(said: bytes, sighting: Sighting, quote: Quote | None, refs: Refs = NO
         sighting.dropped_attributes,
         _subjects(realm, attribution, refs) if names_subject(attribution) else None,
         _subjects(realm, defaults, refs) if names_subject(defaults) else None,
+        None if sighting.speaks_for == ANY_TENANT else sighting.speaks_for,
     )
     return b"[%d,%b,%b,%b]" % (FORMAT, said, orjson.dumps(notes), b"null" if quote is None else orjson.dumps(_plain_quote(quote)))
 
@@ -112,14 +115,14 @@ def decode(payload: bytes, realm: str, trace_id: str, span_id: str) -> Sighting:
     """
     (common, attribution, defaults, facts), notes, _ = _parts(payload)
     parent_span_id, start_ns, end_ns, kind, genai, instance, scope, links, error_type = common
-    name, rank, dialect, price_models, usage_rule, reported_source, tags, dropped, own, carried = notes
+    name, rank, dialect, price_models, usage_rule, reported_source, tags, dropped, own, carried, speaks_for = notes
     if own:
         attribution.update(own)
     if carried:
         defaults.update(carried)
     ends = tuple([(linked, at) for linked, at in links]) if links else ()
     head = (realm, trace_id, span_id, parent_span_id, name, start_ns, end_ns, kind, genai, instance, scope, rank, dialect, ends)
-    tail = (attribution, defaults, tags, dropped)
+    tail = (attribution, defaults, tags, dropped, speaks_for or ANY_TENANT)
     if facts is None:
         return Sighting._make((*head, *_NO_FACTS_BEFORE_ERROR, error_type, *_NO_FACTS_AFTER_ERROR, *tail))
     (

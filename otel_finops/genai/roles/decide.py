@@ -40,13 +40,34 @@ def decide(sightings: Iterable[Sighting]) -> list[Decision]:
     """One decision for every candidate of a neighbourhood of one realm, sorted by (trace id, span id).
 
     Pure: neither the order of the sightings nor repetitions change the answer. Skeletons take part as ancestors only and get
-    no decision. Rules: reference "what applications really send", section 5, rules 3 to 5, 11 and 13.
+    no decision. Spans of senders that do not speak for the same tenants are decided apart, tenant by tenant: nobody may
+    make a stranger's call his own, or his own call a copy of a stranger's.
     """
     forest = Forest(sightings)
-    scene = Scene(forest, Inheritance(forest))
+    inheritance = Inheritance(forest)
+    decisions = [decision for house in _houses(forest, inheritance) for decision in _decide(Scene(forest, inheritance, house))]
+    return sorted(decisions, key=_place)
+
+
+def _decide(scene: Scene) -> list[Decision]:
     for rule in RULES:
         rule(scene)
     return _Verdict(scene, judge_aggregates(scene)).decisions()
+
+
+def _houses(forest: Forest, inheritance: Inheritance) -> list[frozenset[int] | None]:
+    """The spans to decide together: all (None) when one kind of credential sent them, else those of each tenant."""
+    if len({sighting.speaks_for for sighting in forest.sightings}) <= 1:
+        return [None]
+    houses: dict[str, set[int]] = {}
+    for node, sighting in enumerate(forest.sightings):
+        if sighting.is_candidate:
+            houses.setdefault(inheritance.full(node)["tenant"], set()).add(node)
+    return [frozenset(houses[tenant]) for tenant in sorted(houses)]
+
+
+def _place(decision: Decision) -> SpanKey:
+    return decision.sighting.key
 
 
 class _Verdict:

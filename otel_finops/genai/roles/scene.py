@@ -59,8 +59,14 @@ class Scene:
         joined_by: the rule that put a call into its group.
     """
 
-    def __init__(self, forest: Forest, inheritance: Inheritance) -> None:
+    def __init__(self, forest: Forest, inheritance: Inheritance, house: frozenset[int] | None = None) -> None:
+        """
+        Args:
+            forest, inheritance: of all that is known.
+            house: the spans that may become candidates; None for all.
+        """
         self.forest = forest
+        self._house = house
         self.inheritance = inheritance
         self.sightings: list[Sighting] = forest.sightings
         self.candidates: list[int] = []
@@ -80,7 +86,7 @@ class Scene:
         for node in self.forest.order:
             above, sighting = parent[node], sightings[node]
             state = carried[above] if above >= 0 else at_root
-            if sighting.is_candidate:
+            if sighting.is_candidate and (self._house is None or node in self._house):
                 self.candidates.append(node)
                 self.candidate_above[node], self.tools_above[node], self.agents_above[node] = state
                 state = (node, state[1], state[2])

@@ -1,0 +1,55 @@
+"""Senders with different credentials in one realm: nobody puts costs on a tenant that he does not speak for."""
+
+from __future__ import annotations
+
+from scenes import agent, call, charged, decided, span
+
+A_AND_B = {"speaks_for": "a\nb"}
+C_AND_D = {"speaks_for": "c\nd"}
+
+
+def test_a_tenant_inherited_from_a_stranger_does_not_count() -> None:
+    found = decided(
+        agent("root", attribution={"agent": "planner", "tenant": "a"}, **A_AND_B),
+        call("mine", "root", **A_AND_B),
+        call("strange", "root", (7, 7), **C_AND_D),
+    )
+    assert found["mine"].sighting.attribution["tenant"] == "a"
+    assert found["strange"].sighting.attribution["tenant"] == "default"
+
+
+def test_a_parent_cannot_take_over_the_call_of_a_stranger() -> None:
+    found = decided(span("root", attribution={"tenant": "c"}, **C_AND_D), call("mine", "root", defaults={"tenant": "a"}, **A_AND_B))
+    assert found["mine"].sighting.attribution["tenant"] == "default"
+
+
+def test_a_twin_of_a_stranger_is_a_call_of_its_own() -> None:
+    found = decided(
+        call("mine", response_id="r1", attribution={"tenant": "a"}, **A_AND_B),
+        call("strange", response_id="r1", scope="gateway", attribution={"tenant": "c"}, **C_AND_D),
+    )
+    assert charged(found) == ["mine", "strange"]
+
+
+def test_an_answer_of_a_stranger_makes_no_call_free() -> None:
+    found = decided(
+        call("mine", response_id="r1", attribution={"tenant": "a"}, **A_AND_B),
+        call("strange", response_id="r1", at=60, to=61, trace="b" * 32, attribution={"tenant": "c"}, **C_AND_D),
+    )
+    assert charged(found) == ["mine", "strange"]
+
+
+def test_a_gateway_that_speaks_for_all_merges_with_the_tenant_that_it_names() -> None:
+    found = decided(
+        call("app", response_id="r1", attribution={"tenant": "a"}, **A_AND_B),
+        call("gateway", "app", response_id="r1", scope="gateway"),
+        call("other", "app", (5, 5), attribution={"tenant": "b"}, **A_AND_B),
+    )
+    assert charged(found) == ["gateway", "other"]
+    assert found["app"].counted_in == found["gateway"].sighting.key
+    assert found["gateway"].sighting.attribution["tenant"] == "a"
+
+
+def test_tenants_of_one_sender_still_merge() -> None:
+    found = decided(call("outer", attribution={"tenant": "a"}, scope="framework", **A_AND_B), call("inner", "outer", **A_AND_B))
+    assert len(charged(found)) == 1
