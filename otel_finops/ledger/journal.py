@@ -20,7 +20,7 @@ from otel_finops.ledger.key_index import PLACE_BYTES, PlacedKey, insert_keys
 from otel_finops.ledger.shards import shard_of
 from otel_finops.ledger.subjects import SubjectKind, Subjects
 from otel_finops.pricing.quote import Quote
-from otel_finops.store.unit_of_work import Row, Transaction
+from otel_finops.store.unit_of_work import LIST_VALUES_MAX, Row, Transaction
 
 CONFLICTS: Final = "conflicts"
 """Counter of further versions of spans that were journalled already."""
@@ -345,19 +345,26 @@ def standing_sightings(transaction: Transaction, trace_nos: Collection[int]) -> 
         Sightings by trace number, ordered by span id; users and sessions are references.
     """
     wanted = sorted(set(trace_nos))
+    sightings: dict[int, list[Sighting]] = {}
+    for start in range(0, len(wanted), LIST_VALUES_MAX):  # the stored rows of one piece at a time take memory
+        piece = wanted[start : start + LIST_VALUES_MAX]
+        best = _best_versions(transaction.select_in(_VERSIONS, piece))
+        for trace in trace_states(transaction, piece):
+            rows = sorted(best.get(trace.trace_no, {}).items())
+            if rows:
+                sightings[trace.trace_no] = [decode(row[5], trace.realm, trace.trace_id, span_id.hex()) for span_id, row in rows]
+    return sightings
+
+
+def _best_versions(rows: Iterable[Row]) -> dict[int, dict[bytes, Row]]:
+    """The row that stands for every span, by trace and span id."""
     best: dict[int, dict[bytes, Row]] = {}
-    for row in transaction.select_in(_VERSIONS, wanted):
+    for row in rows:
         spans = best.setdefault(row[0], {})
         held = spans.setdefault(row[1], row)
         if held is not row and held[2:5] < row[2:5]:
             spans[row[1]] = row
-    return {
-        state.trace_no: [
-            decode(row[5], state.realm, state.trace_id, span_id.hex()) for span_id, row in sorted(best[state.trace_no].items())
-        ]
-        for state in trace_states(transaction, wanted)
-        if state.trace_no in best
-    }
+    return best
 
 
 def clear_due(transaction: Transaction, states: Sequence[TraceState]) -> None:

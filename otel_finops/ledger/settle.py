@@ -33,8 +33,10 @@ from otel_finops.store.unit_of_work import Transaction
 
 TRACES_PER_ROUND_MAX: Final = 1_024
 """Due traces looked at in one round: real traces hold some ten spans, so this is about `limits.SETTLE_SPANS_MAX`."""
+LEASE_HELD_S: Final = 1.0
+"""After this time a lease is given back between two rounds, so that others get it; taking and giving back are commits of their own."""
 LEASE_WAIT_S: Final = 0.1
-"""Pause between two tries at a lease that somebody else holds for a round."""
+"""Pause between two tries at a lease that somebody else holds."""
 _ALL_TIMES: Final = PICO_MAX
 
 
@@ -76,15 +78,15 @@ class Settler:
         self._sleep = sleep
 
     def settle_due(self, shard: int) -> int:
-        """Settle one round of the shard's due traces; returns how many traces, 0 when none is due or the lease is held elsewhere.
+        """Settle the shard's due traces, round after round for at most a second; returns how many, 0 when the lease is held elsewhere.
 
         Raises:
-            Busy, Unavailable: the store is, or the lease was lost; nothing of the round is booked and it can be run again.
+            Busy, Unavailable: the store is, or the lease was lost; nothing of the last round is booked and it can be run again.
         """
         if not self._is_due(shard, self._clock.now_ns()):
             return 0
         lease = self._leases.acquire(lease_name(shard))
-        return 0 if lease is None else self._round_under(lease, shard, self._clock.now_ns())
+        return 0 if lease is None else self._rounds_under(lease, shard, self._clock.now_ns)
 
     def settle_all(self, wait_s: float = 30.0) -> int:
         """Settle everything that is journalled, due or not; returns how many traces.
@@ -100,7 +102,7 @@ class Settler:
         while self._is_due(shard, _ALL_TIMES):
             lease = self._leases.acquire(lease_name(shard))
             if lease is not None:
-                settled += self._round_under(lease, shard, _ALL_TIMES)
+                settled += self._rounds_under(lease, shard, lambda: _ALL_TIMES)
             elif self._clock.monotonic() >= give_up_at:
                 holder = self._leases.holder_of(lease_name(shard))
                 raise Busy(f"the ledger is busy: {holder or 'another process'} is settling it", holder=holder)
@@ -112,17 +114,28 @@ class Settler:
         with self._store.read() as transaction:
             return bool(due_traces(transaction, shard, now_ns, 1))
 
-    def _round_under(self, lease: Lease, shard: int, now_ns: int) -> int:
+    def _rounds_under(self, lease: Lease, shard: int, due_by: Callable[[], int]) -> int:
+        """Settle rounds until nothing is due or the lease was held long enough; the lease is given back in any case."""
+        give_back_at = self._clock.monotonic() + LEASE_HELD_S
+        settled = 0
         try:
-            with self._store.read() as transaction:
-                found = plan(transaction, shard, now_ns, self._engine())
-            if found.traces:
-                with self._store.write() as transaction:
-                    append(transaction, lease, found.entries, self._projections, self._clock.now_ns())
-                    clear_due(transaction, found.traces)
-            return len(found.traces)
+            while traces := self._round(lease, shard, due_by()):
+                settled += traces
+                if self._clock.monotonic() >= give_back_at:
+                    break
         finally:
             lease.release()
+        return settled
+
+    def _round(self, lease: Lease, shard: int, now_ns: int) -> int:
+        """Settle one round; how many traces it read."""
+        with self._store.read() as transaction:
+            found = plan(transaction, shard, now_ns, self._engine())
+        if found.traces:
+            with self._store.write() as transaction:
+                append(transaction, lease, found.entries, self._projections, self._clock.now_ns())
+                clear_due(transaction, found.traces)
+        return len(found.traces)
 
 
 def plan(transaction: Transaction, shard: int, now_ns: int, engine: PriceEngine) -> Round:

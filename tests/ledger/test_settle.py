@@ -15,9 +15,11 @@ from ledger_rig import PRICES, SECOND, Rig, call, plain, span_id, trace_id
 
 from otel_finops.base.errors import Busy
 from otel_finops.genai.sighting import AGENT, OTHER, RANK_FRAMEWORK
+from otel_finops.ledger import settle
 from otel_finops.ledger.append import append
 from otel_finops.ledger.rows import to_contract
 from otel_finops.ledger.shards import lease_name, shard_of
+from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.quote import PriceableCall, Quote
 from otel_finops.store.engine import Store
 
@@ -180,6 +182,29 @@ def test_settle_due_leaves_what_is_not_due(rig: Rig) -> None:
     rig.clock.advance(5)
     assert rig.settler.settle_due(shard) == 1
     assert rig.settler.settle_due(shard) == 0
+
+
+def test_one_lease_serves_rounds_until_nothing_is_due(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle, "TRACES_PER_ROUND_MAX", 1)
+    rig.send(call(1), call(2, trace=2), call(3, trace=3))
+    assert rig.settler.settle_due(shard_of("default")) == 3
+    assert [entry.block_seq for entry in rig.entries()] == [0, 1, 2]
+    lease = rig.leases.acquire(lease_name(shard_of("default")))
+    assert lease is not None
+    assert lease.token == 2
+
+
+def test_a_lease_is_given_back_between_rounds_after_a_second(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def after_a_while() -> PriceEngine:
+        rig.clock.advance(0.6)
+        return PRICES
+
+    monkeypatch.setattr(settle, "TRACES_PER_ROUND_MAX", 1)
+    rig.use(after_a_while)
+    rig.send(call(1), call(2, trace=2), call(3, trace=3))
+    assert rig.settler.settle_due(shard_of("default")) == 2
+    assert rig.leases.holder_of(lease_name(shard_of("default"))) is None
+    assert rig.settler.settle_due(shard_of("default")) == 1
 
 
 def test_settle_all_waits_for_a_lease_and_says_who_holds_it(rig: Rig) -> None:
