@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from otel_finops.app import Core, open_core
 from otel_finops.base.errors import BadInput, Undecodable
 from otel_finops.base.protocols import Credential, ExportRequest
 from otel_finops.ingest import ingest_files
+from otel_finops.ledger.export import export_canonical
 from otel_finops.operations.context import Window
 from otel_finops.operations.local import StoreReads
 from otel_finops.settings import load
@@ -88,3 +90,57 @@ def test_ingest_names_the_file_and_the_request_at_fault(core: Core, tmp_path: Pa
     path.write_bytes(b'{"resourceSpans": []}\nnonsense\n')
     with pytest.raises(BadInput, match=r"bad\.jsonl: request 2: .*no JSON"):
         ingest_files([path], core.pipeline, core.metrics, core.settler)
+
+
+NOON_NS = 1_795_262_400_000_000_000
+
+
+def span(span_id: str, parent: str, scope: str, start_s: float, **said: str) -> dict[str, object]:
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 100}
+    named = {key.replace("__", "."): value for key, value in said.items()}
+    return {
+        "scope": {"name": scope},
+        "spans": [
+            {
+                "traceId": "ab" * 16,
+                "spanId": span_id,
+                "parentSpanId": parent,
+                "name": "chat",
+                "kind": 3,
+                "startTimeUnixNano": str(NOON_NS + int(start_s * 1e9)),
+                "endTimeUnixNano": str(NOON_NS + 3_000_000_000),
+                "attributes": [{"key": key, "value": value_of(value)} for key, value in {**attributes, **named}.items()],
+            }
+        ],
+    }
+
+
+def value_of(value: str | int) -> dict[str, str]:
+    return {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value}
+
+
+def sent(core: Core, *scope_spans: dict[str, object]) -> None:
+    body = {"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": list(scope_spans)}]}
+    core.pipeline(ExportRequest(json.dumps(body).encode(), "json", Credential()))
+    core.settler.settle_all()
+
+
+def canonical(core: Core) -> str:
+    with core.store.read() as transaction:
+        return "".join(export_canonical(transaction, None, core.subjects))
+
+
+def test_a_late_twin_that_knows_the_model_prices_a_call_that_was_unpriced(tmp_path: Path) -> None:
+    """gpt-4o: 1,000 tokens at 2.50 and 100 at 10.00 USD a million are 0.0025 + 0.001 = 0.0035 USD."""
+    inner = span("01" * 8, "02" * 8, "client", 1, gen_ai__provider__name="azure.ai.openai", gen_ai__request__model="my-deployment")
+    outer = span("02" * 8, "", "framework", 0.5, gen_ai__provider__name="azure.ai.openai", gen_ai__request__model="gpt-4o")
+    (tmp_path / "late").mkdir()
+    for late in opened(tmp_path / "late"):
+        sent(late, inner)
+        assert StoreReads(late.store, late.subjects).spend(None, (), Window(None, None), {}).groups[0].unpriced_calls == 1
+        sent(late, outer)
+        told_late = canonical(late)
+        assert StoreReads(late.store, late.subjects).spend(None, (), Window(None, None), {}).total_pico == 3_500_000_000
+    for together in opened(tmp_path):
+        sent(together, inner, outer)
+        assert canonical(together) == told_late

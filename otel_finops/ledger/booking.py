@@ -27,6 +27,7 @@ _USAGE: Final = _INPUT_FIELDS.index("usage")
 _NO_PRICE: Final = Quote(None, "")
 """Stands where a row has no money of its own, or not yet."""
 _PRICE: Final = Entry._fields.index("cost_pico")
+_PARTIAL: Final = Entry._fields.index("partial")
 _PRICE_END: Final = Entry._fields.index("reported_pico")
 assert Entry._fields[_PRICE:_PRICE_END] == (
     "cost_pico", "cost_lines", "cost_method", "price_key", "price_match", "price_version", "partial", "unpriced_reason",
@@ -47,16 +48,14 @@ class Booking:
 
     def target(self, decision: Decision, trace_no: int) -> Entry:
         """The charge that should stand for a decided span."""
-        sighting = decision.sighting
         if decision.role != ROLE_CALL:
             return _row(decision, trace_no, _NO_PRICE)
-        if not self._booked:
-            return _row(decision, trace_no, self._quote(sighting))
-        facts = _row(decision, trace_no, _NO_PRICE)
-        source = self._priced_before(facts)
-        if source is None or _missing_reason_changed(source, sighting):
-            return _row(decision, trace_no, self._quote(sighting))
-        return self._kept(facts, source, sighting)
+        quote = self._quote(decision.sighting)
+        row = _row(decision, trace_no, quote)
+        source = self._priced_before(row)
+        if source is None or not _holds(source, quote):
+            return row
+        return _with_price_of(row, source)
 
     def _quote(self, sighting: Sighting) -> Quote:
         return self._engine.quote(self._engine.priceable(sighting))
@@ -67,10 +66,7 @@ class Booking:
                 self._known.setdefault(_hashable(_inputs(row)), row)
 
     def _priced_before(self, facts: Entry) -> Entry | None:
-        """A booked call with the same price inputs: the span's own, else another one's.
-
-        A call whose model is inherited has no model of its own to compare, so only an equal price key shows equal inputs.
-        """
+        """A booked call with the same price inputs: the span's own, else another one's; None when there is none."""
         if not self._booked:
             return None
         own = self._booked.get(facts.key)
@@ -78,40 +74,27 @@ class Booking:
             return own.net
         return self._known.get(_hashable(_inputs(facts)))
 
-    def _kept(self, facts: Entry, source: Entry, sighting: Sighting) -> Entry:
-        if sighting.partial == source.partial and (source.request_model or source.response_model):
-            return _with_price_of(facts, source)
-        quote = self._quote(sighting)
-        if not (source.request_model or source.response_model) and quote.price_key != source.price_key:
-            return _with_quote(facts, quote)
-        return _with_price_of(facts, source)._replace(partial=sighting.partial or quote.partial)
 
+def _holds(source: Entry, quote: Quote) -> bool:
+    """Whether a booked price still holds where today's quote is `quote`.
 
-def _missing_reason_changed(source: Entry, sighting: Sighting) -> bool:
-    reason = sighting.missing_reason
-    return reason is not None and source.unpriced_reason is not None and source.unpriced_reason != reason
+    Under another price book it does: history is not priced anew. Under the same book another row means that the names to look
+    up have changed, for example because a late twin knows the model. What is unpriced holds nothing.
+    """
+    if source.cost_pico is None:
+        return quote.cost_pico is None and quote.unpriced_reason == source.unpriced_reason
+    return quote.price_version != source.price_version or quote.price_key == source.price_key
 
 
 def _hashable(inputs: PriceInputs) -> PriceInputs:
     return (*inputs[:_USAGE], tuple(sorted(inputs[_USAGE].items())), *inputs[_USAGE + 1 :])
 
 
-def _with_quote(facts: Entry, quote: Quote) -> Entry:
-    return facts._replace(
-        cost_pico=quote.cost_pico,
-        cost_lines=quote.lines,
-        cost_method=quote.method,
-        price_key=quote.price_key,
-        price_match=quote.price_match,
-        price_version=quote.price_version,
-        partial=facts.partial or quote.partial,
-        unpriced_reason=quote.unpriced_reason,
-    )
-
-
 def _with_price_of(facts: Entry, source: Entry) -> Entry:
-    """`_replace` by slices: in a replay every call passes here."""
-    return Entry._make((*facts[:_PRICE], *source[_PRICE:_PRICE_END], *facts[_PRICE_END:]))
+    """`_replace` by slices, since in a replay every call passes here; whether the call is partial is its own fact."""
+    return Entry._make((
+        *facts[:_PRICE], *source[_PRICE:_PARTIAL], facts[_PARTIAL], *source[_PARTIAL + 1 : _PRICE_END], *facts[_PRICE_END:]
+    ))  # fmt: skip
 
 
 def _row(decision: Decision, trace_no: int, price: Quote) -> Entry:
