@@ -256,8 +256,8 @@ def _web(core: Core, health: Callable[[], Sequence[Health]]) -> AsgiServer:
 
 
 def _metrics_page(core: Core) -> MetricsPage:
-    labels = core.settings.metrics.labels
+    labels, series_max = core.settings.metrics.labels, core.settings.metrics.series_max
     reader = LedgerReader(core.store, core.subjects)
-    source = ledger_source(reader, lambda: core.prices.status().age_s(core.clock.now_ns()), labels=labels)
-    ledger = LedgerCollector(source, labels=labels, series_max=core.settings.metrics.series_max)
+    source = ledger_source(reader, lambda: core.prices.status().age_s(core.clock.now_ns()), labels=labels, series_max=series_max)
+    ledger = LedgerCollector(source, labels=labels, series_max=series_max)
     return MetricsPage(ledger, core.metrics)

@@ -27,6 +27,8 @@ from otel_finops.store.unit_of_work import Transaction
 
 DEFAULT_LABELS: Final = ("provider", "model", "operation", "cost_method")
 """Metric labels that are on by default (design 4.8)."""
+OTHER_LABEL: Final = "other"
+"""Every label of the sum of what is not kept apart."""
 SUBJECT_KEYS: Final = ("user", "session")
 USAGE_FILTERS: Final = {
     "trace_id": "trace_id", "kind": "kind", "role": "role", "realm": "realm", "provider": "provider", "operation": "operation",
@@ -132,16 +134,23 @@ class LedgerReader:
         owners = _owners(entries)
         return [entry for entry in entries if owners[entry.key] in allowed]
 
-    def counters(self, labels: Sequence[str] = DEFAULT_LABELS, tenants: Tenants = None) -> list[CounterTotals]:
+    def counters(self, labels: Sequence[str] = DEFAULT_LABELS, tenants: Tenants = None, first: int | None = None) -> list[CounterTotals]:
         """Counters over all time by the given labels, in the order in which their dimensions first appeared.
 
         What a reattribution moved is counted only if one of the labels that it changed is among those asked for.
+
+        Args:
+            labels: out of `tables.DIMENSIONS`.
+            tenants: whose.
+            first: keep apart what belongs to one of the so many first label sets, with `cost_method` (and, among unpriced calls,
+                `operation`) left out of the comparison; all the rest is one sum, last or where its own labels stand, in which
+                every label is `OTHER_LABEL`.
         """
         if unknown := [label for label in labels if label not in DIMENSIONS]:
             raise BadInput(f"no such label: {', '.join(unknown)}")
         names = tuple(dict.fromkeys((*labels, "unpriced_reason")))
         with self._store.read() as transaction:
-            return list(_counters(transaction, names, restricted(tenants)))
+            return list(_counters(transaction, names, restricted(tenants), first))
 
     def conflicts(self) -> int:
         """Spans that were sent again with other content."""
@@ -268,21 +277,49 @@ _COUNTER_COLUMNS: Final = (
 _COUNTER_SUMS: Final = ", ".join(f"SUM(r.{name})" for name in _COUNTER_COLUMNS)
 
 
-def _counters(transaction: Transaction, names: Sequence[str], tenants: Tenants) -> Iterator[CounterTotals]:
+def _counters(transaction: Transaction, names: Sequence[str], tenants: Tenants, first: int | None) -> Iterator[CounterTotals]:
     levels = [TOTAL, *(level for level in _moved_levels() if set(level.removeprefix(MOVED).split(",")) & set(names))]
     where = f"r.level IN ({', '.join('?' * len(levels))})"
     if tenants is not None:
-        where += f" AND d.tenant IN ({', '.join('?' * len(tenants)) or 'NULL'})"
-    keys = ", ".join(f"d.{name}" for name in names)
-    source = f"FROM rollups r JOIN rollup_dims d ON d.dim_no = r.dim_no WHERE {where}"
+        where += f" AND d.whose IN ({', '.join('?' * len(tenants)) or 'NULL'})"
     values = (*levels, *(tenants or ()))
-    exemplars = _exemplars(
-        transaction.iterate(f"SELECT {keys}, exemplar_ns, exemplar_pico, exemplar_trace_id {source}", values), len(names)
-    )
+    keys = ", ".join(f"d.{name}" for name in names)
+    dims = "(SELECT *, tenant AS whose, 1 AS own FROM rollup_dims)"
+    if first is not None and transaction.execute("SELECT COUNT(*) FROM rollup_dims")[0][0] > first:
+        dims = _told_apart(names, first)
+    source = f"FROM rollups r JOIN {dims} d ON d.dim_no = r.dim_no WHERE {where}"
+    shown = transaction.iterate(f"SELECT {keys}, exemplar_ns, exemplar_pico, exemplar_trace_id {source} AND d.own = 1", values)
+    exemplars = _exemplars(shown, len(names))
     sql = f"SELECT {keys}, {_COUNTER_SUMS} {source} GROUP BY {keys} ORDER BY MIN(r.dim_no)"
     for row in transaction.execute(sql, values):
         key = row[: len(names)]
         yield _counter(dict(zip(names, key, strict=True)), [int(value) for value in row[len(names) :]], exemplars.get(tuple(key)))
+
+
+def _told_apart(names: Sequence[str], first: int) -> str:
+    """The dimensions with `other` in place of all that is not among the first ones, as a subquery.
+
+    What is first depends on nothing but the order in which dimensions were numbered, so what is in `other` stays there.
+    """
+    calls = [name for name in names if name not in ("cost_method", "unpriced_reason")]
+    unpriced = [name for name in names if name not in ("cost_method", "operation")]
+    shown = ", ".join(f"CASE own WHEN 1 THEN {name} ELSE '{OTHER_LABEL}' END AS {name}" for name in names)
+    return f"""(
+      SELECT dim_no, own, tenant AS whose, {shown} FROM (
+        SELECT a.*, CASE WHEN b.seen IS NULL AND c.seen IS NULL THEN 0 ELSE 1 END AS own FROM rollup_dims a
+        LEFT JOIN {_first(calls, first, "1 = 1")} b ON {_equal("b", calls)}
+        LEFT JOIN {_first(unpriced, first, "unpriced_reason <> ''")} c ON {_equal("c", unpriced)}
+      ) placed
+    )"""
+
+
+def _first(names: Sequence[str], first: int, where: str) -> str:
+    keys = ", ".join(names)
+    return f"(SELECT {keys}, MIN(dim_no) AS seen FROM rollup_dims WHERE {where} GROUP BY {keys} ORDER BY MIN(dim_no) LIMIT {first:d})"
+
+
+def _equal(other: str, names: Sequence[str]) -> str:
+    return " AND ".join(f"{other}.{name} = a.{name}" for name in names)
 
 
 def _moved_levels() -> list[str]:
