@@ -211,6 +211,7 @@ class Service:
             catalog.QUEUE: lambda: core.committer.waiting,
             catalog.IN_FLIGHT: lambda: core.admission.in_flight().held_bytes,
             catalog.TRACES_DUE: lambda: _backlog(core)[0],
+            catalog.PARKED: lambda: core.settler.parked,
             catalog.SETTLE_LAG: lambda: _backlog(core)[1],
         }
         for metric, read in readings.items():

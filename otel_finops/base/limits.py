@@ -49,6 +49,14 @@ GROUP_COMMIT_SPANS_MAX: Final = 16_384
 """Spans written in one transaction; bounds the commit's latency and its memory."""
 SETTLE_SPANS_MAX: Final = 20_000
 """Spans read in one settling round, unless one trace alone is larger."""
+SETTLE_WAIT_MAX_S: Final = 60.0
+"""A trace that is never quiet (a session, a worker's loop) is settled all the same after so long; budgets must see it."""
+SETTLE_BATCHES_AT_ONCE: Final = 16
+"""A trace in more requests than this is settled when it is quiet, not with each: every settling reads the whole trace."""
+SETTLE_AHEAD_MAX_S: Final = 7_200.0
+"""Further ahead no trace is ever due (`ledger.settle_after` is at most an hour): such a time shows that the clock went back."""
+PARKED_TRACES_MAX: Final = 10_000
+"""Traces that cannot be settled and are put aside in memory; beyond it they are tried again each round, which is slow but loses nothing."""
 NEIGHBOUR_TRACES_MAX: Final = 256
 """Traces that one neighbourhood may join: real ones join a handful; repeated answer ids must not chain the whole ledger."""
 CALL_BUCKETS_MAX: Final = 64

@@ -11,8 +11,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from otel_finops.base.errors import Busy
+from otel_finops.base.limits import SETTLE_AHEAD_MAX_S, SETTLE_BATCHES_AT_ONCE, SETTLE_WAIT_MAX_S
 from otel_finops.base.money import PICO_MAX
 from otel_finops.base.protocols import ANY_TENANT, DEFAULT_REALM
+from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.ledger.call_keys import keys_of
 from otel_finops.ledger.codec import SUBJECT_KEYS, content, decode, digest, encode, names_subject
@@ -80,6 +82,7 @@ class _Known(NamedTuple):
     has_root: bool
     pending_pico: int
     pending_calls: int
+    waiting_since_ns: int | None
 
 
 TraceKey: TypeAlias = tuple[str, bytes]
@@ -88,13 +91,13 @@ Arrivals: TypeAlias = dict[TraceKey, Versions]
 
 _INSERT_TRACES: Final = (
     "INSERT INTO traces (realm, trace_id, shard, first_seen_ns, version, due_ns, has_genai, has_root, booked, "
-    "pending_pico, pending_calls) VALUES"
+    "pending_pico, pending_calls, waiting_since_ns) VALUES"
 )
 _RETURN_TRACES: Final = "ON CONFLICT (trace_id, realm) DO NOTHING RETURNING realm, trace_id, trace_no"
 _FIND_TRACES: Final = "SELECT trace_no FROM traces WHERE realm = ? AND trace_id IN ({})"
 _LOCK_TRACES: Final = (
-    "SELECT trace_no, realm, trace_id, version, has_genai, has_root, pending_pico, pending_calls FROM traces "
-    "WHERE trace_no IN ({}) ORDER BY trace_no"
+    "SELECT trace_no, realm, trace_id, version, has_genai, has_root, pending_pico, pending_calls, waiting_since_ns "
+    "FROM traces WHERE trace_no IN ({}) ORDER BY trace_no"
 )
 _INSERT_SPANS: Final = "INSERT INTO journal (trace_no, span_id, content_hash, end_ns, output, genai, payload) VALUES"
 _FIND_SPANS: Final = "SELECT j.trace_no, j.span_id, j.content_hash FROM journal AS j JOIN (VALUES"
@@ -102,7 +105,7 @@ _FOUND_SPANS: Final = ") AS v ON j.trace_no = v.column1 AND j.span_id = v.column
 _INSERT_LINKS: Final = "INSERT INTO trace_links (trace_no, linked_trace_id) VALUES"
 _UPDATE_TRACES: Final = (
     "UPDATE traces SET version = version + 1, has_genai = v.column2, has_root = v.column3, due_ns = CAST(v.column4 AS BIGINT), "
-    "pending_pico = v.column5, pending_calls = v.column6 FROM (VALUES"
+    "pending_pico = v.column5, pending_calls = v.column6, waiting_since_ns = CAST(v.column7 AS BIGINT) FROM (VALUES"
 )
 _COUNT: Final = "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value"
 
@@ -162,11 +165,18 @@ def _facts(rows: Collection[_Arrival]) -> _Facts:
     )
 
 
-def _due(facts: _Facts, now_ns: int, settle_after_ns: int) -> int | None:
-    """When to settle: at once with the root, after a quiet time without, never without a GenAI span."""
+def _due(facts: _Facts, batches: int, waiting_since_ns: int, now_ns: int, settle_after_ns: int) -> int | None:
+    """When to settle: at once with the root, after a quiet time without, never without a GenAI span.
+
+    A trace that is never quiet is settled all the same after `limits.SETTLE_WAIT_MAX_S`. One that keeps growing after its root
+    has come is left to grow for a quiet time too, since each settling reads all of it.
+    """
     if not facts.has_genai:
         return None
-    return now_ns if facts.has_root else now_ns + settle_after_ns
+    if facts.has_root and batches <= SETTLE_BATCHES_AT_ONCE:
+        return now_ns
+    longest_ns = max(round(SETTLE_WAIT_MAX_S * NS_PER_SECOND), settle_after_ns)
+    return min(now_ns + settle_after_ns, max(now_ns, waiting_since_ns + longest_ns))
 
 
 def _insert_traces(transaction: Transaction, arrivals: Arrivals, now_ns: int, settle_after_ns: int) -> dict[TraceKey, int]:
@@ -174,8 +184,9 @@ def _insert_traces(transaction: Transaction, arrivals: Arrivals, now_ns: int, se
     rows: list[Row] = []
     for (realm, trace_id), versions in arrivals.items():
         has_genai, has_root, pico, calls = facts = _facts(versions.values())
-        due_ns = _due(facts, now_ns, settle_after_ns)
-        rows.append((realm, trace_id, shard_of(realm), now_ns, 1, due_ns, has_genai, has_root, False, pico, calls))
+        due_ns = _due(facts, 1, now_ns, now_ns, settle_after_ns)
+        since_ns = None if due_ns is None else now_ns
+        rows.append((realm, trace_id, shard_of(realm), now_ns, 1, due_ns, has_genai, has_root, False, pico, calls, since_ns))
     returned = transaction.write_values(_INSERT_TRACES, rows, _RETURN_TRACES)
     return {(realm, trace_id): trace_no for realm, trace_id, trace_no in returned}
 
@@ -187,8 +198,8 @@ def _lock_others(transaction: Transaction, keys: Sequence[TraceKey]) -> list[_Kn
         ids = [trace_id for of_realm, trace_id in keys if of_realm == realm]
         trace_nos += [trace_no for (trace_no,) in transaction.select_in(_FIND_TRACES, ids, before=(realm,))]
     known = [
-        _Known(trace_no, realm, bytes(trace_id), version, bool(has_genai), bool(has_root), pico, calls)
-        for trace_no, realm, trace_id, version, has_genai, has_root, pico, calls in _lock(transaction, trace_nos)
+        _Known(trace_no, realm, bytes(trace_id), version, bool(has_genai), bool(has_root), pico, calls, since_ns)
+        for trace_no, realm, trace_id, version, has_genai, has_root, pico, calls, since_ns in _lock(transaction, trace_nos)
     ]
     if len(known) < len(keys):
         raise Busy("a trace without GenAI spans was pruned while more of it arrived; nothing was stored, send it again", retry_after_s=0.1)
@@ -276,8 +287,12 @@ def _update_known(transaction: Transaction, arrivals: Arrivals, known: Iterable[
                 min(PICO_MAX, trace.pending_pico + new.pending_pico),
                 trace.pending_calls + new.pending_calls,
             )
-            due_ns = _due(facts, now_ns, settle_after_ns)
-            rows.append((trace.trace_no, facts.has_genai, facts.has_root, due_ns, facts.pending_pico, facts.pending_calls))
+            since_ns = now_ns if trace.waiting_since_ns is None else trace.waiting_since_ns
+            due_ns = _due(facts, trace.version + 1, since_ns, now_ns, settle_after_ns)
+            rows.append((
+                trace.trace_no, facts.has_genai, facts.has_root, due_ns, facts.pending_pico, facts.pending_calls,
+                None if due_ns is None else since_ns,
+            ))  # fmt: skip
     transaction.write_values(_UPDATE_TRACES, rows, ") AS v WHERE trace_no = v.column1")
 
 
@@ -306,7 +321,8 @@ _VERSIONS: Final = "SELECT trace_no, span_id, end_ns, output, content_hash, payl
 _CLEAR_DUE: Final = (
     "UPDATE traces SET booked = TRUE, due_ns = CASE WHEN version = v.column2 THEN NULL ELSE due_ns END, "
     "pending_pico = CASE WHEN version = v.column2 THEN 0 ELSE pending_pico END, "
-    "pending_calls = CASE WHEN version = v.column2 THEN 0 ELSE pending_calls END FROM (VALUES"
+    "pending_calls = CASE WHEN version = v.column2 THEN 0 ELSE pending_calls END, "
+    "waiting_since_ns = CASE WHEN version = v.column2 THEN NULL ELSE waiting_since_ns END FROM (VALUES"
 )
 _PIECE: Final = 1_000_000
 _PENDING: Final = (
@@ -315,8 +331,14 @@ _PENDING: Final = (
 
 
 def due_traces(transaction: Transaction, shard: int, now_ns: int, limit: int) -> list[TraceState]:
-    """Traces of a shard that are to be settled now, those that have waited longest first."""
+    """Traces of a shard that are to be settled now, those that have waited longest first.
+
+    Nothing is ever put off as far as `limits.SETTLE_AHEAD_MAX_S`: what seems to be was written before our clock went back.
+    """
     rows = transaction.execute(_STATE + "WHERE shard = ? AND due_ns <= ? ORDER BY due_ns LIMIT ?", (shard, now_ns, limit))
+    if len(rows) < limit:
+        ahead_ns = min(now_ns + round(SETTLE_AHEAD_MAX_S * NS_PER_SECOND), PICO_MAX)
+        rows += transaction.execute(_STATE + "WHERE shard = ? AND due_ns > ? LIMIT ?", (shard, ahead_ns, limit - len(rows)))
     return [_state(row) for row in rows]
 
 

@@ -84,7 +84,9 @@ def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> lis
     """The sets of traces that must be decided together, each with at least one seed.
 
     Two traces are neighbours when one links to the other, or when a call in one could be a call in the other (see above);
-    neighbours of neighbours belong to the set too, up to `limits.NEIGHBOUR_TRACES_MAX` traces, in the order of their ids.
+    neighbours of neighbours belong to the set too, up to `limits.NEIGHBOUR_TRACES_MAX` traces, in the order of their ids. Seeds
+    that belong to a set which is full are left out: decided without it they would be charged; they stay due and find room in
+    a later round, when those that took their place are not due any more.
 
     Returns:
         Disjoint lists, each ordered by trace id, ordered by their first trace.
@@ -127,6 +129,7 @@ class _Joined:
         self.states: dict[int, TraceState] = {}
         self._parents: dict[int, int] = {}
         self._sizes: dict[int, int] = {}
+        self._full: list[Edge] = []
 
     def add(self, state: TraceState) -> None:
         """Add a trace as a set of its own."""
@@ -155,6 +158,11 @@ class _Joined:
         found: dict[int, list[TraceState]] = {}
         for state in sorted(self.states.values(), key=lambda state: (state.realm, state.trace_id)):
             found.setdefault(self._root(state.trace_no), []).append(state)
+        order = {root: place for place, root in enumerate(found)}
+        for one, other in self._full:
+            first, second = self._root(one), self._root(other)
+            if first != second and first in found and second in found:
+                del found[max(first, second, key=order.__getitem__)]
         return list(found.values())
 
     def _unite(self, one: int, other: int) -> None:
@@ -163,6 +171,8 @@ class _Joined:
         if first != second and size <= NEIGHBOUR_TRACES_MAX:
             self._parents[second] = first
             self._sizes[first] = size
+        elif first != second:
+            self._full.append((one, other))
 
     def _root(self, trace_no: int) -> int:
         while self._parents[trace_no] != trace_no:

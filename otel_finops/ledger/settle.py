@@ -6,13 +6,15 @@ appends to the shard, and a span that is journalled meanwhile raises its trace's
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from traceback import extract_tb
 from typing import Final, NamedTuple
 
 from otel_finops.base import limits
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import Busy
+from otel_finops.base.errors import Busy, Unavailable
 from otel_finops.base.money import PICO_MAX
 from otel_finops.genai.roles import decide
 from otel_finops.genai.sighting import Sighting
@@ -31,12 +33,16 @@ from otel_finops.store.engine import Store
 from otel_finops.store.lease import Lease, Leases
 from otel_finops.store.unit_of_work import Transaction
 
+_log: Final = logging.getLogger(__name__)
+
 TRACES_PER_ROUND_MAX: Final = 1_024
 """Due traces looked at in one round: real traces hold some ten spans, so this is about `limits.SETTLE_SPANS_MAX`."""
 LEASE_HELD_S: Final = 1.0
 """After this time a lease is given back between two rounds, so that others get it; taking and giving back are commits of their own."""
 LEASE_WAIT_S: Final = 0.1
 """Pause between two tries at a lease that somebody else holds."""
+PARKED_S: Final = 300.0
+"""How long a trace that cannot be settled is left alone."""
 _ALL_TIMES: Final = PICO_MAX
 
 
@@ -76,6 +82,12 @@ class Settler:
         self._projections = tuple(projections)
         self._clock = clock
         self._sleep = sleep
+        self._parked: dict[int, float] = {}
+
+    @property
+    def parked(self) -> int:
+        """Traces that could not be settled by a fault of ours and are put aside for a while; the log names them."""
+        return len(self._parked)
 
     def settle_due(self, shard: int) -> int:
         """Settle the shard's due traces, round after round for at most a second; returns how many, 0 when the lease is held elsewhere.
@@ -112,7 +124,14 @@ class Settler:
 
     def _is_due(self, shard: int, now_ns: int) -> bool:
         with self._store.read() as transaction:
-            return bool(due_traces(transaction, shard, now_ns, 1))
+            return bool(self._due(transaction, shard, now_ns, 1))
+
+    def _due(self, transaction: Transaction, shard: int, now_ns: int, limit: int) -> list[TraceState]:
+        """Due traces without those that are put aside."""
+        now = self._clock.monotonic()
+        self._parked = {trace_no: until for trace_no, until in self._parked.items() if until > now}
+        due = due_traces(transaction, shard, now_ns, limit + len(self._parked))
+        return [trace for trace in due if trace.trace_no not in self._parked][:limit]
 
     def _rounds_under(self, lease: Lease, shard: int, due_by: Callable[[], int]) -> int:
         """Settle rounds until nothing is due or the lease was held long enough; the lease is given back in any case."""
@@ -130,17 +149,39 @@ class Settler:
     def _round(self, lease: Lease, shard: int, now_ns: int) -> int:
         """Settle one round; how many traces it read."""
         with self._store.read() as transaction:
-            found = plan(transaction, shard, now_ns, self._engine())
+            found = self._planned(transaction, _bounded(transaction, self._due(transaction, shard, now_ns, TRACES_PER_ROUND_MAX)))
         if found.traces:
             with self._store.write() as transaction:
                 append(transaction, lease, found.entries, self._projections, self._clock.now_ns())
                 clear_due(transaction, found.traces)
         return len(found.traces)
 
+    def _planned(self, transaction: Transaction, seeds: list[TraceState]) -> Round:
+        """The plan for as many of the seeds, from the front, as can be planned; a trace that fails alone is put aside.
 
-def plan(transaction: Transaction, shard: int, now_ns: int, engine: PriceEngine) -> Round:
-    """What a round over the shard's due traces would write; reads one snapshot and changes nothing."""
-    groups = neighbourhoods(transaction, _seeds(transaction, shard, now_ns))
+        A fault of ours in one trace must not keep all others from being settled for ever.
+        """
+        while seeds:
+            try:
+                return plan(transaction, seeds, self._engine())
+            except (Busy, Unavailable):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it concerns some of these traces only; the log names the one
+                if len(seeds) == 1:
+                    self._park(seeds[0], error)
+                seeds = seeds[: len(seeds) // 2]
+        return Round([], [])
+
+    def _park(self, trace: TraceState, error: Exception) -> None:
+        if len(self._parked) < limits.PARKED_TRACES_MAX:
+            self._parked[trace.trace_no] = self._clock.monotonic() + PARKED_S
+        frames = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(extract_tb(error.__traceback__)[-5:]))
+        _log.error("trace %s cannot be settled and waits: %s at %s", trace.trace_id, type(error).__name__, frames)
+
+
+def plan(transaction: Transaction, seeds: Sequence[TraceState], engine: PriceEngine) -> Round:
+    """What a round over these due traces would write; reads one snapshot and changes nothing."""
+    groups = neighbourhoods(transaction, seeds)
     traces = [trace for group in groups for trace in group]
     numbers = [trace.trace_no for trace in traces]
     sightings = standing_sightings(transaction, numbers)
@@ -152,9 +193,8 @@ def plan(transaction: Transaction, shard: int, now_ns: int, engine: PriceEngine)
     return Round(traces, entries)
 
 
-def _seeds(transaction: Transaction, shard: int, now_ns: int) -> list[TraceState]:
-    """Due traces with at most `limits.SETTLE_SPANS_MAX` spans together, one trace at least."""
-    due = due_traces(transaction, shard, now_ns, TRACES_PER_ROUND_MAX)
+def _bounded(transaction: Transaction, due: Sequence[TraceState]) -> list[TraceState]:
+    """The first of the traces, with at most `limits.SETTLE_SPANS_MAX` spans together, one trace at least."""
     sql = "SELECT trace_no, COUNT(*) FROM journal WHERE trace_no IN ({}) GROUP BY trace_no"
     sizes: dict[int, int] = dict(transaction.select_in(sql, [trace.trace_no for trace in due]))
     taken: list[TraceState] = []

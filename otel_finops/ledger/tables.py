@@ -35,6 +35,7 @@ traces: Final = Table(
     Column("booked", Boolean, nullable=False, comment="entries exist"),
     Column("pending_pico", BigInteger, nullable=False, comment="quotes of journalled calls that are not settled yet"),
     Column("pending_calls", BigInteger, nullable=False),
+    Column("waiting_since_ns", BigInteger, comment="since when something of it waits to be settled; NULL: nothing does"),
     UniqueConstraint("trace_id", "realm", name="uq_traces_trace_id_realm"),
 )
 Index(

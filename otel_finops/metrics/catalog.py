@@ -98,9 +98,10 @@ QUEUE: Final = Metric("finops_queue_batches", "gauge", (), "Batches that wait fo
 IN_FLIGHT: Final = Metric("finops_in_flight_bytes", "gauge", (), "Request bytes held by all listeners.")
 SETTLE_LAG: Final = Metric("finops_settle_lag_seconds", "gauge", (), "How long the trace that waits longest is overdue for settling.")
 TRACES_DUE: Final = Metric("finops_traces_due", "gauge", (), "Traces that are due for settling.")
+PARKED: Final = Metric("finops_traces_parked", "gauge", (), "Traces that cannot be settled and are put aside; the log names them.")
 SELF_METRICS: Final = (
     RECEIVED, JOURNALLED, DUPLICATE, REJECTED, IGNORED, IGNORED_REQUESTS, REFUSED, COMMIT, SETTLED,
-    QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE,
+    QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE, PARKED,
 )  # fmt: skip
 
 

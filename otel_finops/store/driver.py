@@ -18,11 +18,14 @@ class Driver(Protocol):
     Attributes:
         name: which one.
         engine: SQLAlchemy's engine; its pool holds the connections.
+        writing_engine: the same, or one of its own for writing transactions: where only one can write at a time, all of them use
+            one connection, whose page cache then stays valid from one to the next.
         place: where the database is, safe to show.
     """
 
     name: EngineName
     engine: Engine
+    writing_engine: Engine
     place: str
 
     def writer_turn(self) -> AbstractContextManager[None]:

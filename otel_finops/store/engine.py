@@ -93,11 +93,12 @@ class Store:
     def close(self) -> None:
         """Close all connections that are not in use."""
         self.engine.dispose()
+        self.driver.writing_engine.dispose()
 
     @contextmanager
     def _session(self, *, write: bool) -> Iterator[Transaction]:
         with self.faults():
-            pooled = self.engine.raw_connection()
+            pooled = (self.driver.writing_engine if write else self.engine).raw_connection()
         try:
             with self.faults(pooled):
                 connection: Any = pooled.driver_connection

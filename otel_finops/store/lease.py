@@ -17,10 +17,14 @@ from otel_finops.store.unit_of_work import Transaction
 LEASE_TTL_S: Final = 10.0
 """After this time without a sign of life a lease may be taken over."""
 
-_LOOK: Final = "SELECT holder FROM leases WHERE name = ? AND expires_ns > ?"
+AHEAD_MAX_NS: Final = 3600 * NS_PER_SECOND
+"""No lease lasts as long: one that seems to was given before the clock went back, and holds nothing."""
+
+_LOOK: Final = "SELECT holder FROM leases WHERE name = ? AND expires_ns > ? AND expires_ns <= ?"
 _TAKE: Final = (
     "INSERT INTO leases (name, holder, token, expires_ns) VALUES (?, ?, 1, ?) ON CONFLICT (name) DO UPDATE SET "
-    "holder = excluded.holder, token = leases.token + 1, expires_ns = excluded.expires_ns WHERE leases.expires_ns <= ? RETURNING token"
+    "holder = excluded.holder, token = leases.token + 1, expires_ns = excluded.expires_ns "
+    "WHERE leases.expires_ns <= ? OR leases.expires_ns > ? RETURNING token"
 )
 _RENEW: Final = "UPDATE leases SET expires_ns = ? WHERE name = ? AND token = ? AND expires_ns > 0 RETURNING token"
 _RELEASE: Final = "UPDATE leases SET expires_ns = 0 WHERE name = ? AND token = ?"
@@ -60,7 +64,7 @@ class Leases:
             return None
         now_ns = self._now_ns()
         with self._store.write() as transaction:
-            taken = transaction.execute(_TAKE, (name, self._holder, now_ns + _ns(ttl_s), now_ns))
+            taken = transaction.execute(_TAKE, (name, self._holder, now_ns + _ns(ttl_s), now_ns, now_ns + AHEAD_MAX_NS))
         return Lease(self, name, int(taken[0][0]), ttl_s) if taken else None
 
     def holder_of(self, name: str) -> str | None:
@@ -123,7 +127,7 @@ class Lease:
 
 
 def _holder(transaction: Transaction, name: str, now_ns: int) -> str | None:
-    rows = transaction.execute(_LOOK, (name, now_ns))
+    rows = transaction.execute(_LOOK, (name, now_ns, now_ns + AHEAD_MAX_NS))
     return rows[0][0] if rows else None
 
 

@@ -153,7 +153,7 @@ class PostgresDriver:
 
     def __init__(self, url: URL) -> None:
         self.place = f"PostgreSQL database {url.database} at {url.host or 'the local socket'}"
-        self.engine = _engine(url)
+        self.engine = self.writing_engine = _engine(url)
         self._column_types: ColumnTypes = {}
 
     def writer_turn(self) -> AbstractContextManager[None]:

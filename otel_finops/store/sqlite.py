@@ -21,8 +21,10 @@ from otel_finops.store.unit_of_work import EngineName, Row, Transaction
 
 BUSY_TIMEOUT_MS: Final = 5_000
 """How long to wait for another process's commit: half the ten seconds after which stock exporters give up a request."""
-CACHE_KIB: Final = 32_768
-"""Page cache of one connection: the upper levels of the random indexes of some ten million spans."""
+WRITER_CACHE_KIB: Final = 32_768
+"""Page cache of the connection that writes: the upper levels of the random indexes of some ten million spans."""
+READER_CACHE_KIB: Final = 4_096
+"""Page cache of each reading connection; it is emptied whenever somebody wrote, so that more would seldom serve twice."""
 CHECKPOINT_PAGES: Final = 4_096
 """Pages in the WAL before a commit copies them back: rare enough that pages written often are copied once."""
 JOURNAL_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -37,7 +39,6 @@ PRAGMAS: Final = (
     "PRAGMA synchronous = FULL",
     f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
     f"PRAGMA journal_size_limit = {JOURNAL_BYTES_MAX}",
-    f"PRAGMA cache_size = -{CACHE_KIB}",
     "PRAGMA recursive_triggers = ON",
     "PRAGMA temp_store = MEMORY",
 )
@@ -134,7 +135,8 @@ class SqliteDriver:
         self.place = f"SQLite file {self.path}"
         with _turnstiles_guard:
             self._turnstile = _turnstiles.setdefault(str(self.path.resolve()), _Turnstile())
-        self.engine = _engine(self.path)
+        self.engine = _engine(self.path, READERS_MAX, READER_CACHE_KIB)
+        self.writing_engine = _engine(self.path, 1, WRITER_CACHE_KIB)
 
     @contextmanager
     def writer_turn(self) -> Iterator[None]:
@@ -215,15 +217,16 @@ def _code(error: BaseException) -> int:
     return getattr(error, "sqlite_errorcode", -1) & 0xFF if isinstance(error, sqlite3.Error) and hasattr(error, "sqlite_errorcode") else -1
 
 
-def _engine(path: Path) -> Engine:
+def _engine(path: Path, connections: int, cache_kib: int) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"isolation_level": None, "check_same_thread": False, "cached_statements": 512, "timeout": BUSY_TIMEOUT_MS / 1000},
-        pool_size=READERS_MAX,
+        pool_size=connections,
         max_overflow=0,
         pool_timeout=BUSY_TIMEOUT_MS / 1000,
     )
     event.listen(engine, "connect", _prepare)
+    event.listen(engine, "connect", lambda connection, _record: connection.execute(f"PRAGMA cache_size = -{cache_kib}"))
     event.listen(engine, "begin", _begin_core)
     return engine
 

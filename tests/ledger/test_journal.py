@@ -147,6 +147,28 @@ def test_clearing_leaves_a_trace_due_to_which_more_came(sender: Sender) -> None:
     assert due_now(sender) == [hex_trace(2)]
 
 
+def test_a_trace_that_is_never_quiet_is_due_after_a_minute(sender: Sender) -> None:
+    for number in range(1, 20):
+        sender.send(row(1, number, parent=99))
+        sender.clock.advance(4)
+    assert due_now(sender) == [hex_trace(1)]
+
+
+def test_a_trace_that_grows_and_grows_is_left_to_grow_until_it_is_quiet(sender: Sender) -> None:
+    sender.send(row(1, 99))
+    for number in range(1, 17):
+        assert due_now(sender) == [hex_trace(1)]
+        sender.send(row(1, number, parent=99))
+    assert due_now(sender) == []
+    assert due_now(sender, 5) == [hex_trace(1)]
+
+
+def test_what_was_put_off_before_the_clock_went_back_is_due(sender: Sender) -> None:
+    sender.send(row(1, 1, parent=99))
+    sender.clock.advance(-86_400)
+    assert due_now(sender) == [hex_trace(1)]
+
+
 def test_a_duplicate_makes_nothing_due(sender: Sender) -> None:
     rows = agent_trace(1)
     sender.send(*rows)

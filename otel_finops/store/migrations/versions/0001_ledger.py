@@ -324,6 +324,12 @@ def _create_tables() -> None:
         sa.Column("booked", sa.Boolean(), nullable=False, comment="entries exist"),
         sa.Column("pending_pico", sa.BigInteger(), nullable=False, comment="quotes of journalled calls that are not settled yet"),
         sa.Column("pending_calls", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "waiting_since_ns",
+            sa.BigInteger(),
+            nullable=True,
+            comment="since when something of it waits to be settled; NULL: nothing does",
+        ),
         sa.PrimaryKeyConstraint("trace_no"),
         sa.UniqueConstraint("trace_id", "realm", name="uq_traces_trace_id_realm"),
     )
