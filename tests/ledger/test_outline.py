@@ -13,8 +13,7 @@ from otel_finops.store.engine import Store
 
 READ = (
     "kind", "realm", "tenant", "trace_id", "span_id", "parent_span_id", "role", "started_ns", "trace_no", "role_rule", "counted_in",
-    "revision", "operation", "provider", "request_model", "response_model", "usage", "cost_pico", "cost_method", "partial",
-    "unpriced_reason", "agent", "step", "tool", "cost_center", "service", "environment", "duration_ns", "shard", "block_seq", "idx",
+    "revision", "usage", "cost_pico", "partial", "unpriced_reason", "agent", "step", "tool", "duration_ns", "shard", "block_seq", "idx",
 )  # fmt: skip
 
 
