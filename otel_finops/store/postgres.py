@@ -92,7 +92,9 @@ _NULLS: Final[dict[type, object]] = {int: _IntegerNull(), bool: _BooleanNull(), 
 _NULL_DUMPERS: Final = ((_IntegerNull, _IntegerNullDumper), (_BooleanNull, _BooleanNullDumper), (_BytesNull, _BytesNullDumper))
 
 ColumnTypes: TypeAlias = dict[tuple[str, int], list[type | None]]
-"""Types of the columns of hot statements, by head and number of columns, as far as values have shown them; heads are constants."""
+"""Types of the columns of hot statements, by head and number of columns, as far as values have shown them."""
+HEADS_MAX: Final = 512
+"""Heads whose types are remembered; inserts name only the columns that some row fills, so there can be many. A full memo is emptied."""
 
 
 class PostgresTransaction(Transaction):
@@ -133,6 +135,8 @@ class PostgresTransaction(Transaction):
         return super().write_values(head, self._with_typed_nulls(head, rows), tail) if rows else []
 
     def _with_typed_nulls(self, head: str, rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+        if len(self._column_types) >= HEADS_MAX:
+            self._column_types.clear()
         types = self._column_types.setdefault((head, len(rows[0])), [None] * len(rows[0]))
         columns = list(zip(*rows, strict=True))
         changed = False
@@ -212,7 +216,7 @@ class PostgresDriver:
         return f"{self.place} cannot be used now: start it, or mend database.url ({str(fault).split(';')[0]})" if fault else None
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=512)
 def _translated(sql: str) -> bytes:
     """The same SQL with the server's numbered placeholders; our SQL has no `?` inside texts."""
     first, *others = sql.split("?")

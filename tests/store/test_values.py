@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from otel_finops.store.engine import Store
-from otel_finops.store.postgres import PREPARED_MAX
+from otel_finops.store.postgres import HEADS_MAX, PREPARED_MAX
 from otel_finops.testing import FakeClock
 
 HEAD = "INSERT INTO things (no, flag, data, name, amount, small) VALUES"
@@ -104,3 +104,13 @@ def test_prepared_statements_are_bounded(server: Store) -> None:
                 transaction.execute(f"SELECT {number} + ?", (1,))
         [(count,)] = transaction.execute("SELECT COUNT(*) FROM pg_prepared_statements")
     assert 0 < count <= PREPARED_MAX + 1
+
+
+@pytest.mark.postgres
+def test_types_of_heads_are_bounded(server: Store) -> None:
+    """Heads that senders can vary: what is remembered of them is forgotten in time, and NULLs are stored all the same."""
+    with server.write() as transaction:
+        for number in range(HEADS_MAX + 10):
+            transaction.write_values(f"INSERT INTO things (no, amount) /* {number} */ VALUES", [(number, None), (number, 7)])
+        assert len(server.driver._column_types) <= HEADS_MAX  # type: ignore[attr-defined]
+        assert transaction.execute("SELECT COUNT(*), COUNT(amount) FROM things") == [(2 * (HEADS_MAX + 10), HEADS_MAX + 10)]
