@@ -50,8 +50,6 @@ class _Head(NamedTuple):
     signal: Signal
     encoding: Encoding
     coding: str
-    size_bytes: int
-    authorization: bytes | None
 
 
 class HttpApp:
@@ -109,10 +107,10 @@ class HttpApp:
         credential = await loop.run_in_executor(self._threads, self._reception.credential, headers.get(b"authorization"))
         head = _head(signal, headers)
         deadline = scope.get("state", {}).get(DEADLINE_STATE, loop.time() + self._deadline_s)
-        with self._reception.admission.hold(head.size_bytes) as ticket:
+        with self._reception.admission.hold() as ticket:
             try:
                 async with asyncio.timeout_at(deadline):
-                    body = await _body(head, ticket, receive)
+                    body = await _body(ticket, receive)
             except TimeoutError:
                 raise Unavailable(f"the request did not arrive within {self._deadline_s:g} seconds") from None
             return await loop.run_in_executor(self._threads, self._answer, head, ticket, credential, body)
@@ -148,14 +146,13 @@ def _head(signal: Signal, headers: dict[bytes, bytes]) -> _Head:
     length = headers.get(b"content-length", b"0")
     if not length.isdigit():
         raise Undecodable("Content-Length is no number")
-    size_bytes = int(length[:20])
-    if size_bytes > limits.BODY_BYTES_MAX:
+    if int(length[:20]) > limits.BODY_BYTES_MAX:
         raise TooLarge(f"the body is over {limits.BODY_BYTES_MAX} bytes; send smaller batches")
-    return _Head(signal, encoding, coding, size_bytes, headers.get(b"authorization"))
+    return _Head(signal, encoding, coding)
 
 
-async def _body(head: _Head, ticket: Ticket, receive: Receive) -> bytes:
-    """Read the body as sent; what comes beyond an announced length is added to the ticket as it arrives."""
+async def _body(ticket: Ticket, receive: Receive) -> bytes:
+    """Read the body as sent; it takes from the budget what has arrived, since announcing a large body costs a sender nothing."""
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -165,7 +162,7 @@ async def _body(head: _Head, ticket: Ticket, receive: Receive) -> bytes:
         piece = message.get("body", b"")
         if size + len(piece) > limits.BODY_BYTES_MAX:
             raise TooLarge(f"the body is over {limits.BODY_BYTES_MAX} bytes; send smaller batches")
-        ticket.grow(max(0, size + len(piece) - max(size, head.size_bytes)))
+        ticket.grow(len(piece))
         size += len(piece)
         pieces.append(piece)
         if not message.get("more_body", False):

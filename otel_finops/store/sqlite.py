@@ -133,6 +133,7 @@ class SqliteDriver:
             )
         self.path = Path(url.database).absolute()
         self.place = f"SQLite file {self.path}"
+        self._identity: tuple[int, int] | None = None
         with _turnstiles_guard:
             self._turnstile = _turnstiles.setdefault(str(self.path.resolve()), _Turnstile())
         self.engine = _engine(self.path, READERS_MAX, READER_CACHE_KIB)
@@ -176,8 +177,20 @@ class SqliteDriver:
 
     def begin(self, connection: sqlite3.Connection, *, write: bool) -> None:
         """BEGIN, with the write lock at once when it will write: a lock taken later would fail instead of waiting."""
+        if self._identity is not None and self._identity != self._file():
+            raise Unavailable(
+                "the database's file was removed or replaced while the service was running; nothing was stored: put it back, or restart"
+            )
         connection.execute("PRAGMA query_only = OFF" if write else "PRAGMA query_only = ON")
         connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def _file(self) -> tuple[int, int] | None:
+        """Which file the path names: what is written to a file without a name is lost when the last connection closes."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def transaction(self, connection: sqlite3.Connection) -> Transaction:
         """The transaction that has begun on the connection."""
@@ -191,6 +204,7 @@ class SqliteDriver:
         """Refuse a file system without shared memory (network drives): there the file would silently not use a WAL."""
         if transaction.execute("PRAGMA journal_mode") != [("wal",)]:
             raise StartRefused(f"{self.place} lies on a file system without write-ahead logging: put it on a local disk (database.url)")
+        self._identity = self._file()
 
     def fault(self, error: BaseException) -> FinopsError | None:
         """A fault of the surroundings in safe words, None for a programmer's error."""

@@ -225,6 +225,15 @@ def test_t17_slow_clients_are_cut_off(http_listener: Any, connect: Any, opening:
     assert intake.requests == []
 
 
+def test_what_is_announced_and_does_not_come_takes_nothing_from_the_budget(http_listener: Any, connect: Any) -> None:
+    _, receiver = http_listener(deadline_s=5)
+    for _ in range(limits.IN_FLIGHT_BYTES_MAX // limits.BODY_BYTES_MAX + 1):
+        connect(receiver.port).sendall(HEAD + b"content-length: %d\r\n\r\n\n" % limits.BODY_BYTES_MAX)
+    time.sleep(0.2)
+    answer = httpx.post(f"http://127.0.0.1:{receiver.port}/v1/traces", content=b"", headers={"content-type": "application/x-protobuf"})
+    assert answer.status_code == 200
+
+
 def test_t17_500_slow_connections_do_not_slow_a_normal_sender(http_listener: Any, connect: Any) -> None:
     _, receiver = http_listener(deadline_s=2)
     for index in range(500):

@@ -229,3 +229,16 @@ def test_a_file_that_is_not_there_is_made_only_where_that_is_wanted(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
     Store.open(url, FakeClock()).close()
     Store.open(url, FakeClock(), create=False).close()
+
+
+def test_a_file_that_was_removed_or_replaced_takes_no_more_writes(tmp_path: Path) -> None:
+    """SQLite goes on writing to a file without a name, and everything is gone when the last connection closes."""
+    path = tmp_path / "ledger.db"
+    store = Store.open(f"sqlite:///{path}", FakeClock())
+    for change in (path.unlink, path.touch):
+        change()
+        with pytest.raises(Unavailable, match="removed or replaced"), store.write():
+            pass
+        with pytest.raises(Unavailable, match="removed or replaced"), store.read():
+            pass
+    store.close()
