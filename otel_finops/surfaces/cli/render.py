@@ -23,6 +23,7 @@ _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
         "role",
         "tenant",
         "provider",
+        "request_model",
         "response_model",
         "agent",
         "step",
@@ -53,6 +54,8 @@ def _plain(console: Console, answer: Mapping[str, Any]) -> None:
     tables = {name: value for name, value in answer.items() if isinstance(value, list) and value and isinstance(value[0], dict)}
     for name, rows in tables.items():
         console.print(_table(_COLUMNS.get(name), rows))
+    if not tables and any(value == [] for value in answer.values()):
+        console.print("nothing found")
     for name, value in answer.items():
         if name not in tables and value not in (None, [], {}):
             console.print(Text.assemble((f"{name.replace('_', ' ')}: ", "bold"), _inline(value)))
