@@ -113,6 +113,10 @@ def test_export_writes_the_ledger(database: str) -> None:
     assert run("ledger", "export", "--canonical", database=database).exit_code == 2
 
 
+def test_an_empty_answer_says_so(database: str) -> None:
+    assert run("usage", "list", "--tenant", "nobody", database=database).stdout.startswith("nothing found")
+
+
 def test_verify_ends_with_one_when_a_row_was_changed(database: str, tmp_path: Path) -> None:
     import sqlite3  # noqa: PLC0415 - the forger's tool
 

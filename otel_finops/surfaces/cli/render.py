@@ -33,6 +33,8 @@ _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 """Columns of wide rows; `--json` has all of them."""
+_FOUND: Final = ("entries", "traces", "groups")
+"""Lists that are the answer itself; empty, they are told of."""
 _RIGHT: Final = ("usd", "calls", "tokens", "rows", "blocks", "entries", "seq", "shard")
 
 
@@ -54,7 +56,7 @@ def _plain(console: Console, answer: Mapping[str, Any]) -> None:
     tables = {name: value for name, value in answer.items() if isinstance(value, list) and value and isinstance(value[0], dict)}
     for name, rows in tables.items():
         console.print(_table(_COLUMNS.get(name), rows))
-    if not tables and any(value == [] for value in answer.values()):
+    if any(answer.get(name) == [] for name in _FOUND):
         console.print("nothing found")
     for name, value in answer.items():
         if name not in tables and value not in (None, [], {}):
