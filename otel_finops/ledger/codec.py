@@ -55,7 +55,12 @@ class UnknownFormat(FinopsError):
     """A payload in a format that this program does not know, most likely a newer one's."""
 
 
-def content(sighting: Sighting) -> bytes:
+def content_hash(sighting: Sighting) -> bytes:
+    """The 16 bytes that stand for a sighting's content."""
+    return sha256(_content(sighting)).digest()[:HASH_BYTES]
+
+
+def _content(sighting: Sighting) -> bytes:
     """What the sender said, as bytes that are equal for two deliveries of a span exactly when they say the same.
 
     The order of keys does not count, nor do names, tags and subjects (they can be erased), nor what only our own rules say
@@ -66,16 +71,10 @@ def content(sighting: Sighting) -> bytes:
     return orjson.dumps((_common(sighting), attribution, defaults, facts), option=orjson.OPT_SORT_KEYS)
 
 
-def digest(said: bytes) -> bytes:
-    """The 16 bytes that stand for a content."""
-    return sha256(said).digest()[:HASH_BYTES]
-
-
-def encode(said: bytes, sighting: Sighting, quote: Quote | None, refs: Refs = NO_REFS) -> bytes:
+def encode(sighting: Sighting, quote: Quote | None, refs: Refs = NO_REFS) -> bytes:
     """Write a sighting and its quote (None on what is no call) as stored bytes, users and sessions replaced by their references.
 
     Args:
-        said: the sighting's `content`.
         sighting: as normalised; it is not changed.
         quote: its price.
         refs: the reference of each user and session that the sighting names, by (realm, key, clear id); without any,
@@ -95,6 +94,7 @@ def encode(said: bytes, sighting: Sighting, quote: Quote | None, refs: Refs = NO
         _subjects(realm, defaults, refs) if names_subject(defaults) else None,
         None if sighting.speaks_for == ANY_TENANT else sighting.speaks_for,
     )
+    said = _content(sighting)  # again: keeping what was hashed for a whole group commit costs more than writing it twice
     return b"[%d,%b,%b,%b]" % (FORMAT, said, orjson.dumps(notes), b"null" if quote is None else orjson.dumps(_plain_quote(quote)))
 
 

@@ -17,7 +17,7 @@ from otel_finops.base.protocols import ANY_TENANT, DEFAULT_REALM
 from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.ledger.call_keys import keys_of
-from otel_finops.ledger.codec import SUBJECT_KEYS, content, decode, digest, encode, names_subject
+from otel_finops.ledger.codec import SUBJECT_KEYS, content_hash, decode, encode, names_subject
 from otel_finops.ledger.key_index import PLACE_BYTES, PlacedKey, insert_keys
 from otel_finops.ledger.shards import shard_of
 from otel_finops.ledger.subjects import SubjectKind, Subjects
@@ -54,12 +54,11 @@ Version: TypeAlias = tuple[bytes, bytes]
 
 
 class _Arrival(NamedTuple):
-    """A row, which of the batches of a group commit brought it, and its content as it is hashed and stored."""
+    """A row, and which of the batches of a group commit brought it."""
 
     sighting: Sighting
     quote: Quote | None
     batch: int
-    said: bytes
 
 
 class _Facts(NamedTuple):
@@ -150,8 +149,7 @@ def _group(batches: Iterable[Iterable[JournalRow]]) -> Arrivals:
     for batch, rows in enumerate(batches):
         for sighting, quote in rows:
             versions = arrivals.setdefault((sighting.realm, sighting.trace_id), {})
-            said = content(sighting)
-            versions.setdefault((bytes.fromhex(sighting.span_id), digest(said)), _Arrival(sighting, quote, batch, said))
+            versions.setdefault((bytes.fromhex(sighting.span_id), content_hash(sighting)), _Arrival(sighting, quote, batch))
     return {(realm, bytes.fromhex(trace_id)): arrivals[realm, trace_id] for realm, trace_id in sorted(arrivals)}
 
 
@@ -217,10 +215,10 @@ def _drop_known_versions(transaction: Transaction, arrivals: Arrivals, known: Se
     keys = {trace.trace_no: (trace.realm, trace.trace_id) for trace in known}
     wanted = [(trace_no, span_id) for trace_no, key in keys.items() for span_id in sorted({span_id for span_id, _ in arrivals[key]})]
     spans: dict[TraceKey, set[bytes]] = {}
-    for trace_no, span_id, content_hash in transaction.write_values(_FIND_SPANS, wanted, _FOUND_SPANS):
+    for trace_no, span_id, digest in transaction.write_values(_FIND_SPANS, wanted, _FOUND_SPANS):
         key = keys[trace_no]
         spans.setdefault(key, set()).add(span_id)
-        arrivals[key].pop((span_id, content_hash), None)
+        arrivals[key].pop((span_id, digest), None)
     return spans
 
 
@@ -244,10 +242,9 @@ def _insert_spans(transaction: Transaction, arrivals: Arrivals, numbers: Mapping
     links: set[tuple[int, bytes]] = set()
     for trace_no, key in sorted((numbers[key], key) for key in arrivals):
         trace_id = key[1]
-        for (span_id, content_hash), (sighting, quote, _, said) in sorted(arrivals[key].items()):
+        for (span_id, digest), (sighting, quote, _) in sorted(arrivals[key].items()):
             output = sighting.usage.get("output", 0)
-            payload = encode(said, sighting, quote, refs)
-            spans.append((trace_no, span_id, content_hash, sighting.end_ns, output, sighting.genai, payload))
+            spans.append((trace_no, span_id, digest, sighting.end_ns, output, sighting.genai, encode(sighting, quote, refs)))
             if sighting.kind == CALL or sighting.usage:
                 keys += [(trace_no, trace_id[:PLACE_BYTES] + span_id, call_key) for call_key in keys_of(sighting)]
             if sighting.links:

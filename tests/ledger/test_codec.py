@@ -10,8 +10,7 @@ from journal_rows import QUOTE, sighting
 
 from otel_finops.genai.sighting import AGENT, OTHER, Sighting
 from otel_finops.ledger import codec
-from otel_finops.ledger.codec import UnknownFormat, content, decode_quote, digest
-from otel_finops.pricing.quote import Quote
+from otel_finops.ledger.codec import UnknownFormat, content_hash, decode_quote, encode
 
 CALL = sighting(
     1, 2, parent=1, response_id="chatcmpl-1", links=(("a" * 32, "b" * 16),), attribution={"user": "u-ref", "step": "plan"},
@@ -20,16 +19,8 @@ CALL = sighting(
 SKELETON = sighting(1, 3, parent=2, kind=OTHER, defaults={"service": "shop"})
 
 
-def encode(sighting: Sighting, quote: Quote | None) -> bytes:
-    return codec.encode(content(sighting), sighting, quote)
-
-
 def decode(payload: bytes, of: Sighting = CALL) -> Sighting:
     return codec.decode(payload, of.realm, of.trace_id, of.span_id)
-
-
-def content_hash(sighting: Sighting) -> bytes:
-    return digest(content(sighting))
 
 
 def test_a_call_and_its_quote_come_back() -> None:
@@ -67,7 +58,7 @@ def test_a_quote_from_before_a_field_was_added_is_read_with_its_default() -> Non
 def test_users_and_sessions_are_stored_as_their_references_alone() -> None:
     said = CALL._replace(attribution={"user": "ann", "step": "plan"}, defaults={"session": "s-1"})
     refs = {("default", "user", "ann"): "u-ref", ("default", "session", "s-1"): "s-ref"}
-    payload = codec.encode(content(said), said, QUOTE, refs)
+    payload = encode(said, QUOTE, refs)
     assert b"ann" not in payload
     assert b"s-1" not in payload
     assert decode(payload) == said._replace(attribution={"user": "u-ref", "step": "plan"}, defaults={"session": "s-ref"})
