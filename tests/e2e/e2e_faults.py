@@ -123,13 +123,13 @@ def no_room_on_disk(service: Service, room: int = 1) -> Iterator[None]:
 
 @contextmanager
 def all_bytes_spoken_for(service: Service) -> Iterator[None]:
-    """Four senders have announced the largest bodies and not sent them, so that the budget of bytes in flight is used up."""
+    """Four senders have sent the largest bodies but for the last byte, so that the budget of bytes in flight is used up."""
     head = f"POST /v1/traces HTTP/1.1\r\nhost: x\r\nauthorization: {BEARER}\r\ncontent-type: application/x-protobuf\r\n"
     held = [socket.create_connection(("127.0.0.1", service.http_port)) for _ in range(4)]
     for one in held:
-        one.sendall(f"{head}content-length: {64 * MIB}\r\n\r\nx".encode())
+        one.sendall(f"{head}content-length: {64 * MIB}\r\n\r\n".encode() + bytes(64 * MIB - 1))
     try:
-        eventually(lambda: over_http(service, "", "protobuf", body(trace_id(4, 77))).status == "429", 5)
+        eventually(lambda: over_http(service, "", "protobuf", body(trace_id(4, 77))).status == "429", 15)
         yield
     finally:
         for one in held:
