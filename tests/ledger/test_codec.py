@@ -120,3 +120,21 @@ def test_any_content_comes_back(name: str, usage: dict[str, int], step: str, rep
     said = CALL._replace(name=name, usage=usage, attribution={"step": step}, reported_pico=reported)
     assert decode(encode(said, None)) == said
     assert content_hash(said) == content_hash(decode(encode(said, None)))
+
+
+def test_every_field_of_a_sighting_is_stored() -> None:
+    """A field that is added to `Sighting` and forgotten in `encode` would be lost without a word."""
+    told: dict[str, object] = {
+        "realm": "acme", "trace_id": "ab" * 16, "span_id": "cd" * 8, "parent_span_id": "ef" * 8, "name": "chat", "start_ns": 1, "end_ns": 2,
+        "kind": "call", "genai": True, "instance": "shop", "scope": "openai", "rank": 3, "dialect": "semconv",
+        "links": (("ab" * 16, "01" * 8),), "operation": "chat", "provider": "openai", "request_model": "a", "response_model": "b",
+        "price_models": ("b", "a"), "response_id": "r", "usage": {"output": 5}, "input_readings": (10, 20),
+        "usage_source": "reported", "usage_rule": "semconv.inclusive", "missing_reason": "no_usage", "service_tier": "flex", "region": "eu",
+        "region_kind": "data_residency", "speed": "fast", "streaming": True, "error_type": "429", "partial": True,
+        "reported_pico": 7, "reported_source": "proxy",
+        "attribution": {"agent": "x"}, "defaults": {"service": "y"}, "tags": {"k": "v"}, "dropped_attributes": 9,
+        "speaks_for": "a\nb",
+    }  # fmt: skip
+    full = Sighting(**told)
+    assert [name for name in Sighting._fields if getattr(full, name) == Sighting._field_defaults.get(name)] == []
+    assert decode(encode(full, None), full) == full
