@@ -190,7 +190,11 @@ class Service:
         return settled
 
     def _health(self) -> Sequence[Health]:
-        return (Health("settling", self._settling.fault is None, self._settling.fault or ""),)
+        failed = self.core.committer.failed_lately
+        return (
+            Health("settling", self._settling.fault is None, self._settling.fault or ""),
+            Health("journal", not failed, "spans could not be stored a moment ago" if failed else ""),
+        )
 
     def _prune(self, lease: HeldLease) -> str:
         """Drop spans of traces that never had a GenAI span."""

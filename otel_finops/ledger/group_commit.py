@@ -23,6 +23,8 @@ from otel_finops.ledger.subjects import Subjects
 from otel_finops.store.engine import Store
 
 SETTLE_AFTER_S: Final = 5.0
+FAILED_LATELY_S: Final = 5.0
+"""How long a failed commit makes the service not ready."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -63,11 +65,17 @@ class GroupCommitter:
         self._spans_max = spans_max
         self._batches_max = batches_max
         self._committed = committed
+        self._failed_at = float("-inf")
         self._waiting: deque[_Submission] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._writer = threading.Thread(target=self._write_groups, name="group-commit", daemon=True)
         self._writer.start()
+
+    @property
+    def failed_lately(self) -> bool:
+        """A commit failed on a fault of the store a moment ago; it passes by itself, since only new spans could show that all is well."""
+        return self._clock.monotonic() - self._failed_at < FAILED_LATELY_S
 
     @property
     def waiting(self) -> int:
@@ -134,6 +142,7 @@ class GroupCommitter:
         try:
             recorded = self._record(group)
         except FinopsError as fault:
+            self._failed_at = self._clock.monotonic()
             for submission in group:
                 submission.outcome.set_exception(copy(fault))
             _forget_frames(fault)

@@ -149,21 +149,24 @@ class Settler:
     def _round(self, lease: Lease, shard: int, now_ns: int) -> int:
         """Settle one round; how many traces it read."""
         with self._store.read() as transaction:
-            found = self._planned(transaction, _bounded(transaction, self._due(transaction, shard, now_ns, TRACES_PER_ROUND_MAX)))
+            seeds = _bounded(transaction, self._due(transaction, shard, now_ns, TRACES_PER_ROUND_MAX))
+        found = self._planned(seeds)
         if found.traces:
             with self._store.write() as transaction:
                 append(transaction, lease, found.entries, self._projections, self._clock.now_ns())
                 clear_due(transaction, found.traces)
         return len(found.traces)
 
-    def _planned(self, transaction: Transaction, seeds: list[TraceState]) -> Round:
+    def _planned(self, seeds: list[TraceState]) -> Round:
         """The plan for as many of the seeds, from the front, as can be planned; a trace that fails alone is put aside.
 
-        A fault of ours in one trace must not keep all others from being settled for ever.
+        A fault of ours in one trace must not keep all others from being settled for ever. Faults of the store concern no trace:
+        they leave the reading transaction as Busy or Unavailable.
         """
         while seeds:
             try:
-                return plan(transaction, seeds, self._engine())
+                with self._store.read() as transaction:
+                    return plan(transaction, seeds, self._engine())
             except (Busy, Unavailable):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it concerns some of these traces only; the log names the one
