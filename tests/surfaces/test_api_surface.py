@@ -235,7 +235,7 @@ def test_bad_input_is_a_problem_that_says_how_to_mend_it(api: TestClient, contra
 
 def test_t56_no_fault_tells_paths_sql_or_stack_traces(room: Room, contracts: Path) -> None:
     def broken(*_: Any) -> Any:
-        raise RuntimeError('File "/work/x.py": SELECT * FROM entries; postgresql://u:hunter2@db')
+        raise RuntimeError('File "/srv/app/x.py": SELECT * FROM entries; postgresql://u:hunter2@db')
 
     def away(*_: Any) -> Any:
         raise Unavailable("The database is away.", retry_after_s=7)
