@@ -13,11 +13,11 @@ from otel_finops.base.limits import GROUPS_MAX
 from otel_finops.base.money import PICO_PER_USD, format_usd
 from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, format_ns
 from otel_finops.genai.usage import PROMPT_UNITS
-from otel_finops.ledger.entry import ADJUSTMENT, CHARGE, REATTRIBUTION, REVERSAL, ROLE_CALL
+from otel_finops.ledger.brief_rows import FACTS_OF_MONEY, brief_rows
+from otel_finops.ledger.entry import ROLE_CALL
 from otel_finops.ledger.rollups import DAY, HOUR, MOVED, TOTAL
-from otel_finops.ledger.rows import BOOK_ORDER
 from otel_finops.ledger.tables import DIMENSIONS
-from otel_finops.store.unit_of_work import LIST_VALUES_MAX, Transaction
+from otel_finops.store.unit_of_work import Transaction
 
 TIME_KEYS: Final = ("day", "hour")
 RAW_KEYS: Final = {
@@ -29,7 +29,6 @@ SPEND_KEYS: Final = (*DIMENSIONS, *TIME_KEYS, *RAW_KEYS)
 """Everything by which spend can be grouped; all but the times can filter too."""
 
 _LAST_NS: Final = 2**63 - 1
-_FACTS_OF_MONEY: Final = ("cost_method", "unpriced_reason")
 Key: TypeAlias = tuple[str, ...]
 
 
@@ -254,88 +253,19 @@ _ENTRY_COLUMNS: Final = {
 
 
 def _from_entries(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
-    """Fold the entries of the time asked for span by span; all entries of a row bear its start."""
+    """Fold the entries of the time asked for span by span."""
     asked = dict.fromkeys((*question.group_by, *question.filters, "tenant"))
-    names = (*(name for name in asked if name not in _FACTS_OF_MONEY), *_FACTS_OF_MONEY)
-    keys = ", ".join(_ENTRY_COLUMNS[name] for name in names)
-    where, values = _entry_conditions(transaction, question, lower, upper)
-    sql = f"SELECT trace_no, span_id, kind, role, cost_pico, tokens, {keys} FROM entries WHERE {where} ORDER BY trace_no, {BOOK_ORDER}"
-    for row in _folded(transaction.iterate(sql, values), len(names)):
-        known = dict(zip(names, row.keys, strict=True))
+    names = tuple(name for name in asked if name not in FACTS_OF_MONEY)
+    seen = question.filters.get("tenant") if question.tenants is None else question.tenants
+    for row in brief_rows(transaction, [_ENTRY_COLUMNS[name] for name in names], seen, lower, upper):
+        known = dict(zip((*names, *FACTS_OF_MONEY), row.keys, strict=True))
         if row.role == ROLE_CALL and _wanted(question, known):
             unpriced = int(row.cost_pico is None)
             key = tuple(_time_name(name, known[name]) if name in TIME_KEYS else known[name] or "" for name in question.group_by)
             yield key, (row.cost_pico or 0, 1, row.tokens, unpriced, unpriced * row.tokens)
 
 
-class _Row:
-    """A span's standing row as far as spend needs it; `keys` end with cost_method and unpriced_reason."""
-
-    __slots__ = ("cost_pico", "keys", "role", "tokens")
-
-    def __init__(self, role: str, cost_pico: int | None, tokens: int, keys: list[Any]) -> None:
-        self.role, self.cost_pico, self.tokens, self.keys = role, cost_pico, tokens, keys
-
-
-def _folded(rows: Iterator[tuple[Any, ...]], width: int) -> Iterator[_Row]:
-    """What stands of rows ordered by trace and booking; the meaning is `standing.fold`'s, over a few columns."""
-    trace: int | None = None
-    standing: dict[bytes, _Row] = {}
-    for trace_no, span_id, kind, role, cost_pico, tokens, *keys in rows:
-        if trace_no != trace:
-            yield from standing.values()
-            trace, standing = trace_no, {}
-        _follow(standing, bytes(span_id), kind, _Row(role, cost_pico, tokens, keys[:width]))
-    yield from standing.values()
-
-
-def _follow(standing: dict[bytes, _Row], span_id: bytes, kind: str, row: _Row) -> None:
-    if kind == CHARGE:
-        standing[span_id] = row
-        return
-    before = standing.pop(span_id, None)
-    if before is None or kind == REVERSAL:
-        return
-    if kind == REATTRIBUTION:
-        before.keys = _reattributed(before.keys, row.keys)
-        standing[span_id] = before
-        return
-    if row.cost_pico is not None or before.cost_pico is not None:
-        row.cost_pico = (before.cost_pico or 0) + (row.cost_pico or 0)
-    row.tokens += before.tokens
-    if kind == ADJUSTMENT:
-        row.keys = before.keys
-    standing[span_id] = row
-
-
-def _reattributed(before: list[Any], after: list[Any]) -> list[Any]:
-    """A reattribution bears the standing facts but those of money, which stay."""
-    return [*after[: -len(_FACTS_OF_MONEY)], *before[-len(_FACTS_OF_MONEY) :]]
-
-
 def _wanted(question: Question, known: Mapping[str, Any]) -> bool:
     if question.tenants is not None and known["tenant"] not in question.tenants:
         return False
     return all((known[name] or "") in allowed for name, allowed in question.filters.items())
-
-
-def _entry_conditions(transaction: Transaction, question: Question, lower: int, upper: int) -> tuple[str, list[Any]]:
-    """Time, and the traces in which a tenant asked for has a row: a reattribution may have brought it from another tenant."""
-    where, values = "started_ns >= ? AND started_ns < ?", [lower, upper]
-    seen = question.filters.get("tenant") if question.tenants is None else question.tenants
-    tenants = all_tenants(transaction) if seen is None else sorted(seen)
-    if len(tenants) > LIST_VALUES_MAX:
-        return where, values
-    marks = ", ".join("?" * len(tenants)) or "NULL"
-    inner = f"SELECT trace_no FROM entries WHERE tenant IN ({marks}) AND started_ns >= ? AND started_ns < ?"
-    return f"{where} AND trace_no IN ({inner})", [*values, *tenants, lower, upper]
-
-
-def all_tenants(transaction: Transaction) -> list[str]:
-    """Every tenant that has entries, by jumps through the index rather than a scan; stops behind `LIST_VALUES_MAX`."""
-    tenants: list[str] = []
-    found = transaction.execute("SELECT MIN(tenant) FROM entries")[0][0]
-    while found is not None and len(tenants) <= LIST_VALUES_MAX:
-        tenants.append(found)
-        found = transaction.execute("SELECT MIN(tenant) FROM entries WHERE tenant > ?", (found,))[0][0]
-    return tenants
