@@ -78,6 +78,10 @@ PAGE_ROWS_MAX: Final = 1_000
 """Rows of one API page."""
 GROUPS_MAX: Final = 10_000
 """Groups of one spend report."""
+COVERAGE_ROWS_MAX: Final = 250_000
+"""Rows that one coverage report looks at, newest first: each is read with its span, so that more would take a minute."""
+COVERAGE_SILENT_TRACES_MAX: Final = 5_000
+"""Traces without any call that one coverage report looks at, newest first: all of their spans are read."""
 SERIES_MAX: Final = 10_000
 """Series of one exported metric; the rest is summed into `other`."""
 TREE_NODES_MAX: Final = 200_000

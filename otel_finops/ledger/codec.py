@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from operator import itemgetter
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import orjson
 
@@ -37,9 +37,9 @@ _NO_FACTS: Final = tuple(Sighting._field_defaults[name] for name in _FIELDS[_FAC
 _NO_FACTS_BEFORE_ERROR: Final = _NO_FACTS[: _ERROR_AT - _FACTS_AT]
 _NO_FACTS_AFTER_ERROR: Final = _NO_FACTS[_ERROR_AT - _FACTS_AT + 1 :]
 
-_common: Final = itemgetter(
-    *map(_FIELDS.index, ("parent_span_id", "start_ns", "end_ns", "kind", "genai", "instance", "scope", "links", "error_type"))
-)
+_COMMON: Final = ("parent_span_id", "start_ns", "end_ns", "kind", "genai", "instance", "scope", "links", "error_type")
+_SCOPE_AT: Final = _COMMON.index("scope")
+_common: Final = itemgetter(*map(_FIELDS.index, _COMMON))
 _facts: Final = itemgetter(
     *map(
         _FIELDS.index,
@@ -134,6 +134,25 @@ def decode(payload: bytes, realm: str, trace_id: str, span_id: str) -> Sighting:
         usage_source, usage_rule, missing_reason, service_tier, region, region_kind, speed, streaming, error_type, partial,
         reported_pico, reported_source, *tail,
     ))  # fmt: skip
+
+
+class Author(NamedTuple):
+    """Which library wrote a span: its scope, rank and dialect (None where not known), and how many attributes the sender dropped."""
+
+    scope: str | None
+    rank: int | None
+    dialect: str | None
+    dropped_attributes: int
+
+
+def decode_author(payload: bytes) -> Author:
+    """Read of a payload only who wrote the span.
+
+    Raises:
+        UnknownFormat: as `decode`.
+    """
+    (common, *_), notes, _ = _parts(payload)
+    return Author(common[_SCOPE_AT], notes[1], notes[2], notes[7])
 
 
 def decode_quote(payload: bytes) -> Quote | None:

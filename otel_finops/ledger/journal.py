@@ -17,7 +17,7 @@ from otel_finops.base.protocols import ANY_TENANT, DEFAULT_REALM
 from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.ledger.call_keys import keys_of
-from otel_finops.ledger.codec import SUBJECT_KEYS, content_hash, decode, encode, names_subject
+from otel_finops.ledger.codec import SUBJECT_KEYS, Author, content_hash, decode, decode_author, encode, names_subject
 from otel_finops.ledger.key_index import PLACE_BYTES, PlacedKey, insert_keys
 from otel_finops.ledger.shards import shard_of
 from otel_finops.ledger.subjects import SubjectKind, Subjects
@@ -100,6 +100,7 @@ _LOCK_TRACES: Final = (
 )
 _INSERT_SPANS: Final = "INSERT INTO journal (trace_no, span_id, content_hash, end_ns, output, genai, payload) VALUES"
 _FIND_SPANS: Final = "SELECT j.trace_no, j.span_id, j.content_hash FROM journal AS j JOIN (VALUES"
+_FIND_VERSIONS: Final = "SELECT j.trace_no, j.span_id, j.end_ns, j.output, j.content_hash, j.payload FROM journal AS j JOIN (VALUES"
 _FOUND_SPANS: Final = ") AS v ON j.trace_no = v.column1 AND j.span_id = v.column2"
 _INSERT_LINKS: Final = "INSERT INTO trace_links (trace_no, linked_trace_id) VALUES"
 _UPDATE_TRACES: Final = (
@@ -373,6 +374,12 @@ def standing_sightings(transaction: Transaction, trace_nos: Collection[int]) -> 
             if rows:
                 sightings[trace.trace_no] = [decode(row[5], trace.realm, trace.trace_id, span_id.hex()) for span_id, row in rows]
     return sightings
+
+
+def authors_of(transaction: Transaction, places: Collection[tuple[int, bytes]]) -> dict[tuple[int, bytes], Author]:
+    """Which library wrote each of these spans, given and answered by (trace number, span id); unknown spans are left out."""
+    best = _best_versions(transaction.write_values(_FIND_VERSIONS, sorted(set(places)), _FOUND_SPANS))
+    return {(trace_no, bytes(span_id)): decode_author(row[5]) for trace_no, spans in best.items() for span_id, row in spans.items()}
 
 
 def _best_versions(rows: Iterable[Row]) -> dict[int, dict[bytes, Row]]:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from otel_finops.operations import health, ledger, prices, spend, traces, usage
+from otel_finops.operations import coverage, health, ledger, prices, spend, traces, usage
 from otel_finops.operations.registry import Registry
 
 OPERATIONS: Final = Registry(
-    [health.health, ledger.verify, prices.show, prices.status, spend.report, traces.search, traces.show, usage.rows]
+    [
+        coverage.report,
+        health.health,
+        ledger.verify,
+        prices.show,
+        prices.status,
+        spend.report,
+        traces.search,
+        traces.show,
+        usage.rows,
+    ]
 )

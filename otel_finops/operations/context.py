@@ -12,6 +12,7 @@ from otel_finops.trees.cost_tree import CostTree
 from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
+    from otel_finops.ledger.coverage import CoverageReport
     from otel_finops.ledger.spend import SpendReport
     from otel_finops.ledger.verify import Fault, Report
     from otel_finops.pricing.book import BookStatus
@@ -53,6 +54,10 @@ class Reads(Protocol):
 
     def usage(self, tenants: Tenants, window: Window, filters: Mapping[str, str], cursor: str | None, limit: int) -> Page:
         """Ledger rows, newest start first; filters are `ledger.reader.USAGE_FILTERS`."""
+        ...
+
+    def coverage(self, tenants: Tenants, window: Window, service: str | None) -> CoverageReport:
+        """What was seen, merged, estimated or left unpriced, by service and instrumentation scope."""
         ...
 
 

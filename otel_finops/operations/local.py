@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from otel_finops.audit.trail import LogTrail, Trail
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import BadInput, FinopsError
+from otel_finops.ledger.coverage import CoverageReport, coverage
 from otel_finops.ledger.head import verify_head
 from otel_finops.ledger.reader import LedgerReader
 from otel_finops.ledger.rows import to_contract
@@ -76,6 +77,11 @@ class StoreReads:
                 names = self._subjects.clear(transaction, refs)
         rows = [entry._replace(user=_clear(names, entry.user), session=_clear(names, entry.session)) for entry in page.entries]
         return Page([to_contract(entry) for entry in rows], page.next_cursor)
+
+    def coverage(self, tenants: Tenants, window: Window, service: str | None) -> CoverageReport:
+        """See `Reads.coverage`."""
+        with self._store.read() as transaction:
+            return coverage(transaction, tenants, window.from_ns, window.to_ns, service)
 
 
 def _clear(names: Mapping[str, str], ref: str | None) -> str | None:

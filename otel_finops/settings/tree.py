@@ -196,6 +196,7 @@ class Features(_Section):
     traces: bool = Field(default=True, description="Cost trees of traces, and the search for costly ones.")
     spend: bool = Field(default=True, description="Spend reports.")
     usage: bool = Field(default=True, description="The ledger's rows.")
+    coverage: bool = Field(default=True, description="The report on calls that are unpriced, estimated or merged.")
     ledger: bool = Field(default=True, description="Verification and export of the ledger.")
     prices: bool = Field(default=True, description="What the price book says.")
 

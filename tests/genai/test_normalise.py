@@ -178,3 +178,9 @@ def test_more_shapes_than_remembered_are_still_read_rightly() -> None:
 def test_long_names_are_cut() -> None:
     seen = sighting(chat(request__model="m" * 5000), name="n" * 5000, scope="s" * 5000)
     assert max(len(seen.name), len(seen.scope), len(seen.request_model or "")) == 256
+
+
+def test_a_model_span_that_lost_its_counts_to_an_attribute_limit_is_a_call_without_usage() -> None:
+    """Node keeps the first 128 attributes of a span: a long chat's messages push the counts out."""
+    seen = sighting(chat(), dropped_attributes=37)
+    assert (seen.kind, seen.usage_source, seen.missing_reason, seen.dropped_attributes) == ("call", "missing", "no_usage", 37)

@@ -261,7 +261,7 @@ def test_t56_no_fault_tells_paths_sql_or_stack_traces(room: Room, contracts: Pat
 # --- switches, headers, page ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("feature", ["traces", "spend", "usage", "ledger", "prices", "api"])
+@pytest.mark.parametrize("feature", ["traces", "spend", "usage", "coverage", "ledger", "prices", "api"])
 def test_what_is_switched_off_has_no_route(room: Room, feature: str) -> None:
     api = client(room, features=Features(**{feature: False}))
     for one in OPERATIONS:

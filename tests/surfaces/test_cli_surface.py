@@ -21,7 +21,7 @@ from otel_finops.operations.local import Room
 from otel_finops.settings.tree import Features
 from otel_finops.surfaces.api.app import build_api, openapi
 from otel_finops.surfaces.cli.main import ALIASES, build_cli, command_table
-from otel_finops.surfaces.cli.render import safe
+from otel_finops.surfaces.cli.render import safe, show
 
 ROOT = Path(__file__).parents[2]
 RUN = "from otel_finops.surfaces.cli.main import main; main()"
@@ -65,7 +65,7 @@ def test_every_operation_is_shown_to_people(database: str, one: Any) -> None:
     assert result.stderr == ""
 
 
-@pytest.mark.parametrize("feature", ["traces", "spend", "usage", "ledger", "prices"])
+@pytest.mark.parametrize("feature", ["traces", "spend", "usage", "coverage", "ledger", "prices"])
 def test_what_is_switched_off_has_no_command(feature: str) -> None:
     table = command_table(Features(**{feature: False}))
     assert not [one.name for one in OPERATIONS if one.feature == feature and one.words in table]
@@ -93,6 +93,22 @@ def test_a_trace_is_drawn_as_a_tree(database: str) -> None:
         "   ├─ span 3 [call]  0.0035 USD  1 call, 1100 tokens",
         "   └─ span 4 [call]  0.0035 USD  1 call, 1100 tokens",
     ]
+
+
+def test_coverage_is_shown_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = dict.fromkeys(
+        ("unpriced_calls", "estimated_calls", "partial_calls", "failed_calls", "traces_without_calls", "wrappers", "gateway_copies"), 0
+    )
+    advice = [{"cause": "map_model", "calls": 2, "models": ["my-deployment", HOSTILE], "advice": "Map [it]."}]
+    group = {"service": "shop", "scope": "client", "calls": 2, "duplicates": 3, "advice": advice, **counts}
+    show("coverage.report", {"groups": [group], "calls": 2, "unpriced_calls": 2, "complete": False})
+    shown = capsys.readouterr().out
+    assert "shop client, 2 calls (my-deployment, " in shown
+    assert "Map [it]." in shown
+    assert "older rows" in shown
+    assert "\x1b" not in shown
+    show("coverage.report", {"groups": [], "calls": 0, "unpriced_calls": 0, "complete": True})
+    assert capsys.readouterr().out == "nothing found\n"
 
 
 def test_senders_texts_cannot_steer_the_terminal(database: str) -> None:

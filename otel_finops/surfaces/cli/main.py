@@ -23,6 +23,7 @@ GROUPS: Final = {
     "traces": "What traces cost.",
     "spend": "Spend reports.",
     "usage": "The ledger's rows.",
+    "coverage": "Calls that are unpriced, estimated or merged.",
     "ledger": "Export and proof of the ledger.",
     "prices": "The price book.",
     "db": "The database.",

@@ -144,4 +144,34 @@ def _drawn(nodes: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[st
         yield prefix, node
 
 
-_SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {"traces.show": _trace}
+# --- coverage --------------------------------------------------------------------------------------------------------
+
+
+def _coverage(console: Console, answer: Mapping[str, Any]) -> None:
+    """Numbers as a table; below it, in its order, what to do about each service and scope."""
+    if not answer["groups"]:
+        console.print("nothing found")
+        return
+    names = ("calls", "unpriced_calls", "estimated_calls", "partial_calls", "failed_calls", "traces_without_calls")
+    merged = ("duplicates", "wrappers", "gateway_copies")
+    rows = [
+        {**{name: group[name] for name in ("service", "scope", *names)}, "merged_rows": sum(group[name] for name in merged)}
+        for group in answer["groups"]
+    ]
+    console.print(_table(None, rows))
+    for group in answer["groups"]:
+        for one in group["advice"]:
+            console.print(Text.assemble((f"{safe(group['service'])} {safe(group['scope'])}", "bold"), f", {_advised(one)}:"))
+            console.print(f"  {one['advice']}", markup=False)
+    if not answer["complete"]:
+        console.print("There are older rows that were not looked at; narrow the time to see them.")
+
+
+def _advised(advice: Mapping[str, Any]) -> str:
+    """How many calls the advice is for, and the models of most."""
+    noun = "trace" if advice["cause"] == "no_calls" else "call"
+    models = f" ({', '.join(map(safe, advice['models']))})" if advice["models"] else ""
+    return f"{advice['calls']} {noun}{'' if advice['calls'] == 1 else 's'}{models}"
+
+
+_SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {"traces.show": _trace, "coverage.report": _coverage}
