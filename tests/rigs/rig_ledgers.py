@@ -1,0 +1,76 @@
+"""Many small ledgers, quickly: each is a copy of one empty database, and takes spans in whatever parts and order."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from genai_corpus import ANYONE, normaliser
+from ledger_rig import Rig
+
+from otel_finops.base.span import Span
+from otel_finops.genai.sighting import Sighting
+from otel_finops.ledger.verify import verify
+from otel_finops.store.engine import Store
+from otel_finops.store.upgrade import upgrade
+from otel_finops.testing import FakeClock
+
+
+class Ledgers:
+    """Makes ledgers in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._empty, self._file = folder / "empty.db", folder / "ledger.db"
+        store = Store.open(f"sqlite:///{self._empty}", FakeClock())
+        upgrade(store)
+        store.close()
+
+    @contextmanager
+    def new(self) -> Iterator[Rig]:
+        """An empty ledger; it takes the place of the one before."""
+        self._remove()
+        shutil.copyfile(self._empty, self._file)
+        store = Store.open(f"sqlite:///{self._file}", FakeClock())
+        try:
+            yield Rig(store)
+        finally:
+            store.close()
+
+    def close(self) -> None:
+        """Remove what is left."""
+        self._remove()
+
+    def _remove(self) -> None:
+        for file in self._file.parent.glob(f"{self._file.name}*"):
+            file.unlink()
+
+
+def normalised(spans: Sequence[Span]) -> list[Sighting]:
+    """What a delivery of these spans is journalled as."""
+    normalise = normaliser()
+    return [normalise(span, ANYONE) for span in spans]
+
+
+def canonical(rig: Rig) -> list[str]:
+    """The canonical dump as lines, after a check of the chain and that roll-ups equal what stands."""
+    with rig.store.read() as transaction:
+        report = verify(transaction)
+    assert report.sound, report
+    assert rig.total() == rig.spent() == sum(entry.cost_pico or 0 for entry in rig.net().values())
+    return [json.dumps(row, sort_keys=True) for row in rig.canonical()]
+
+
+def differences(found: Sequence[str], wanted: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows that differ, by their keys, with the fields that differ: small enough to read in a failure."""
+    rows = [{(row["trace_id"], row["span_id"]): row for row in map(json.loads, lines)} for lines in (found, wanted)]
+    told = []
+    for key in sorted(rows[0].keys() | rows[1].keys()):
+        mine, other = rows[0].get(key, {}), rows[1].get(key, {})
+        fields = {name: (mine.get(name), other.get(name)) for name in mine.keys() | other.keys() if mine.get(name) != other.get(name)}
+        if fields:
+            told.append({"span": key, **fields})
+    return told
