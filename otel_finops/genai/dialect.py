@@ -69,6 +69,7 @@ class Facts:
         counts: by `usage_reading.COUNT_NAMES`. bad: something that should be a count is none.
         exclusive: `counts["input"]` leaves cached tokens out; None leaves it to the scope. reasoning_outside: the same for output.
         estimated: the counts are the sender's estimate.
+        lead_ns: how long before the span the call began, for a span that is only written when an answer has ended.
         reported_pico, reported_source: the sender's cost and the attribute it stood in.
         attribution: what only values can tell, for gaps that the attribution keys leave; None values are skipped.
         distrusted: attribution keys whose attributes are not to be believed on this span.
@@ -94,6 +95,7 @@ class Facts:
     exclusive: bool | None = None
     reasoning_outside: bool | None = None
     estimated: bool = False
+    lead_ns: int = 0
     reported_pico: int | None = None
     reported_source: str | None = None
     attribution: Mapping[str, str | None] = {}

@@ -165,7 +165,7 @@ class Normaliser:
             span.span_id.hex(),
             parent.hex() if parent is not None else None,
             span.name if len(span.name) <= NAME_CHARS_MAX else clean_name(span.name) or "",
-            span.start_ns,
+            max(0, span.start_ns - facts.lead_ns),
             span.end_ns,
             kind,
             True,

@@ -28,10 +28,13 @@ _INPUT_DETAILS: Final = {
     "cached_tokens": "cache_read", "cache_read": "cache_read", "cache_write_tokens": "cache_write", "cache_creation": "cache_write",
     "audio_tokens": "audio_in", "audio": "audio_in", "image_tokens": "image_in", "image": "image_in", "video": "video_in",
     "ephemeral_5m_input_tokens": "cache_write_5m", "ephemeral_1h_input_tokens": "cache_write_1h",
+    "priority_cache_read": "cache_read", "flex_cache_read": "cache_read",
+    "priority_cache_creation": "cache_write", "flex_cache_creation": "cache_write",
 }  # fmt: skip
 _OUTPUT_DETAILS: Final = {
     "reasoning_tokens": "reasoning", "reasoning": "reasoning", "audio_tokens": "audio_out", "audio": "audio_out",
     "image_tokens": "image_out", "image": "image_out", "video": "video_out",
+    "priority_reasoning": "reasoning", "flex_reasoning": "reasoning",
 }  # fmt: skip
 _NESTED: Final = {
     "prompt_tokens_details": _INPUT_DETAILS, "input_tokens_details": _INPUT_DETAILS, "input_token_details": _INPUT_DETAILS,
@@ -39,6 +42,8 @@ _NESTED: Final = {
     "completion_tokens_details": _OUTPUT_DETAILS, "output_tokens_details": _OUTPUT_DETAILS, "output_token_details": _OUTPUT_DETAILS,
     "candidates_tokens_details": _OUTPUT_DETAILS, "candidatesTokensDetails": _OUTPUT_DETAILS, "outputTokensDetails": _OUTPUT_DETAILS,
 }  # fmt: skip
+_TIERS: Final = ("priority", "flex")
+"""LangChain names a tier by a detail of its name, which holds the tokens that are neither cached nor thoughts."""
 _EXCLUSIVE_SIGNS: Final = frozenset({
     "cache_read_input_tokens", "cache_creation_input_tokens", "cacheReadInputTokens", "cacheWriteInputTokens",
 })  # fmt: skip
@@ -109,7 +114,7 @@ def read_provider_usage(usage: Mapping[str, object]) -> ProviderUsage:
             _put_details(found, _NESTED[key], value)
     found.exclusive = not _EXCLUSIVE_SIGNS.isdisjoint(usage) and _INCLUSIVE_SIGNS.isdisjoint(usage)
     found.reasoning_outside = "thoughts_token_count" in usage or "thoughtsTokenCount" in usage
-    found.service_tier = clean_name(usage.get("service_tier"))
+    found.service_tier = clean_name(usage.get("service_tier")) or found.service_tier
     found.speed = clean_name(usage.get("speed"))
     found.inference_geo = clean_name(usage.get("inference_geo"))
     return found
@@ -121,6 +126,8 @@ def _put_details(found: ProviderUsage, names: Mapping[str, str], details: object
         for key, value in details.items():
             if key in names:
                 _put(found, names[key], value)
+            elif key in _TIERS and value is not None:
+                found.service_tier = found.service_tier or key
     elif isinstance(details, list):
         for entry in details:
             if isinstance(entry, Mapping):

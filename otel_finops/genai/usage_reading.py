@@ -50,7 +50,7 @@ def read_usage(counts: Mapping[str, int], *, exclusive: bool, reasoning_outside:
     writes = _writes(counts)
     cached = read + sum(writes.values())
     output = _output(counts, stated, reasoning_outside, thinks_beside)
-    rule = _input_rule(counts, stated, cached, output, exclusive) if cached else "inclusive"
+    rule = _input_rule(counts, stated, cached, output, exclusive) if cached or "uncached" in counts else "inclusive"
     uncached = _uncached(counts, rule, stated, cached)
     usage: Usage = {}
     if uncached:
@@ -104,7 +104,7 @@ def _uncached(counts: Mapping[str, int], rule: str, stated: int, cached: int) ->
 
 def _readings(rule: str, stated: int, cached: int, uncached: int) -> tuple[int, ...]:
     if rule == "uncached":
-        return (uncached + cached,)
+        return (uncached + cached,) if uncached or cached else ()
     if not cached:
         return (stated,) if stated else ()
     return (stated + cached,) if cached > stated else (stated, stated + cached)

@@ -9,7 +9,7 @@ from genai_corpus import Case, cases, shows
 
 from otel_finops.genai.sighting import CALL, RANK_VENDOR_SDK, Sighting
 
-NAMES = ("otel-", "openinference__", "traceloop")
+NAMES = ("otel-", "openinference__", "traceloop", "logfire__", "pydantic-ai", "langfuse", "langsmith")
 COMPATIBLE = {"deepseek", "openrouter", "groq", "vllm", "ollama", "azure"}
 """Reached on loopback through OpenAI's client: nothing in the spans tells them from OpenAI."""
 

@@ -41,6 +41,7 @@ def test_the_total_tells_that_they_are_left_out() -> None:
 
 def test_a_stated_uncached_count_needs_no_guess() -> None:
     assert read({"input": 600, "uncached": 450, "cache_read": 150, "output": 1}).usage["input_uncached"] == 450
+    assert read({"uncached": 450, "output": 1}) == Reading({"input_uncached": 450, "output": 1}, (450,), "uncached")
 
 
 def test_everything_cached_leaves_no_uncached_input() -> None:
@@ -80,6 +81,7 @@ def test_parts_never_exceed_what_they_are_parts_of() -> None:
 
 def test_zeros_are_nothing() -> None:
     assert read({"input": 0, "output": 0, "cache_read": 0}) == Reading({}, (), "inclusive")
+    assert read({"uncached": 0, "output": 0}).readings == ()
 
 
 counts = st.dictionaries(st.sampled_from(COUNT_NAMES), st.integers(0, 5_000))

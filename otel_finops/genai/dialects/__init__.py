@@ -5,6 +5,22 @@ from __future__ import annotations
 from typing import Final
 
 from otel_finops.genai.dialect import Dialect
-from otel_finops.genai.dialects import openinference, openllmetry, semconv, semconv_legacy
+from otel_finops.genai.dialects import (
+    langfuse,
+    langsmith,
+    logfire,
+    openinference,
+    openllmetry,
+    semconv,
+    semconv_legacy,
+)
 
-BUILTIN: Final[tuple[Dialect, ...]] = (openinference.DIALECT, openllmetry.DIALECT, semconv_legacy.DIALECT, semconv.DIALECT)
+BUILTIN: Final[tuple[Dialect, ...]] = (
+    langsmith.DIALECT,
+    logfire.DIALECT,
+    openinference.DIALECT,
+    openllmetry.DIALECT,
+    langfuse.DIALECT,
+    semconv_legacy.DIALECT,
+    semconv.DIALECT,
+)
