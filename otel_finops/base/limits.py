@@ -30,6 +30,12 @@ REQUEST_DEADLINE_S: Final = 20.0
 CONNECTIONS_MAX: Final = 1_000
 """Open OTLP/HTTP connections; beyond it new ones are answered 503."""
 
+# --- forwarding --------------------------------------------------------------------------------------------------
+FORWARD_BODY_BYTES_MAX: Final = 2 * BODY_BYTES_MAX
+"""A request with our attributes added: some 200 bytes a span at most, of the most spans a request may hold."""
+HOP_ANSWER_BYTES_MAX: Final = 64 * 1024
+"""What is read of the next hop's answer: a partial success with its message has some hundred bytes."""
+
 # --- names and texts that are stored -------------------------------------------------------------------------------
 NAME_CHARS_MAX: Final = 256
 """Span names, models, agents, steps, tenants: longer ones are cut, with the cut visible as an ellipsis."""
