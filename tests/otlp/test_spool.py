@@ -1,0 +1,209 @@
+"""The queue in front of the next hop: durable, in order, bounded, and never a reason not to start."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import stat
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from otel_finops.base.clock import SystemClock
+from otel_finops.base.errors import StartRefused
+from otel_finops.otlp.next_hop import Reply
+from otel_finops.otlp.spool import Spool, SpoolForwarder
+from otel_finops.testing import FakeClock
+
+MANY = 10_000_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "forward.spool"
+
+
+@pytest.fixture
+def spool(path: Path) -> Iterator[Spool]:
+    made = Spool(path, MANY, FakeClock())
+    yield made
+    made.close()
+
+
+def leave(spool: Spool) -> list[bytes]:
+    """All that waits, in the order in which it leaves."""
+    left = []
+    while (waiting := spool.first()) is not None:
+        left.append(waiting.body)
+        spool.remove(waiting)
+    return left
+
+
+def test_requests_leave_in_the_order_in_which_they_came(spool: Spool) -> None:
+    for body in (b"one", b"two", b"three"):
+        assert spool.put(body, 1)
+    assert (spool.requests, spool.size) == (3, 11)
+    assert leave(spool) == [b"one", b"two", b"three"]
+    assert (spool.requests, spool.size) == (0, 0)
+
+
+def test_what_waits_survives_a_restart(path: Path) -> None:
+    first = Spool(path, MANY, FakeClock())
+    first.put(b"one", 7)
+    first.close()
+    second = Spool(path, MANY, FakeClock())
+    assert (second.requests, second.size) == (1, 3)
+    assert second.first() == (1, 7, b"one")
+    second.close()
+
+
+def fill_for_ever(path: Path, told: multiprocessing.connection.Connection) -> None:
+    spool = Spool(path, 10**9, SystemClock())
+    number = 0
+    while True:
+        spool.put(b"%d" % number, 1)
+        told.send(number)
+        number += 1
+
+
+def test_what_was_put_survives_kill_9(path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=fill_for_ever, args=(path, theirs))
+    process.start()
+    last = -1
+    while last < 50:
+        last = ours.recv()
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    while ours.poll():
+        last = ours.recv()
+    spool = Spool(path, MANY, FakeClock())
+    left = leave(spool)
+    assert left[: last + 1] == [b"%d" % number for number in range(last + 1)]
+    assert len(left) <= last + 2  # the one that was put and not yet told
+    spool.close()
+
+
+def test_only_its_owner_can_read_it(spool: Spool, path: Path) -> None:
+    spool.put(b"a prompt", 1)
+    for file in path.parent.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+
+def test_what_has_left_leaves_no_content_behind(path: Path) -> None:
+    spool = Spool(path, MANY, FakeClock())
+    spool.put(b"a very secret prompt " * 200, 1)
+    leave(spool)
+    spool.close()
+    assert not any(b"secret" in file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_a_full_queue_refuses_and_takes_again_once_there_is_room(path: Path) -> None:
+    spool = Spool(path, 10, FakeClock())
+    assert spool.put(b"12345678", 1)
+    assert not spool.put(b"123", 1)
+    assert spool.put(b"12", 1)
+    assert leave(spool) == [b"12345678", b"12"]
+    assert spool.put(b"123", 1)
+    spool.close()
+
+
+@pytest.mark.parametrize("damage", [b"no database at all, but long enough to be looked at" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_damaged_queue_is_put_aside(path: Path, damage: bytes) -> None:
+    path.write_bytes(damage)
+    spool = Spool(path, MANY, FakeClock())
+    assert spool.put(b"one", 1)
+    [aside] = path.parent.glob("*.damaged.*")
+    assert aside.read_bytes() == damage
+    spool.close()
+
+
+def test_a_queue_that_another_process_has_is_refused(spool: Spool, path: Path) -> None:
+    spool.put(b"one", 1)
+    with pytest.raises(StartRefused, match=r"forward\.spool_path"):
+        Spool(path, MANY, FakeClock())
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StartRefused, match=r"forward\.spool_path"):
+        Spool(tmp_path / "nowhere" / "file", MANY, FakeClock())
+
+
+class Hop:
+    """Answers what it was told, the last answer again and again; tells when it has got enough."""
+
+    def __init__(self, *replies: Reply, enough: int = 1) -> None:
+        self.replies = deque(replies)
+        self.seen: list[bytes] = []
+        self.enough = enough
+        self.satisfied = Event()
+
+    def send(self, body: bytes, timeout_s: float) -> Reply:
+        self.seen.append(body)
+        if len(self.seen) == self.enough:
+            self.satisfied.set()
+        return self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
+
+    def close(self) -> None:
+        self.satisfied.set()
+
+
+TAKEN, REFUSES, AWAY = Reply("taken"), Reply("refused"), Reply("away")
+
+
+def test_a_request_waits_until_the_hop_takes_it(spool: Spool) -> None:
+    clock = FakeClock()
+    forwarder = SpoolForwarder(spool, hop := Hop(AWAY, AWAY, TAKEN), clock, timeout_s=2)
+    assert forwarder.pass_on(b"one", 5) == ()
+    first = forwarder.send_first()
+    clock.advance(60)
+    assert forwarder.fault == "the next hop has been away for 60 s; 1 requests wait on disk"
+    assert [first, *(forwarder.send_first() for _ in range(3))] == [False, False, True, None]
+    assert forwarder.fault is None
+    assert hop.seen == [b"one"] * 3
+    assert forwarder.counters.snapshot() == {"passed": 5}
+
+
+def test_what_is_refused_for_good_is_let_go(spool: Spool) -> None:
+    forwarder = SpoolForwarder(spool, Hop(REFUSES, TAKEN), FakeClock(), timeout_s=2)
+    forwarder.pass_on(b"one", 5)
+    forwarder.pass_on(b"two", 3)
+    assert [forwarder.send_first() for _ in range(3)] == [True, True, None]
+    assert forwarder.counters.snapshot() == {"refused": 5, "passed": 3}
+
+
+def test_what_finds_no_room_is_counted(path: Path) -> None:
+    spool = Spool(path, 4, FakeClock())
+    forwarder = SpoolForwarder(spool, Hop(TAKEN), FakeClock(), timeout_s=2)
+    assert forwarder.pass_on(b"12345", 9) == ()
+    assert forwarder.counters.snapshot() == {"skipped": 9}
+    spool.close()
+
+
+def test_the_thread_sends_what_an_earlier_run_left_and_what_comes(path: Path) -> None:
+    before = Spool(path, MANY, FakeClock())
+    before.put(b"left", 1)
+    before.close()
+    forwarder = SpoolForwarder(Spool(path, MANY, FakeClock()), hop := Hop(TAKEN, enough=3), SystemClock(), timeout_s=2)
+    forwarder.start()
+    forwarder.pass_on(b"one", 1)
+    forwarder.pass_on(b"two", 1)
+    assert hop.satisfied.wait(10)
+    forwarder.close()
+    assert hop.seen == [b"left", b"one", b"two"]
+
+
+def test_closing_does_not_wait_for_a_hop_that_is_away(path: Path) -> None:
+    forwarder = SpoolForwarder(Spool(path, MANY, FakeClock()), hop := Hop(AWAY), SystemClock(), timeout_s=2)
+    forwarder.pass_on(b"one", 1)
+    forwarder.start()
+    assert hop.satisfied.wait(10)
+    forwarder.close()
+    after = Spool(path, MANY, FakeClock())
+    assert leave(after) == [b"one"]
+    after.close()
