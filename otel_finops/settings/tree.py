@@ -236,7 +236,8 @@ class Attribution(_Section):
 
     keys: dict[AttributionName, tuple[AttributeKey, ...]] = Field(
         default={},
-        description='Attribute keys that are read before the built-in ones: `{"tenant": ["acme.org"], "cost_center": ["team"]}`. '
+        description="Attribute keys that are read instead of the built-in ones, best first: "
+        '`{"tenant": ["acme.org"], "cost_center": ["team"]}`. '
         "Names: agent, step, tool, workflow, user, session, tenant, cost_center, purpose, service, environment, reservation.",
     )
     defaults: dict[AttributionName, str] = Field(
