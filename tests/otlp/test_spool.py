@@ -162,7 +162,7 @@ def test_a_request_waits_until_the_hop_takes_it(spool: Spool) -> None:
     assert forwarder.pass_on(b"one", 5) == ()
     first = forwarder.send_first()
     clock.advance(60)
-    assert forwarder.fault == "the next hop has been away for 60 s; 1 requests wait on disk"
+    assert str(forwarder.fault) == "the next hop has been away for 60 s; 1 requests wait on disk"
     assert [first, *(forwarder.send_first() for _ in range(3))] == [False, False, True, None]
     assert forwarder.fault is None
     assert hop.seen == [b"one"] * 3
