@@ -68,7 +68,7 @@ class Facts:
         streaming: None when not said. finished: a reason why the answer ended was given. http_status: None when not said.
         counts: by `usage_reading.COUNT_NAMES`. bad: something that should be a count is none.
         exclusive: `counts["input"]` leaves cached tokens out; None leaves it to the scope. reasoning_outside: the same for output.
-        estimated: the counts are the sender's estimate.
+        estimated: the counts are the sender's estimate. from_cache: a gateway marks the answer as one from its own cache.
         lead_ns: how long before the span the call began, for a span that is only written when an answer has ended.
         reported_pico, reported_source: the sender's cost and the attribute it stood in.
         attribution: what only values can tell, for gaps that the attribution keys leave; None values are skipped.
@@ -95,6 +95,7 @@ class Facts:
     exclusive: bool | None = None
     reasoning_outside: bool | None = None
     estimated: bool = False
+    from_cache: bool = False
     lead_ns: int = 0
     reported_pico: int | None = None
     reported_source: str | None = None

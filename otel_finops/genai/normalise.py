@@ -199,6 +199,7 @@ class Normaliser:
             {**home.tags, **_said(shape.tags, span.attributes)} if shape.tags else home.tags,
             span.dropped_attributes,
             home.speaks_for,
+            facts.from_cache,
         )
 
 

@@ -27,7 +27,7 @@ _COUNTS: Final = {
 _INPUT_DETAILS: Final = {
     "cached_tokens": "cache_read", "cache_read": "cache_read", "cache_write_tokens": "cache_write", "cache_creation": "cache_write",
     "audio_tokens": "audio_in", "audio": "audio_in", "image_tokens": "image_in", "image": "image_in", "video": "video_in",
-    "ephemeral_5m_input_tokens": "cache_write_5m", "ephemeral_1h_input_tokens": "cache_write_1h",
+    "cache_creation_tokens": "cache_write", "ephemeral_5m_input_tokens": "cache_write_5m", "ephemeral_1h_input_tokens": "cache_write_1h",
     "priority_cache_read": "cache_read", "flex_cache_read": "cache_read",
     "priority_cache_creation": "cache_write", "flex_cache_creation": "cache_write",
 }  # fmt: skip
@@ -44,6 +44,8 @@ _NESTED: Final = {
 }  # fmt: skip
 _TIERS: Final = ("priority", "flex")
 """LangChain names a tier by a detail of its name, which holds the tokens that are neither cached nor thoughts."""
+_LIFETIMES: Final = "cache_creation_token_details"
+"""LiteLLM's place for how long cache writes live: inside of the details of the prompt."""
 _EXCLUSIVE_SIGNS: Final = frozenset({
     "cache_read_input_tokens", "cache_creation_input_tokens", "cacheReadInputTokens", "cacheWriteInputTokens",
 })  # fmt: skip
@@ -128,6 +130,10 @@ def _put_details(found: ProviderUsage, names: Mapping[str, str], details: object
                 _put(found, names[key], value)
             elif key in _TIERS and value is not None:
                 found.service_tier = found.service_tier or key
+            elif key == _LIFETIMES and isinstance(value, Mapping):
+                for lifetime, count in value.items():
+                    if lifetime in _INPUT_DETAILS:
+                        _put(found, _INPUT_DETAILS[lifetime], count)
     elif isinstance(details, list):
         for entry in details:
             if isinstance(entry, Mapping):

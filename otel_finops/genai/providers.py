@@ -81,6 +81,15 @@ def _family_of(value: str) -> str | None:
 
 
 @lru_cache(maxsize=_CACHE)
+def route_family(model: str) -> str | None:
+    """The provider in front of a routed model's name (`anthropic/claude-sonnet-4-5`); None without one that is known."""
+    route, slash, _ = model[:_KEY_CHARS_MAX].strip().lower().partition("/")
+    if not slash:
+        return None
+    return next((family for beginning, family in _BEGINNINGS if route.startswith(beginning)), None)
+
+
+@lru_cache(maxsize=_CACHE)
 def _family_at(address: str) -> str | None:
     host = host_of(address)
     if host.startswith("bedrock") and host.endswith((".amazonaws.com", ".amazonaws.com.cn")):

@@ -71,6 +71,7 @@ class Sighting(NamedTuple):
         tags: allow-listed tags.
         dropped_attributes: how many attributes the sender dropped.
         speaks_for: the tenants that the sender's credential covers (`Credential.speaks_for`).
+        from_cache: the sender marks the answer as one from its own cache; no provider was asked.
     """
 
     realm: str
@@ -112,6 +113,7 @@ class Sighting(NamedTuple):
     tags: dict[str, str] = {}  # noqa: RUF012
     dropped_attributes: int = 0
     speaks_for: str = "*"
+    from_cache: bool = False
 
     @property
     def key(self) -> SpanKey:

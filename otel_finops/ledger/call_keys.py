@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from otel_finops.base.limits import CALL_BUCKETS_MAX
 from otel_finops.base.times import NS_PER_SECOND
-from otel_finops.genai.sighting import Sighting
+from otel_finops.genai.sighting import RANK_GATEWAY, Sighting
 
 APART_NS: Final = 2 * NS_PER_SECOND
 """Sightings of one call overlap or are at most this far apart (spans.md, rule 4)."""
@@ -24,7 +24,7 @@ _GOLDEN: Final = 0x9E3779B97F4A7C15
 _SIGN: Final = 1 << 63
 _MASK: Final = (1 << 64) - 1
 _NO_READING: Final = (-1,)
-"""Stands for the prompt of a call without usage."""
+"""Stands for the prompt of a call without usage; a gateway's calls are found under it too."""
 
 
 class CallKey(NamedTuple):
@@ -53,19 +53,32 @@ def keys_of(sighting: Sighting) -> list[CallKey]:
         return []
     scope = _name_hash(sighting.scope)
     output = sighting.usage.get("output", 0)
-    return [
+    keys = [
         CallKey(bucket, key, area, scope, output, sighting.start_ns, sighting.end_ns)
         for bucket, key, area in (*_answer_keys(sighting), *_number_keys(sighting))
     ]
+    if sighting.rank == RANK_GATEWAY and sighting.usage and sighting.response_id is not None:
+        keys.append(_uncounted(sighting, sighting.response_id, scope))
+    return keys
+
+
+def _uncounted(sighting: Sighting, response_id: str, scope: int) -> CallKey:
+    """A gateway's call as one without counts: the application may have the id of a streamed answer and no usage."""
+    key = _mixed(_answer(sighting.realm, response_id), *_NO_READING)
+    return CallKey(ANSWER_BUCKET, key, _name_hash(sighting.realm), scope, 0, sighting.start_ns, sighting.end_ns)
 
 
 def _answer_keys(sighting: Sighting) -> Iterable[tuple[int, int, int]]:
     if sighting.response_id is None:
         return
     area = _name_hash(sighting.realm)
-    answer = _hash64(f"{sighting.realm}\0{sighting.response_id}")
+    answer = _answer(sighting.realm, sighting.response_id)
     for reading in set(sighting.input_readings or _NO_READING):
         yield ANSWER_BUCKET, _mixed(answer, reading), area
+
+
+def _answer(realm: str, response_id: str) -> int:
+    return _hash64(f"{realm}\0{response_id}")
 
 
 def _number_keys(sighting: Sighting) -> Iterable[tuple[int, int, int]]:

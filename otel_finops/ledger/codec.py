@@ -68,6 +68,8 @@ def _content(sighting: Sighting) -> bytes:
     """
     attribution, defaults = _without_subjects(sighting.attribution), _without_subjects(sighting.defaults)
     facts = _facts(sighting) if sighting.genai else None
+    if facts is not None and sighting.from_cache:
+        facts = (*facts, True)  # written only where it is said, so that what was stored before keeps its hash
     return orjson.dumps((_common(sighting), attribution, defaults, facts), option=orjson.OPT_SORT_KEYS)
 
 
@@ -124,15 +126,15 @@ def decode(payload: bytes, realm: str, trace_id: str, span_id: str) -> Sighting:
     head = (realm, trace_id, span_id, parent_span_id, name, start_ns, end_ns, kind, genai, instance, scope, rank, dialect, ends)
     tail = (attribution, defaults, tags, dropped, speaks_for or ANY_TENANT)
     if facts is None:
-        return Sighting._make((*head, *_NO_FACTS_BEFORE_ERROR, error_type, *_NO_FACTS_AFTER_ERROR, *tail))
+        return Sighting._make((*head, *_NO_FACTS_BEFORE_ERROR, error_type, *_NO_FACTS_AFTER_ERROR, *tail, False))
     (
         operation, provider, request_model, response_model, response_id, usage, readings, usage_source, missing_reason, service_tier,
-        region, region_kind, speed, streaming, partial, reported_pico,
+        region, region_kind, speed, streaming, partial, reported_pico, *marks,
     ) = facts  # fmt: skip
     return Sighting._make((
         *head, operation, provider, request_model, response_model, tuple(price_models), response_id, usage, tuple(readings),
         usage_source, usage_rule, missing_reason, service_tier, region, region_kind, speed, streaming, error_type, partial,
-        reported_pico, reported_source, *tail,
+        reported_pico, reported_source, *tail, bool(marks),
     ))  # fmt: skip
 
 

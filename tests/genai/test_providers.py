@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otel_finops.genai.providers import host_of, price_models, provider_family, region_at
+from otel_finops.genai.providers import host_of, price_models, provider_family, region_at, route_family
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,18 @@ def test_on_bedrock_and_vertex_the_model_asked_for_chooses_the_price() -> None:
     asked = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
     assert price_models("bedrock", asked, "claude-sonnet-4-5-20250929") == (asked, "claude-sonnet-4-5-20250929")
     assert price_models("vertex_ai", None, "claude-sonnet-4-5") == ("claude-sonnet-4-5",)
+
+
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [
+        ("anthropic/claude-sonnet-4-5", "anthropic"),
+        ("openrouter/anthropic/claude-sonnet-4.5", "openrouter"),
+        ("azure/my-prod-deployment", "azure"),
+        ("gpt-4o", None),
+        ("meta-llama/Llama-3-70b", None),
+        ("", None),
+    ],
+)
+def test_a_route_in_front_of_a_model_names_its_provider(model: str, family: str | None) -> None:
+    assert route_family(model) == family

@@ -12,7 +12,18 @@ from otel_finops.genai.roles import decide
 from otel_finops.genai.sighting import Decision, Sighting
 from otel_finops.genai.usage import total_tokens
 
-BEGINNINGS = ("otel-", "openinference__", "traceloop", "double-", "logfire__", "pydantic-ai", "langfuse", "langsmith")
+BEGINNINGS = (
+    "otel-",
+    "openinference__",
+    "traceloop",
+    "double-",
+    "litellm",
+    "gateway-litellm",
+    "logfire__",
+    "pydantic-ai",
+    "langfuse",
+    "langsmith",
+)
 SOME = ("traceloop__langgraph", "double-openinference+anthropic", "traceloop__anthropic-stream", "otel-v2__manual-tree")
 
 

@@ -49,6 +49,13 @@ def test_what_a_tool_does_not_say_is_not_known_afterwards_either() -> None:
     assert decode(encode(tool, None)) == tool
 
 
+def test_a_cache_mark_is_content_and_its_absence_is_written_as_before_there_was_one() -> None:
+    marked = CALL._replace(from_cache=True)
+    assert content_hash(marked) != content_hash(CALL)
+    assert len(orjson.loads(encode(CALL, QUOTE))[1][3]) == 16
+    assert decode(encode(marked, QUOTE)) == marked
+
+
 def test_a_quote_from_before_a_field_was_added_is_read_with_its_default() -> None:
     stored = orjson.loads(encode(CALL, QUOTE))
     stored[3].pop()  # `unpriced_reason`, the last field of a quote
@@ -133,7 +140,7 @@ def test_every_field_of_a_sighting_is_stored() -> None:
         "region_kind": "data_residency", "speed": "fast", "streaming": True, "error_type": "429", "partial": True,
         "reported_pico": 7, "reported_source": "proxy",
         "attribution": {"agent": "x"}, "defaults": {"service": "y"}, "tags": {"k": "v"}, "dropped_attributes": 9,
-        "speaks_for": "a\nb",
+        "speaks_for": "a\nb", "from_cache": True,
     }  # fmt: skip
     full = Sighting(**told)
     assert [name for name in Sighting._fields if getattr(full, name) == Sighting._field_defaults.get(name)] == []

@@ -9,7 +9,7 @@ import pytest
 from journal_rows import Sender, agent_trace, hex_span, hex_trace, row
 
 from otel_finops.base.limits import NEIGHBOUR_TRACES_MAX
-from otel_finops.genai.sighting import OTHER
+from otel_finops.genai.sighting import OTHER, RANK_GATEWAY
 from otel_finops.ledger.journal import find_trace
 from otel_finops.ledger.neighbours import COPIES_MAX, neighbourhoods
 from otel_finops.store.engine import Store
@@ -109,6 +109,17 @@ def test_one_answer_id_with_equal_numbers_is_one_answer_anywhere(sender: Sender)
     assert sets(sender, 4) == [[4]]
     assert sets(sender, 5) == [[5]]
     assert sets(sender, 6, realm="acme") == [[6]]
+
+
+def test_a_gateways_answer_is_found_by_who_has_its_id_alone(sender: Sender) -> None:
+    """A streamed answer's counts reach the application only when it asks for them; the gateway always has them."""
+    sender.send(
+        row(1, 1, response_id="r", scope="app", usage={}, input_readings=()),
+        row(2, 2, response_id="r", scope="litellm", instance="gateway", rank=RANK_GATEWAY, **usage(100, 10)),
+        row(3, 3, response_id="r", scope="client", instance="other", **usage(300, 30)),
+    )
+    assert sets(sender, 1) == [[1, 2]]
+    assert sets(sender, 2) == [[1, 2]]
 
 
 def test_an_answer_that_is_replayed_again_and_again_leads_to_its_first_which_leads_to_all(sender: Sender) -> None:

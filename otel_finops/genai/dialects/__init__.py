@@ -8,6 +8,7 @@ from otel_finops.genai.dialect import Dialect
 from otel_finops.genai.dialects import (
     langfuse,
     langsmith,
+    litellm,
     logfire,
     openinference,
     openllmetry,
@@ -16,6 +17,7 @@ from otel_finops.genai.dialects import (
 )
 
 BUILTIN: Final[tuple[Dialect, ...]] = (
+    litellm.DIALECT,
     langsmith.DIALECT,
     logfire.DIALECT,
     openinference.DIALECT,

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from otel_finops.genai.sighting import Sighting
+from otel_finops.genai.sighting import RANK_GATEWAY, Sighting
 from otel_finops.genai.usage import prompt_tokens
 
 OUTPUT_TOLERANCE: Final = 2
@@ -65,6 +65,11 @@ def models_contradict(one: Sighting, other: Sighting) -> bool:
     return same_model(one, other) is False
 
 
+def behind_gateway(one: Sighting, other: Sighting) -> bool:
+    """One is a gateway's view, at the time of the other: the models' names may be an alias and what was called behind it."""
+    return RANK_GATEWAY in (one.rank, other.rank) and one.scope != other.scope and near(one, other)
+
+
 def ids_contradict(one: Sighting, other: Sighting) -> bool:
     """Both have an answer id, and not the same."""
     return one.response_id is not None and other.response_id is not None and one.response_id != other.response_id
@@ -98,15 +103,16 @@ def near(one: Sighting, other: Sighting) -> bool:
     return gap_ns(one, other) <= GAP_MAX_NS
 
 
-def evidence(one: Sighting, other: Sighting, *, nested: bool) -> bool:
+def evidence(one: Sighting, other: Sighting, *, bound: bool) -> bool:
     """Rule 4b of two sightings with equal readings: provider family or model agrees, times are near, nothing contradicts.
 
-    An ancestor's model may be an alias that the call below resolved, so other names contradict only between neighbours.
+    Of two that are bound (one is above the other or linked to it) one may name an alias that the other resolved, so other names
+    contradict only between neighbours; a gateway may even have resolved it to another provider's model.
     """
     if not same_output(one, other) or ids_contradict(one, other) or not near(one, other):
         return False
     if not (says_anything(one) and says_anything(other)) and one.usage != other.usage:
         return False
-    if same_model(one, other) is True:
+    if same_model(one, other) is True or (bound and behind_gateway(one, other)):
         return True
-    return same_provider(one, other) and (nested or not models_contradict(one, other))
+    return same_provider(one, other) and (bound or not models_contradict(one, other))

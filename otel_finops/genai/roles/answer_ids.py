@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from otel_finops.genai.roles.agreement import OUTPUT_TOLERANCE, gap_ns, models_of, readings_of, same_model, same_output
+from otel_finops.genai.roles.agreement import OUTPUT_TOLERANCE, behind_gateway, gap_ns, models_of, readings_of, same_model, same_output
 from otel_finops.genai.roles.scene import Scene
 from otel_finops.genai.sighting import Sighting
 
 MERGED: Final = "merge.response_id"
 CACHED: Final = "gateway.cached_answer"
+NEIGHBOURS_TRIED: Final = 3
+"""Sightings that start next after one and may be the gateway's view of it: its own, and those of libraries around it."""
 OUTPUTS_TRIED: Final = 8
 """Different outputs of one scope under one answer id that are told apart; the tolerance leaves three, broken-off streams more."""
 
@@ -37,7 +39,7 @@ def _fold(scene: Scene, nodes: list[int]) -> None:
 
     One scope counts alike each time, so another output in it, however near, is another call: it is folded apart.
     """
-    nodes.sort(key=lambda node: (scene.sightings[node].start_ns, node))
+    nodes.sort(key=lambda node: (scene.sightings[node].from_cache, scene.sightings[node].start_ns, node))
     for _ in range(OUTPUTS_TRIED):
         if nodes:
             nodes = _fold_first(scene, nodes)
@@ -95,7 +97,7 @@ def _alike(scene: Scene, nodes: list[int]) -> Iterator[list[int]]:
 
 def _agree(one: Sighting, other: Sighting) -> bool:
     """What the components come to for two sightings."""
-    if same_model(one, other) is False or not same_output(one, other):
+    if not same_output(one, other) or (same_model(one, other) is False and not behind_gateway(one, other)):
         return False
     return not set(readings_of(one)).isdisjoint(readings_of(other))
 
@@ -114,9 +116,20 @@ def _agreeing(scene: Scene, nodes: list[int]) -> Iterator[tuple[int, int]]:
                 yield by_model.setdefault(name, node), node
             if not names:
                 unnamed.append(node)
+        if len(by_model) > 1:
+            yield from _aliases(scene, window)
         if unnamed:
             anchor = min(by_model.values(), default=unnamed[0])
             yield from ((anchor, node) for node in unnamed)
+
+
+def _aliases(scene: Scene, nodes: list[int]) -> Iterator[tuple[int, int]]:
+    """Neighbours in time of which one is a gateway's view: it knows the model by another name than who asked the gateway."""
+    nodes = sorted(nodes, key=lambda node: (scene.sightings[node].start_ns, node))
+    for at, node in enumerate(nodes):
+        for other in nodes[at + 1 : at + 1 + NEIGHBOURS_TRIED]:
+            if behind_gateway(scene.sightings[node], scene.sightings[other]):
+                yield node, other
 
 
 def _windows(scene: Scene, nodes: Iterable[int]) -> list[list[int]]:

@@ -11,6 +11,7 @@ from otel_finops.genai.roles.aggregates import Aggregate, judge_aggregates
 from otel_finops.genai.roles.answer_ids import merge_by_response_id
 from otel_finops.genai.roles.equal_numbers import merge_by_numbers
 from otel_finops.genai.roles.facts import Places, informed_first, merged_facts
+from otel_finops.genai.roles.gateways import fold_failed_attempts, mark_cached_answers
 from otel_finops.genai.roles.scene import NONE, Group, Scene
 from otel_finops.genai.roles.sums import mark_sums
 from otel_finops.genai.roles.unmeasured import merge_unmeasured
@@ -29,6 +30,8 @@ RULES: Final[tuple[Callable[[Scene], None], ...]] = (
     merge_by_numbers,
     mark_sums,
     merge_unmeasured,
+    mark_cached_answers,
+    fold_failed_attempts,
 )
 """The rules over call spans, strongest evidence first; each may only add to what stands before it."""
 
@@ -85,8 +88,8 @@ class _Verdict:
 
     def _call(self, node: int) -> Decision:
         group = self._scene.group_of[node]
-        if group.wraps is not None or group.copy_of is not None:
-            role = COPY_ROLE if group.wraps is None else WRAPPER_ROLE
+        if not group.stands:
+            role = _role(group)
             return Decision(self._own(node), role, self._counted_in(group), group.rule or role)
         standing = self._standing(group)
         if node != standing:
@@ -112,6 +115,8 @@ class _Verdict:
                 return self._key(self._standing(at))
             if at.copy_of is not None:
                 at = at.copy_of
+            elif at.attempt_of is not None:
+                at = at.attempt_of
             elif at.wraps:
                 at = at.wraps[0]
             else:
@@ -161,6 +166,13 @@ class _Verdict:
                 if above >= 0:
                     nearest[at] = above if forest.sightings[above].price_models else nearest[above]
         return self._model_above[node]
+
+
+def _role(group: Group) -> str:
+    """The role of a group that is no call."""
+    if group.wraps is not None:
+        return WRAPPER_ROLE
+    return DUPLICATE_ROLE if group.attempt_of is not None else COPY_ROLE
 
 
 _HOPS_MAX: Final = 8

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeAlias
 
 from otel_finops.genai.roles.agreement import evidence, readings_of
+from otel_finops.genai.roles.links import call_at_or_above, linked_areas, links_above
 from otel_finops.genai.roles.pairing import join_best, nested_pairs, pair_neighbours
 from otel_finops.genai.roles.scene import Scene
 
 NESTED: Final = "merge.nested_numbers"
 BESIDE: Final = "merge.equal_numbers"
+LINKED: Final = "merge.linked_numbers"
 
 Place: TypeAlias = tuple[object, ...]
 
@@ -18,13 +20,15 @@ Place: TypeAlias = tuple[object, ...]
 def merge_by_numbers(scene: Scene) -> None:
     """Join calls of different scopes with equal input under either reading, output within 2, provider family or model agreeing.
 
-    Intervals overlap or are at most 2 s apart. Within a trace whatever the services, across traces within one service instance.
+    Intervals overlap or are at most 2 s apart. Within a trace and across linked ones whatever the services, across other traces
+    within one service instance.
     Two spans of one scope are never joined: equal parallel calls are real.
     """
     alike = _equal_inputs(scene)
     if not alike:
         return
     _merge_nested(scene, alike)
+    _merge_linked(scene, alike)
     for place in (_same_parent, _same_trace, _same_instance):
         for exact in (True, False):
             alike = _still_open(scene, alike)
@@ -72,15 +76,52 @@ def _fits_nested(scene: Scene, upper: int, lower: int) -> bool:
     return (
         scene.may_join(upper, lower)
         and not scene.tool_between(upper, lower)
-        and evidence(scene.sightings[upper], scene.sightings[lower], nested=True)
+        and evidence(scene.sightings[upper], scene.sightings[lower], bound=True)
     )
+
+
+def _merge_linked(scene: Scene, alike: list[list[int]]) -> None:
+    """A gateway that does not continue the application's trace links to it: to the call, to a span in it, or to its trace alone.
+
+    The exact link comes first; then what is left in traces that are linked, one to one like neighbours.
+    """
+    links = links_above(scene)
+    if not links:
+        return
+    sightings = scene.sightings
+    pairs: list[tuple[int, ...]] = []
+    for nodes in alike:
+        equals = set(nodes)
+        for node in nodes:
+            for target in links.get(node, ()):
+                other = call_at_or_above(scene, target)
+                if other in equals and _fits_linked(scene, node, other):
+                    pairs.append((abs(sightings[node].start_ns - sightings[other].start_ns), min(node, other), max(node, other)))
+    join_best(scene, pairs, lambda one, other: _fits_linked(scene, one, other), LINKED)
+    areas = linked_areas(scene)
+    for nodes in _still_open(scene, alike):
+        by_area: dict[str, list[int]] = {}
+        for node in nodes:
+            area = areas.get(sightings[node].trace_id)
+            if area is not None:
+                by_area.setdefault(area, []).append(node)
+        for members in by_area.values():
+            pair_neighbours(scene, members, lambda one, other: _fits_across(scene, one, other), LINKED)
+
+
+def _fits_linked(scene: Scene, one: int, other: int) -> bool:
+    return (
+        scene.may_join(one, other) and not scene.related(one, other) and evidence(scene.sightings[one], scene.sightings[other], bound=True)
+    )
+
+
+def _fits_across(scene: Scene, one: int, other: int) -> bool:
+    return scene.sightings[one].trace_id != scene.sightings[other].trace_id and _fits_linked(scene, one, other)
 
 
 def _fits_beside(scene: Scene, one: int, other: int) -> bool:
     return (
-        scene.may_join(one, other)
-        and not scene.related(one, other)
-        and evidence(scene.sightings[one], scene.sightings[other], nested=False)
+        scene.may_join(one, other) and not scene.related(one, other) and evidence(scene.sightings[one], scene.sightings[other], bound=False)
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from otel_finops.genai.roles.agreement import same_model
 from otel_finops.genai.roles.scene import Scene
-from otel_finops.genai.sighting import AGENT, Sighting
+from otel_finops.genai.sighting import AGENT, RANK_GATEWAY, Sighting
 from otel_finops.genai.usage import INPUT_PARTS, OTHER_UNITS, OUTPUT_PARTS, PROMPT_UNITS, WRITE_UNITS, Usage
 
 _FAR: Final = 1 << 62
@@ -21,6 +22,7 @@ _FROM_BEST: Final = tuple(_AT[field] for field in ("input_readings", "usage_sour
 _MISSING_REASON: Final = _AT["missing_reason"]
 _PROVIDER: Final = _AT["provider"]
 _PRICE_MODELS: Final = _AT["price_models"]
+_MODELS: Final = (_AT["request_model"], _AT["response_model"], _PRICE_MODELS)
 _USAGE: Final = _AT["usage"]
 _ATTRIBUTION: Final = _AT["attribution"]
 _DEFAULTS: Final = _AT["defaults"]
@@ -83,13 +85,28 @@ def merged_facts(standing: Sighting, informed: list[Sighting], attribution: dict
         facts[field] = best[field]
     if best.usage:
         facts[_MISSING_REASON] = None
-    facts[_PROVIDER] = _provider(informed)
-    facts[_PRICE_MODELS] = _price_models(informed)
+    gateway = _behind_alias(informed)
+    if gateway is None:
+        facts[_PROVIDER], facts[_PRICE_MODELS] = _provider(informed), _price_models(informed)
+    else:
+        facts[_PROVIDER] = gateway.provider or _provider(informed)
+        for field in _MODELS:
+            facts[field] = gateway[field]
     facts[_USAGE] = merged_usage(informed)
     facts[_ATTRIBUTION], facts[_DEFAULTS] = attribution, {}
     if any(s.tags for s in informed):
         facts[_TAGS] = {name: value for s in (*reversed(informed), standing) for name, value in s.tags.items()}
     return Sighting._make(facts)
+
+
+def _behind_alias(informed: list[Sighting]) -> Sighting | None:
+    """The gateway's sighting, if the others only know an alias of the model that it called; None where all agree."""
+    for gateway in informed:
+        if gateway.rank == RANK_GATEWAY and gateway.price_models and gateway.usage:
+            if any(other.rank < RANK_GATEWAY and same_model(gateway, other) is False for other in informed):
+                return gateway
+            break
+    return None
 
 
 def merged_usage(informed: list[Sighting]) -> Usage:

@@ -25,24 +25,28 @@ class Group:
         scopes: their instrumentation scopes; one sighting per scope, unless a rule with stronger evidence joined them.
         response_id: the answer id that those have which have one; there are never two.
         copy_of: the group whose answer a gateway gave again; such a group costs nothing.
+        from_cache: a gateway's cache answered; whose answer that was is known only with `copy_of`.
+        attempt_of: the group that a failed attempt of a gateway belongs to; None for all else.
         wraps: None for a call; for a wrapper the groups that it repeats (empty when unknown).
-        rule: the rule that made it a copy or wrapper.
+        rule: the rule that made it a copy, attempt or wrapper.
     """
 
-    __slots__ = ("copy_of", "members", "response_id", "rule", "scopes", "wraps")
+    __slots__ = ("attempt_of", "copy_of", "from_cache", "members", "response_id", "rule", "scopes", "wraps")
 
     def __init__(self, node: int, sighting: Sighting) -> None:
         self.members = [node]
         self.scopes = _only(sighting.scope)
         self.response_id = sighting.response_id
         self.copy_of: Group | None = None
+        self.from_cache = False
+        self.attempt_of: Group | None = None
         self.wraps: tuple[Group, ...] | None = None
         self.rule: str | None = None
 
     @property
     def stands(self) -> bool:
         """It is a call that is charged."""
-        return self.copy_of is None and self.wraps is None
+        return self.copy_of is None and self.wraps is None and not self.from_cache and self.attempt_of is None
 
 
 class Scene:

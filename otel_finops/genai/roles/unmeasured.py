@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from otel_finops.genai.roles.agreement import gap_ns, models_contradict, models_of, near, same_model
+from otel_finops.genai.roles.agreement import behind_gateway, gap_ns, models_contradict, models_of, near, same_model
 from otel_finops.genai.roles.below import gather
 from otel_finops.genai.roles.pairing import Fits, pair_neighbours
 from otel_finops.genai.roles.scene import Group, Scene
@@ -116,6 +116,6 @@ def _without_usage(scene: Scene, *, need_model: bool) -> Fits:
             return False
         if need_model:
             return same_model(mine, theirs) is True and gap_ns(mine, theirs) == 0 and not scene.related(one, other)
-        return same_model(mine, theirs) is not False and near(mine, theirs)
+        return near(mine, theirs) and (same_model(mine, theirs) is not False or behind_gateway(mine, theirs))
 
     return fits
