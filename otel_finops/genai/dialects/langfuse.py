@@ -89,7 +89,7 @@ def _refine(span: Span, facts: Facts) -> None:
     _read_cost(attributes.get(_COST), facts)
     if not facts.counts and facts.request_model is None:
         facts.request_model, facts.response_model = facts.response_model, None
-    if not span.is_error and clean_name(attributes.get(_LEVEL)) == "ERROR":
+    if span.exception_type is None and clean_name(attributes.get(_LEVEL)) == "ERROR":
         _read_failure(attributes.get(_MESSAGE), facts)
 
 
@@ -224,7 +224,9 @@ class _Buckets:
                 uncached -= cached  # a user's own sums: the cached tokens are inside
             elif left > 0 and (not self.rest["input"] or left == _lived(counts)):
                 uncached += left  # the rest was reduced by a bucket that repeats another
-        return {**counts, "uncached": uncached, "output": output} if uncached or cached or output else {}
+        if not (uncached or cached) and ("input" in self.details or not output):
+            return {}  # a prompt of nothing: the counts of a stream's last part, passed off as the whole
+        return {**counts, "uncached": uncached, "output": output}
 
     def _sum(self, side: str) -> int:
         """Everything of one side that is not cached. A tier's tokens may be counted beside the rest or inside of it."""

@@ -65,6 +65,8 @@ def _refine(span: Span, facts: Facts) -> None:
         if usage:
             take_provider_usage(facts, read_provider_usage(usage))
             _read_cost(usage, facts)
+        if not facts.counts and facts.error_type is None:
+            facts.error_type = span.exception_type  # a later update may have set the status of a failed run to OK
 
 
 def _usage(attributes: Attributes) -> Mapping[str, object]:

@@ -9,7 +9,7 @@ Pydantic AI's runs of agents repeat their calls' usage, formerly under the calls
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from otel_finops.base.span import Attributes, Span
@@ -22,7 +22,9 @@ from otel_finops.genai.texts import clean_name, read_flag, read_json
 
 _RAW: Final = "gen_ai.usage.raw"
 _REQUEST: Final = "request_data"
-_ANSWERS: Final = ("response_data", "response")
+_ANSWER: Final = "response_data"
+_RESPONSE: Final = "response"
+_USAGE: Final = "usage"
 _SPAN_TYPE: Final = "logfire.span_type"
 _DETAILS: Final = "gen_ai.usage.details."
 
@@ -55,7 +57,7 @@ TABLE: Final = KeyTable(
     finish=_BASE.finish,
     http_status=_BASE.http_status,
     costs=_BASE.costs,
-    others=(_RAW, _REQUEST, *_ANSWERS, _SPAN_TYPE, "agent_name", "name", "url", "duration"),
+    others=(_RAW, _REQUEST, _ANSWER, _RESPONSE, _USAGE, _SPAN_TYPE, "agent_name", "name", "response_id", "url", "duration"),
 )
 
 _AGENTS: Final = "logfire.openai_agents"
@@ -122,7 +124,8 @@ def _refine_agents(span: Span, facts: Facts) -> None:
     else:
         facts.kind = OTHER
     if facts.kind == CALL:
-        _read_answer(span.attributes, facts)
+        facts.response_id = facts.response_id or clean_name(span.attributes.get("response_id"))
+        _take_first(facts, (_answer(span.attributes, _RESPONSE), *_usages(span.attributes)))
 
 
 _OPERATIONS: Final = (
@@ -143,7 +146,8 @@ def _refine_client(span: Span, facts: Facts) -> None:
     if not facts.providers and span.scope in _VENDORS:
         facts.providers = (_VENDORS[span.scope],)
     _read_request(attributes, facts)
-    _read_answer(attributes, facts)
+    raw = read_json(attributes.get(_RAW))
+    _take_first(facts, ({"usage": raw} if raw is not None else _answer(attributes, _ANSWER),))
     url = clean_name(attributes.get("url"))
     if facts.operation is None:
         facts.operation = next((name for beginning, name in _OPERATIONS if span.name.startswith(beginning)), None)
@@ -173,26 +177,31 @@ def _read_request(attributes: Attributes, facts: Facts) -> None:
             facts.streaming = read_flag(request.get("stream"))
 
 
-def _read_answer(attributes: Attributes, facts: Facts) -> None:
-    """The provider's usage object, in the newest place where there is one."""
-    raw = read_json(attributes.get(_RAW))
-    documents = [{"usage": raw}] if isinstance(raw, Mapping) else [_answer(attributes.get(key)) for key in _ANSWERS]
-    for document in documents:
-        found = find_provider_usage(document)
+def _usages(attributes: Attributes) -> Iterator[object]:
+    """Usage objects that stand alone, as answers that hold nothing else."""
+    for key in (_RAW, _USAGE):
+        yield {"usage": read_json(attributes.get(key))}
+
+
+def _answer(attributes: Attributes, key: str) -> object:
+    """An answer with usage; others are not even parsed, as they are long."""
+    text = attributes.get(key)
+    return read_json(text) if isinstance(text, str) and '"usage"' in text else None
+
+
+def _take_first(facts: Facts, answers: Iterable[object]) -> None:
+    for answer in answers:
+        found = find_provider_usage(answer)
         if found is not None:
             take_provider_usage(facts, found)
             return
-
-
-def _answer(value: object) -> object:
-    return read_json(value) if isinstance(value, str) and '"usage"' in value else None
 
 
 def _only_opened(span: Span, facts: Facts) -> bool:
     """A stream was opened, and another span will tell of it: nothing failed, and there is no trace of an answer."""
     if span.is_error or facts.counts or facts.bad or facts.response_id is not None:
         return False
-    return facts.streaming is not False and _ANSWERS[0] not in span.attributes
+    return facts.streaming is not False and _ANSWER not in span.attributes
 
 
 _DURATION_MAX_S: Final = 86_400
@@ -200,7 +209,7 @@ _DURATION_MAX_S: Final = 86_400
 
 def _read_stream(attributes: Attributes, facts: Facts) -> None:
     """A record written at the stream's end: it began `duration` seconds before, and its answer's model is the one asked for."""
-    facts.streaming = True
+    facts.streaming, facts.operation = True, facts.operation or "chat"
     seconds = attributes.get("duration")
     if isinstance(seconds, float | int) and 0 < seconds < _DURATION_MAX_S:
         facts.lead_ns = int(seconds * 1_000_000_000)

@@ -92,6 +92,13 @@ def test_a_users_own_sums_that_hold_the_cached_tokens_are_told_by_the_total() ->
     assert seen.usage == {"input_uncached": 1213, "cache_read": 2304, "output": 419}
 
 
+def test_a_prompt_of_nothing_is_no_usage() -> None:
+    """LangChain streams Anthropic's counts in parts, and the last part has the output alone: not the call's price but no usage."""
+    seen = with_usage(input=0, output=231, total=231)
+    assert (seen.usage, seen.missing_reason) == ({}, "no_usage")
+    assert with_usage(output=231).usage == {"output": 231}
+
+
 def test_embeddings_have_input_alone() -> None:
     seen = sighting(observation("embedding", model__name="text-embedding-3-small", usage_details={"input": 977}))
     assert (seen.kind, seen.operation, seen.usage) == (CALL, "embeddings", {"input_uncached": 977})
@@ -144,6 +151,8 @@ def test_given_costs_are_reported_and_zeros_mean_nothing() -> None:
 def test_an_error_is_known_by_its_level_and_only_its_sort_is_kept(message: str, error: str, reason: str | None) -> None:
     seen = sighting(observation(model__name="gpt-4o", level="ERROR", status_message=message))
     assert (seen.error_type, seen.missing_reason) == (error, reason)
+    failed = observation(model__name="gpt-4o", level="ERROR", status_message=message)
+    assert sighting(failed, is_error=True).error_type == error
 
 
 def test_user_session_and_metadata() -> None:

@@ -90,3 +90,9 @@ def test_metadata_names_agent_step_user_session_and_tenant() -> None:
     assert seen.attribution == {
         "agent": "researcher", "step": "model", "user": "u-7", "session": "t-1", "tenant": "acme", "cost_center": "growth",
     }  # fmt: skip
+
+
+def test_a_failed_run_is_known_by_its_exception_whatever_its_status_says() -> None:
+    failed = sighting(run(), exception_type="Exception", is_error=False)
+    assert (failed.error_type, failed.missing_reason) == ("Exception", None)
+    assert sighting(run(**SUMS), exception_type="Exception").error_type is None

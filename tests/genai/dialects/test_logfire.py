@@ -178,6 +178,17 @@ def test_an_agents_response_object_has_id_tier_and_cached_tokens() -> None:
     assert seen.usage == {"input_uncached": 1531, "cache_read": 1024, "output": 911}
 
 
+def test_an_agents_chat_completion_has_its_details_in_an_attribute_of_its_own() -> None:
+    usage = {"requests": 1, "input_tokens": 3502, "output_tokens": 402, "input_tokens_details": {"cached_tokens": 2304}}
+    seen = agents(
+        "Chat completion with {gen_ai.request.model!r}", gen_ai__request__model="gpt-4o", gen_ai__usage__input_tokens=3502,
+        gen_ai__usage__output_tokens=402, usage=usage,
+    )  # fmt: skip
+    assert seen.usage == {"input_uncached": 1198, "cache_read": 2304, "output": 402}
+    turn = agents("Turn {turn} for agent triage", agent_name="triage", usage=usage)
+    assert (turn.kind, turn.usage, turn.attribution) == (OTHER, {}, {"agent": "triage"})
+
+
 def test_claudes_agents_are_charged_by_their_run() -> None:
     """The counts of their single messages are too low, and are named so that nobody adds them up."""
     message = chat(provider__name="anthropic") | {"gen_ai.usage.partial.input_tokens": 7, "gen_ai.usage.partial.output_tokens": 1}
