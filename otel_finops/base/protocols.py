@@ -55,8 +55,8 @@ class ExportOutcome(NamedTuple):
     """What became of an export request, once it is durable.
 
     Attributes:
-        accepted: spans that are stored now (or were before).
-        rejections: refused spans; none means that all is well.
+        accepted: spans that are stored now (or were before); log records that were readable.
+        rejections: refused spans or log records; none means that all is well.
     """
 
     accepted: int
@@ -64,12 +64,12 @@ class ExportOutcome(NamedTuple):
 
     @property
     def rejected(self) -> int:
-        """How many spans were refused."""
+        """How many spans or log records were refused."""
         return sum(rejection.spans for rejection in self.rejections)
 
 
 class TraceIntake(Protocol):
-    """What stands behind the receivers: it returns once the spans are durable.
+    """What stands behind the receivers: it returns once the spans, or the calls in the log records, are durable.
 
     Raises:
         Undecodable, TooLarge: the sender must not send the same bytes again.

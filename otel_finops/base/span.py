@@ -56,6 +56,27 @@ class Span(NamedTuple):
     dropped_attributes: int = 0
 
 
+class LogRecord(NamedTuple):
+    """One OTLP log record of an event that somebody asked for.
+
+    Attributes:
+        event: the event's name: the attribute `event.name`, else the record's event name, else its body.
+        time_ns: when it happened, else when it was observed; Unix nanoseconds.
+        trace_id, span_id: what it was written in; None where absent or impossible.
+        attributes, resource, scope, scope_version, dropped_attributes: as of `Span`.
+    """
+
+    event: str
+    time_ns: int
+    trace_id: bytes | None
+    span_id: bytes | None
+    attributes: Attributes
+    resource: Attributes
+    scope: str
+    scope_version: str
+    dropped_attributes: int = 0
+
+
 class WantedKeys(NamedTuple):
     """Which attributes the decoder reads; everything else is dropped unread, so that it cannot leak.
 
@@ -69,12 +90,12 @@ class WantedKeys(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """A span that was refused, as a value: what was wrong with it, and how often that happened in the batch.
+    """A span or log record that was refused, as a value: what was wrong with it, and how often that happened in the batch.
 
     Attributes:
         reason: one word of a closed list, e.g. `bad_trace_id`; a metric label.
         message: a sentence for the sender; no content of the span.
-        spans: how many spans.
+        spans: how many spans or log records.
     """
 
     reason: str

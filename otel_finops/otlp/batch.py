@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from otel_finops.base import limits
 from otel_finops.base.errors import TooLarge
@@ -104,34 +104,71 @@ KNOWN_VALUES: Final = ValueMemo()
 """Shared by all requests of the process."""
 
 
-class BatchBuilder:
-    """Collects the spans of one request; spans that break a rule are counted by reason instead."""
+class ItemBuilder:
+    """What the builders of all signals share: counting what is received, mended and refused, and making texts safe."""
+
+    items: ClassVar[str] = "spans"
 
     def __init__(self, wanted: WantedKeys, now_ns: int) -> None:
         self.keys = key_memo(wanted)
-        self.spans: list[Span] = []
         self.received = 0
         self.repairs: Counter[str] = Counter()
-        self._latest_ns = now_ns + limits.YEARS_AHEAD_MAX * 366 * NS_PER_DAY
+        self.latest_ns: Final = now_ns + limits.YEARS_AHEAD_MAX * 366 * NS_PER_DAY
         self._rejected: Counter[str] = Counter()
 
     def announce(self, count: int) -> None:
-        """Count `count` spans as received, before they are read.
+        """Count `count` items as received, before they are read.
 
         Raises:
             TooLarge: more than one request may hold.
         """
         self.received += count
         if self.received > limits.SPANS_PER_REQUEST_MAX:
-            raise TooLarge(f"more than {limits.SPANS_PER_REQUEST_MAX} spans in one request; send smaller batches")
+            raise TooLarge(f"more than {limits.SPANS_PER_REQUEST_MAX} {self.items} in one request; send smaller batches")
 
     def reject(self, reason: str) -> None:
-        """Count a refused span; `reason` is a key of `REASONS`."""
+        """Count a refused item; `reason` is a key of its signal's reasons."""
         self._rejected[reason] += 1
 
     def repair(self, what: str) -> None:
-        """Count something that was mended in a span that is kept."""
+        """Count something that was mended in an item that is kept."""
         self.repairs[what] += 1
+
+    def text(self, text: str, chars_max: int = limits.VALUE_CHARS_MAX) -> str:
+        """`text` without NUL and lone surrogates (each becomes U+FFFD), cut to `chars_max`."""
+        if len(text) > chars_max:
+            self.repair("value_cut")
+            text = text[:chars_max]
+        if "\0" in text or not _encodable(text):
+            self.repair("text_replaced")
+            text = text.replace("\0", "\ufffd").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return text
+
+    def utf8(self, raw: bytes, chars_max: int = limits.VALUE_CHARS_MAX) -> str:
+        """`text` for UTF-8 bytes; what is no UTF-8 becomes U+FFFD."""
+        if len(raw) <= chars_max and b"\0" not in raw:
+            try:
+                return raw.decode()
+            except UnicodeDecodeError:
+                self.repair("text_replaced")
+        # A character takes at most four bytes, so one more than the limit is enough to see that something was cut.
+        return self.text(raw[: 4 * chars_max + 4].decode("utf-8", "replace"), chars_max)
+
+    def rejections(self, reasons: Mapping[str, str]) -> tuple[Rejection, ...]:
+        """The refused items, one value per reason, with the reasons' sentences."""
+        return tuple(Rejection(reason, reasons[reason], count) for reason, count in self._rejected.items())
+
+    def mended(self) -> dict[str, int]:
+        """What was mended, each with its count."""
+        return {what: count for what, count in self.repairs.items() if count}
+
+
+class BatchBuilder(ItemBuilder):
+    """Collects the spans of one request; spans that break a rule are counted by reason instead."""
+
+    def __init__(self, wanted: WantedKeys, now_ns: int) -> None:
+        super().__init__(wanted, now_ns)
+        self.spans: list[Span] = []
 
     def add(self, span: Span) -> None:
         """Keep `span` if its ids and times are possible; mend what can be mended (see `DecodedBatch.repairs`)."""
@@ -140,7 +177,7 @@ class BatchBuilder:
             self.reject("bad_trace_id")
         elif not is_span_id(span.span_id):
             self.reject("bad_span_id")
-        elif not limits.EARLIEST_START_NS <= start_ns <= self._latest_ns or end_ns > self._latest_ns:
+        elif not limits.EARLIEST_START_NS <= start_ns <= self.latest_ns or end_ns > self.latest_ns:
             self.reject("bad_time")
         elif end_ns < start_ns or span.kind not in _KINDS or (parent is not None and (len(parent) != 8 or parent in _NO_PARENT)):
             self.spans.append(self._mended(span))
@@ -164,30 +201,9 @@ class BatchBuilder:
         self.repairs["links_dropped"] += len(found) - len(kept)
         return kept
 
-    def text(self, text: str, chars_max: int = limits.VALUE_CHARS_MAX) -> str:
-        """`text` without NUL and lone surrogates (each becomes U+FFFD), cut to `chars_max`."""
-        if len(text) > chars_max:
-            self.repair("value_cut")
-            text = text[:chars_max]
-        if "\0" in text or not _encodable(text):
-            self.repair("text_replaced")
-            text = text.replace("\0", "\ufffd").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return text
-
-    def utf8(self, raw: bytes, chars_max: int = limits.VALUE_CHARS_MAX) -> str:
-        """`text` for UTF-8 bytes; what is no UTF-8 becomes U+FFFD."""
-        if len(raw) <= chars_max and b"\0" not in raw:
-            try:
-                return raw.decode()
-            except UnicodeDecodeError:
-                self.repair("text_replaced")
-        # A character takes at most four bytes, so one more than the limit is enough to see that something was cut.
-        return self.text(raw[: 4 * chars_max + 4].decode("utf-8", "replace"), chars_max)
-
     def build(self) -> DecodedBatch:
         """The finished batch."""
-        rejections = tuple(Rejection(reason, REASONS[reason], count) for reason, count in self._rejected.items())
-        return DecodedBatch(self.spans, rejections, self.received, {what: count for what, count in self.repairs.items() if count})
+        return DecodedBatch(self.spans, self.rejections(REASONS), self.received, self.mended())
 
 
 class Room:

@@ -17,17 +17,17 @@ class ReceiverCounters:
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def received(self, transport: str, size_bytes: int) -> None:
-        """One trace request of `size_bytes` (inflated) was read."""
+        """One request of traces or logs, of `size_bytes` (inflated), was read."""
         with self._lock:
             self._counts["requests", transport] += 1
             self._counts["bytes", transport] += size_bytes
 
-    def answered(self, outcome: ExportOutcome) -> None:
-        """One request was taken: its accepted spans, and the rejected ones by reason."""
+    def answered(self, outcome: ExportOutcome, items: str = "spans") -> None:
+        """One request was taken: its accepted items (`spans` or `log_records`), and the rejected ones by reason."""
         with self._lock:
-            self._counts["spans_accepted", ""] += outcome.accepted
+            self._counts[f"{items}_accepted", ""] += outcome.accepted
             for rejection in outcome.rejections:
-                self._counts["spans_rejected", rejection.reason] += rejection.spans
+                self._counts[f"{items}_rejected", rejection.reason] += rejection.spans
 
     def refused(self, fault: str) -> None:
         """One whole request was refused; `fault` is a name of the status table."""
@@ -35,7 +35,7 @@ class ReceiverCounters:
             self._counts["requests_refused", fault] += 1
 
     def ignored(self, signal: str) -> None:
-        """One request of a signal that is not read (`metrics`, `logs`) was answered OK."""
+        """One request of a signal that is not read was answered OK."""
         with self._lock:
             self._counts["requests_ignored", signal] += 1
 

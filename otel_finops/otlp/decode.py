@@ -1,4 +1,4 @@
-"""Request bodies to spans: the one door, whatever the encoding and however the decoder behind it is made."""
+"""Request bodies to spans and log records: the one door, whatever the encoding and however the decoder behind it is made."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from otel_finops.base.protocols import Encoding
 from otel_finops.base.span import WantedKeys
 from otel_finops.otlp.batch import DecodedBatch
 from otel_finops.otlp.decode_json import decode_json
+from otel_finops.otlp.decode_logs_json import decode_logs_json
+from otel_finops.otlp.decode_logs_protobuf import decode_logs_protobuf
 from otel_finops.otlp.decode_protobuf import decode_protobuf
+from otel_finops.otlp.log_batch import DecodedLogs
 
-__all__ = ["DecodedBatch", "decode"]
+__all__ = ["DecodedBatch", "DecodedLogs", "decode", "decode_logs"]
 
 
 def decode(body: bytes, encoding: Encoding, wanted: WantedKeys, now_ns: int) -> DecodedBatch:
@@ -24,3 +27,14 @@ def decode(body: bytes, encoding: Encoding, wanted: WantedKeys, now_ns: int) -> 
     if encoding == "json":
         return decode_json(body, wanted, now_ns)
     return decode_protobuf(body, wanted, now_ns)
+
+
+def decode_logs(body: bytes, encoding: Encoding, wanted: WantedKeys, events: frozenset[str], now_ns: int) -> DecodedLogs:
+    """Decode an inflated OTLP log request by the same rules as `decode`; records of events not in `events` are only counted.
+
+    Raises:
+        Undecodable, TooLarge: as `decode`.
+    """
+    if encoding == "json":
+        return decode_logs_json(body, wanted, events, now_ns)
+    return decode_logs_protobuf(body, wanted, events, now_ns)

@@ -9,35 +9,45 @@ from __future__ import annotations
 import json
 import re
 from math import nan
-from typing import Any, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import orjson
 
 from otel_finops.base import limits
 from otel_finops.base.errors import TooLarge, Undecodable
 from otel_finops.base.span import Attributes, AttributeValue, Span, SpanLink, WantedKeys
-from otel_finops.otlp.batch import BatchBuilder, DecodedBatch, KeyMemo, Room, SpanFault, short_name
+from otel_finops.otlp.batch import BatchBuilder, DecodedBatch, ItemBuilder, KeyMemo, Room, SpanFault, short_name
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
 _STATUS_ERROR: Final = 2
 _MASK_32: Final = 2**32 - 1
-_NOT_TRACES: Final = "the body is no OTLP/JSON trace request: "
+_UPPER: Final = re.compile("([A-Z])")
 
 
 def decode_json(body: bytes, wanted: WantedKeys, now_ns: int) -> DecodedBatch:
     """Decode an `ExportTraceServiceRequest` in JSON; see `decode.decode`."""
-    request = _parse(body)
-    if not isinstance(request, dict):
-        raise Undecodable(_NOT_TRACES + "it is no JSON object")
-    if "resource_spans" in request and "resourceSpans" not in request:
-        raise Undecodable(_NOT_TRACES + "field names must be lowerCamelCase (resourceSpans), as the OTLP specification says")
-    reader = _Reader(BatchBuilder(wanted, now_ns))
-    for resource_spans in _objects(request, "resourceSpans"):
-        reader.resource_spans(resource_spans)
-    return reader.batch.build()
+    batch = BatchBuilder(wanted, now_ns)
+    _SpanReader(batch).request(body)
+    return batch.build()
 
 
-def _parse(body: bytes) -> Any:
+class JsonFrame(NamedTuple):
+    """What the frame of one signal's requests is called in OTLP/JSON."""
+
+    request: str
+    resources: str
+    scopes: str
+    items: str
+
+    def no_request(self, why: str) -> Undecodable:
+        """The body as a whole is no request of this signal."""
+        return Undecodable(f"the body is no OTLP/JSON {self.request} request: {why}")
+
+
+_TRACES: Final = JsonFrame("trace", "resourceSpans", "scopeSpans", "spans")
+
+
+def _parse(body: bytes, frame: JsonFrame) -> Any:
     """The parsed body. What the fast parser refuses gets a second look by the lenient one.
 
     That one takes what emitters really send: JavaScript's lone surrogates where a text was cut inside an emoji, and
@@ -52,61 +62,74 @@ def _parse(body: bytes) -> Any:
     try:
         return json.loads(body.decode("utf-8", "replace"), parse_constant=float)
     except RecursionError:
-        raise Undecodable(_NOT_TRACES + "it is nested too deeply") from None
+        raise frame.no_request("it is nested too deeply") from None
     except ValueError:
-        raise Undecodable(_NOT_TRACES + "it is no JSON") from None
+        raise frame.no_request("it is no JSON") from None
 
 
-def _objects(parent: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The objects of an array field of the request's frame; empty when absent."""
-    items = parent.get(name)
-    if items is None:
-        return []
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise Undecodable(f"{_NOT_TRACES}{name} is no array of objects")
-    return items
+class FrameReader:
+    """One pass over one parsed request: the frame that the requests of all signals share, and attributes."""
 
+    frame: ClassVar[JsonFrame]
 
-def _object(parent: dict[str, Any], name: str) -> dict[str, Any]:
-    """An object field of the request's frame; empty when absent."""
-    item = parent.get(name)
-    if item is None:
-        return {}
-    if not isinstance(item, dict):
-        raise Undecodable(f"{_NOT_TRACES}{name} is no object")
-    return item
-
-
-class _Reader:
-    """One pass over one parsed request."""
-
-    def __init__(self, batch: BatchBuilder) -> None:
+    def __init__(self, batch: ItemBuilder) -> None:
         self.batch = batch
         self._keys: KeyMemo = batch.keys
 
-    def resource_spans(self, resource_spans: dict[str, Any]) -> None:
-        """Read one object of `resourceSpans`."""
+    def request(self, body: bytes) -> None:
+        """Read the whole body."""
+        request, resources = _parse(body, self.frame), self.frame.resources
+        if not isinstance(request, dict):
+            raise self.frame.no_request("it is no JSON object")
+        if _UPPER.sub(r"_\1", resources).lower() in request and resources not in request:
+            raise self.frame.no_request(f"field names must be lowerCamelCase ({resources}), as the OTLP specification says")
+        for resource_items in self._objects(request, resources):
+            self._resource_items(resource_items)
+
+    def item(self, item: object, resource: Attributes, scope: str, scope_version: str) -> None:
+        """Read one span or log record into the batch; raises SpanFault when it is unreadable."""
+        raise NotImplementedError
+
+    def _objects(self, parent: dict[str, Any], name: str) -> list[dict[str, Any]]:
+        """The objects of an array field of the request's frame; empty when absent."""
+        items = parent.get(name)
+        if items is None:
+            return []
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise self.frame.no_request(f"{name} is no array of objects")
+        return items
+
+    def _object(self, parent: dict[str, Any], name: str) -> dict[str, Any]:
+        """An object field of the request's frame; empty when absent."""
+        item = parent.get(name)
+        if item is None:
+            return {}
+        if not isinstance(item, dict):
+            raise self.frame.no_request(f"{name} is no object")
+        return item
+
+    def _resource_items(self, resource_items: dict[str, Any]) -> None:
         resource: dict[str, AttributeValue] = {}
-        for item in _objects(_object(resource_spans, "resource"), "attributes"):
+        for item in self._objects(self._object(resource_items, "resource"), "attributes"):
             try:
                 self._attribute(item, resource)
             except SpanFault:
                 self.batch.repair("value_dropped")
-        for scope_spans in _objects(resource_spans, "scopeSpans"):
-            self._scope_spans(scope_spans, resource)
+        for scope_items in self._objects(resource_items, self.frame.scopes):
+            self._scope_items(scope_items, resource)
 
-    def _scope_spans(self, scope_spans: dict[str, Any], resource: Attributes) -> None:
-        scope = _object(scope_spans, "scope")
+    def _scope_items(self, scope_items: dict[str, Any], resource: Attributes) -> None:
+        scope = self._object(scope_items, "scope")
         name, version = self._frame_text(scope, "name"), self._frame_text(scope, "version")
-        spans = scope_spans.get("spans")
-        if spans is None:
+        items = scope_items.get(self.frame.items)
+        if items is None:
             return
-        if not isinstance(spans, list):
-            raise Undecodable(_NOT_TRACES + "spans is no array")
-        self.batch.announce(len(spans))
-        for span in spans:
+        if not isinstance(items, list):
+            raise self.frame.no_request(f"{self.frame.items} is no array")
+        self.batch.announce(len(items))
+        for item in items:
             try:
-                self.batch.add(self._span(span, resource, name, version))
+                self.item(item, resource, name, version)
             except SpanFault as fault:
                 self.batch.reject(fault.reason)
 
@@ -115,64 +138,11 @@ class _Reader:
         if text is None:
             return ""
         if not isinstance(text, str):
-            raise Undecodable(f"{_NOT_TRACES}scope.{name} is no text")
+            raise self.frame.no_request(f"scope.{name} is no text")
         return short_name(self.batch.text(text))
 
-    def _span(self, span: object, resource: Attributes, scope: str, scope_version: str) -> Span:
-        if not isinstance(span, dict):
-            raise SpanFault("bad_span")
-        events = _list(span, "events")
-        parent = span.get("parentSpanId")
-        return Span(
-            _hex(span.get("traceId"), "bad_trace_id"),
-            _hex(span.get("spanId"), "bad_span_id"),
-            _parent(parent),
-            short_name(self.batch.text(_text(span, "name"))),
-            _enum(span.get("kind")),
-            _unsigned(span.get("startTimeUnixNano"), "bad_time"),
-            _unsigned(span.get("endTimeUnixNano"), "bad_time"),
-            _is_error(span.get("status")),
-            self._exception_type(events) if events else None,
-            self._attributes(_list(span, "attributes")),
-            resource,
-            scope,
-            scope_version,
-            self.batch.text(_text(span, "traceState"), limits.TRACE_STATE_CHARS_MAX),
-            _unsigned(span.get("flags"), "bad_span") & _MASK_32,
-            self._links(_list(span, "links")),
-            _unsigned(span.get("droppedAttributesCount"), "bad_span") & _MASK_32,
-        )
-
-    def _links(self, items: list[Any]) -> tuple[SpanLink, ...]:
-        if not items:
-            return ()
-        links = []
-        for item in items:
-            if not isinstance(item, dict):
-                raise SpanFault("bad_span")
-            links.append(SpanLink(_hex_or_none(item.get("traceId")) or b"", _hex_or_none(item.get("spanId")) or b""))
-        return self.batch.links(links)
-
-    def _exception_type(self, events: list[Any]) -> str | None:
-        """`exception.type` of the first event named `exception`."""
-        for event in events[: limits.EVENTS_PER_SPAN_MAX]:
-            if not isinstance(event, dict):
-                raise SpanFault("bad_span")
-            if event.get("name") == "exception":
-                return self._named_text(_list(event, "attributes"), "exception.type")
-        return None
-
-    def _named_text(self, items: list[Any], wanted: str) -> str | None:
-        found = None
-        for item in items:
-            if not isinstance(item, dict):
-                raise SpanFault("bad_span")
-            if item.get("key") == wanted:
-                value = self._value(item.get("value"), 1, Room())
-                found = short_name(value) if isinstance(value, str) else None
-        return found
-
-    def _attributes(self, items: list[Any]) -> dict[str, AttributeValue]:
+    def attributes(self, items: list[Any]) -> dict[str, AttributeValue]:
+        """The wanted attributes of a list of `KeyValue` objects."""
         if len(items) > limits.ATTRIBUTES_PER_SPAN_MAX:
             raise SpanFault("too_many_attributes")
         attributes: dict[str, AttributeValue] = {}
@@ -267,7 +237,73 @@ class _Reader:
         return entries
 
 
-def _list(span: dict[str, Any], name: str) -> list[Any]:
+class _SpanReader(FrameReader):
+    """Reads the spans of a trace request."""
+
+    frame = _TRACES
+    batch: BatchBuilder
+
+    def item(self, item: object, resource: Attributes, scope: str, scope_version: str) -> None:
+        """Read one span."""
+        self.batch.add(self._span(item, resource, scope, scope_version))
+
+    def _span(self, span: object, resource: Attributes, scope: str, scope_version: str) -> Span:
+        if not isinstance(span, dict):
+            raise SpanFault("bad_span")
+        events = list_field(span, "events")
+        parent = span.get("parentSpanId")
+        return Span(
+            _hex(span.get("traceId"), "bad_trace_id"),
+            _hex(span.get("spanId"), "bad_span_id"),
+            _parent(parent),
+            short_name(self.batch.text(text_field(span, "name"))),
+            _enum(span.get("kind")),
+            unsigned(span.get("startTimeUnixNano"), "bad_time"),
+            unsigned(span.get("endTimeUnixNano"), "bad_time"),
+            _is_error(span.get("status")),
+            self._exception_type(events) if events else None,
+            self.attributes(list_field(span, "attributes")),
+            resource,
+            scope,
+            scope_version,
+            self.batch.text(text_field(span, "traceState"), limits.TRACE_STATE_CHARS_MAX),
+            unsigned(span.get("flags"), "bad_span") & _MASK_32,
+            self._links(list_field(span, "links")),
+            unsigned(span.get("droppedAttributesCount"), "bad_span") & _MASK_32,
+        )
+
+    def _links(self, items: list[Any]) -> tuple[SpanLink, ...]:
+        if not items:
+            return ()
+        links = []
+        for item in items:
+            if not isinstance(item, dict):
+                raise SpanFault("bad_span")
+            links.append(SpanLink(hex_or_none(item.get("traceId")) or b"", hex_or_none(item.get("spanId")) or b""))
+        return self.batch.links(links)
+
+    def _exception_type(self, events: list[Any]) -> str | None:
+        """`exception.type` of the first event named `exception`."""
+        for event in events[: limits.EVENTS_PER_SPAN_MAX]:
+            if not isinstance(event, dict):
+                raise SpanFault("bad_span")
+            if event.get("name") == "exception":
+                return self._named_text(list_field(event, "attributes"), "exception.type")
+        return None
+
+    def _named_text(self, items: list[Any], wanted: str) -> str | None:
+        found = None
+        for item in items:
+            if not isinstance(item, dict):
+                raise SpanFault("bad_span")
+            if item.get("key") == wanted:
+                value = self._value(item.get("value"), 1, Room())
+                found = short_name(value) if isinstance(value, str) else None
+        return found
+
+
+def list_field(span: dict[str, Any], name: str) -> list[Any]:
+    """An array field of an item; empty when absent."""
     items = span.get(name)
     if items is None:
         return []
@@ -276,7 +312,8 @@ def _list(span: dict[str, Any], name: str) -> list[Any]:
     return items
 
 
-def _text(span: dict[str, Any], name: str) -> str:
+def text_field(span: dict[str, Any], name: str) -> str:
+    """A text field of an item; "" when absent."""
     text = span.get(name)
     if text is None:
         return ""
@@ -285,7 +322,8 @@ def _text(span: dict[str, Any], name: str) -> str:
     return text
 
 
-def _hex_or_none(value: object) -> bytes | None:
+def hex_or_none(value: object) -> bytes | None:
+    """The bytes of a hexadecimal text; None for everything else."""
     # bytes.fromhex skips blanks, so the length is compared as well.
     if not isinstance(value, str):
         return None
@@ -297,7 +335,7 @@ def _hex_or_none(value: object) -> bytes | None:
 
 
 def _hex(value: object, reason: str) -> bytes:
-    raw = _hex_or_none(value)
+    raw = hex_or_none(value)
     if raw is None:
         raise SpanFault(reason)
     return raw
@@ -307,7 +345,7 @@ def _parent(value: object) -> bytes | None:
     """The parent's id as bytes; what is no hex becomes one byte, which no parent's id is, so that it counts as mended."""
     if value is None:
         return None
-    raw = _hex_or_none(value)
+    raw = hex_or_none(value)
     return raw if raw is not None else b"?"
 
 
@@ -322,7 +360,8 @@ def _integer(value: object) -> int | None:
     return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
-def _unsigned(value: object, reason: str) -> int:
+def unsigned(value: object, reason: str) -> int:
+    """An unsigned 64-bit integer, 0 when absent; raises SpanFault with `reason` for everything else."""
     if value is None:
         return 0
     number = _integer(value)

@@ -18,7 +18,7 @@ from typing import Final
 from otel_finops.base import limits
 from otel_finops.base.errors import TooLarge, Undecodable
 from otel_finops.base.span import Attributes, AttributeValue, Span, SpanLink, WantedKeys
-from otel_finops.otlp.batch import KNOWN_VALUES, BatchBuilder, DecodedBatch, Room, SpanFault, short_name
+from otel_finops.otlp.batch import KNOWN_VALUES, BatchBuilder, DecodedBatch, ItemBuilder, Room, SpanFault, short_name
 
 _LEN: Final = 2
 _STATUS_ERROR: Final = 2
@@ -28,26 +28,27 @@ _MASK_32: Final = 2**32 - 1
 _DOUBLE: Final = struct.Struct("<d")
 
 
-class _Malformed(Exception):
+class Malformed(Exception):
     """Bytes that are no protobuf message of the expected kind."""
 
 
 def decode_protobuf(body: bytes, wanted: WantedKeys, now_ns: int) -> DecodedBatch:
     """Decode an `ExportTraceServiceRequest`; see `decode.decode`."""
-    reader = _Reader(body, BatchBuilder(wanted, now_ns))
+    batch = BatchBuilder(wanted, now_ns)
     try:
-        for tag, start, stop in reader.fields(body, 0, len(body)):
-            if tag == 0x0A:
-                reader.resource_spans(start, stop)
-    except (_Malformed, IndexError):
+        _SpanReader(body, batch).request()
+    except (Malformed, IndexError):
         raise Undecodable("the body is no OTLP protobuf trace request: it is cut short or damaged") from None
-    return reader.batch.build()
+    return batch.build()
 
 
-class _Reader:
-    """One pass over one body."""
+class FrameReader:
+    """One pass over one body: the frame that the requests of all signals share, and attributes.
 
-    def __init__(self, body: bytes, batch: BatchBuilder) -> None:
+    Both `ResourceSpans` and `ResourceLogs` have the resource in field 1 and scopes in field 2, and scopes their items in field 2.
+    """
+
+    def __init__(self, body: bytes, batch: ItemBuilder) -> None:
         self.body = body
         self.batch = batch
         self._keys = batch.keys
@@ -55,34 +56,44 @@ class _Reader:
         self._utf8 = batch.utf8
         self._fields_left = limits.FIELDS_PER_REQUEST_MAX
 
+    def request(self) -> None:
+        """Read the whole body."""
+        for tag, start, stop in self.fields(self.body, 0, len(self.body)):
+            if tag == 0x0A:
+                self._resource_items(start, stop)
+
+    def item(self, at: int, end: int, resource: Attributes, scope: str, scope_version: str) -> None:
+        """Read one span or log record into the batch; raises SpanFault, Malformed or IndexError when it is unreadable."""
+        raise NotImplementedError
+
     def fields(self, buffer: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Each field as (tag, start, stop) of its content; for a varint (tag, value, -1)."""
         while at < end:
-            self._spend(1)
-            tag, at = _varint(buffer, at)
+            self.spend(1)
+            tag, at = varint(buffer, at)
             wire = tag & 7
             if tag == wire:  # field number 0 is nobody's
-                raise _Malformed
+                raise Malformed
             if wire == _LEN:
-                size, at = _varint(buffer, at)
+                size, at = varint(buffer, at)
                 stop = at + size
             elif wire == 0:
-                value, at = _varint(buffer, at)
+                value, at = varint(buffer, at)
                 yield tag, value, -1
                 continue
             elif wire in (1, 5):
                 stop = at + (8 if wire == 1 else 4)
             else:
-                raise _Malformed
+                raise Malformed
             if stop > end:
-                raise _Malformed
+                raise Malformed
             yield tag, at, stop
             at = stop
         if at != end:
-            raise _Malformed
+            raise Malformed
 
-    def resource_spans(self, at: int, end: int) -> None:
-        """Read a `ResourceSpans`; the resource may come after its spans, hence two passes."""
+    def _resource_items(self, at: int, end: int) -> None:
+        """Read a resource and its scopes; the resource may come after them, hence two passes."""
         resource: dict[str, AttributeValue] = {}
         scopes: list[tuple[int, int]] = []
         for tag, start, stop in self.fields(self.body, at, end):
@@ -93,7 +104,7 @@ class _Reader:
             elif tag == 0x12:
                 scopes.append((start, stop))
         for start, stop in scopes:
-            self._scope_spans(start, stop, resource)
+            self._scope_items(start, stop, resource)
 
     def _resource_attribute(self, at: int, end: int, resource: dict[str, AttributeValue]) -> None:
         try:
@@ -101,13 +112,13 @@ class _Reader:
         except SpanFault:
             self.batch.repair("value_dropped")
 
-    def _scope_spans(self, at: int, end: int, resource: Attributes) -> None:
+    def _scope_items(self, at: int, end: int, resource: Attributes) -> None:
         name = version = b""
-        spans: list[tuple[int, int]] = []
+        items: list[tuple[int, int]] = []
         for tag, start, stop in self.fields(self.body, at, end):
             if tag == 0x12:
                 self.batch.announce(1)
-                spans.append((start, stop))
+                items.append((start, stop))
             elif tag == 0x0A:
                 for inner, first, last in self.fields(self.body, start, stop):
                     if inner == 0x0A:
@@ -115,13 +126,145 @@ class _Reader:
                     elif inner == 0x12:
                         version = self.body[first:last]
         scope, scope_version = short_name(self.batch.utf8(name)), short_name(self.batch.utf8(version))
-        for start, stop in spans:
+        for start, stop in items:
             try:
-                self.batch.add(self._span(start, stop, resource, scope, scope_version))
+                self.item(start, stop, resource, scope, scope_version)
             except SpanFault as fault:
                 self.batch.reject(fault.reason)
-            except (_Malformed, IndexError):
+            except (Malformed, IndexError):
                 self.batch.reject("bad_span")
+
+    def attributes(self, at: int, end: int, field: int, attributes: dict[str, AttributeValue]) -> tuple[int, int]:
+        """Read attributes, which stand under the tag `field`, from one to the last that follows without a break.
+
+        Returns:
+            Where that ends, and how many they were.
+        """
+        body, keys, values = self.body, self._keys, self._values
+        for count in range(limits.ATTRIBUTES_PER_SPAN_MAX + 1):
+            if at >= end or body[at] != field:
+                self.spend(count)
+                return at, count
+            size, start = body[at + 1], at + 2
+            if size >= 0x80:
+                size, start = varint(body, at + 1)
+            at = start + size
+            # Nearly every emitter writes key, then value, and nothing else; both are short and were seen before.
+            key_end = start + 2 + body[start + 1]
+            if key_end < at and body[start] == 0x0A and body[start + 1] < 0x80 and body[key_end] == 0x12:
+                key = keys[body[start + 2 : key_end]]
+                if key is None:
+                    continue
+                raw = body[key_end + 2 : at]
+                if len(raw) <= _SHORT_VALUE and len(raw) == body[key_end + 1]:
+                    value = values.get(raw)
+                    if value is None:
+                        value = self.value(raw, 0, len(raw))
+                        values.learn(raw, value)
+                    if value is not None:
+                        attributes[key] = value
+                    continue
+            self._attribute(body, start, at, attributes)
+        raise SpanFault("too_many_attributes")
+
+    def _attribute(self, buffer: bytes, at: int, end: int, attributes: dict[str, AttributeValue]) -> None:
+        """Read one `KeyValue` into `attributes` if its key is wanted."""
+        raw, value_at, value_end = self.key_value(buffer, at, end)
+        name = self._keys[raw]
+        if name is not None:
+            self._store(name, self.value(buffer, value_at, value_end), attributes)
+
+    def _store(self, key: str, value: AttributeValue, attributes: dict[str, AttributeValue]) -> None:
+        if value is not None:
+            attributes[key] = value
+
+    def key_value(self, buffer: bytes, at: int, end: int) -> tuple[bytes, int, int]:
+        """The key and the place of the value of a `KeyValue` in any order of fields."""
+        key, value_at, value_end = b"", at, at
+        for tag, start, stop in self.fields(buffer, at, end):
+            if tag == 0x0A:
+                key = buffer[start:stop]
+            elif tag == 0x12:
+                value_at, value_end = start, stop
+        return key, value_at, value_end
+
+    def value(self, buffer: bytes, at: int, end: int) -> AttributeValue:
+        """Read one `AnyValue`; None when it is empty, bytes, or nothing that is known."""
+        if at + 1 < end:
+            tag, byte = buffer[at], buffer[at + 1]
+            if tag == 0x0A:
+                if byte < 0x80:
+                    if at + 2 + byte == end:
+                        return self._utf8(buffer[at + 2 : end])
+                else:
+                    size, start = varint(buffer, at + 1)
+                    if start + size == end:
+                        return self._utf8(buffer[start:end])
+            elif tag == 0x18:
+                number, start = varint(buffer, at + 1)
+                if start == end:
+                    return number if number < 2**63 else number - 2**64
+        return self._any_value(buffer, at, end, 1, Room())
+
+    def _any_value(self, buffer: bytes, at: int, end: int, depth: int, room: Room) -> AttributeValue:
+        if depth > limits.VALUE_DEPTH_MAX:
+            raise SpanFault("too_deep")
+        value: AttributeValue = None
+        for tag, start, stop in self.fields(buffer, at, end):
+            if tag == 0x0A:
+                value = self.batch.utf8(buffer[start:stop])
+            elif tag == 0x10:
+                value = bool(start)
+            elif tag == 0x18:
+                value = start if start < 2**63 else start - 2**64
+            elif tag == 0x21:
+                value = _DOUBLE.unpack(buffer[start:stop])[0]
+            elif tag == 0x2A:
+                value = self._array(buffer, start, stop, depth, room)
+            elif tag == 0x32:
+                value = self._map(buffer, start, stop, depth, room)
+            elif tag == 0x3A:
+                self.batch.repair("value_dropped")
+                value = None
+        return value
+
+    def _array(self, buffer: bytes, at: int, end: int, depth: int, room: Room) -> tuple[AttributeValue, ...]:
+        items: list[AttributeValue] = []
+        for tag, start, stop in self.fields(buffer, at, end):
+            if tag == 0x0A:
+                if not room.take():
+                    self.batch.repair("value_cut")
+                    break
+                items.append(self._any_value(buffer, start, stop, depth + 1, room))
+        return tuple(items)
+
+    def _map(self, buffer: bytes, at: int, end: int, depth: int, room: Room) -> dict[str, AttributeValue]:
+        entries: dict[str, AttributeValue] = {}
+        for tag, start, stop in self.fields(buffer, at, end):
+            if tag == 0x0A:
+                if not room.take():
+                    self.batch.repair("value_cut")
+                    break
+                raw, value_at, value_end = self.key_value(buffer, start, stop)
+                key = self.batch.utf8(raw, limits.KEY_CHARS_MAX)
+                self._store(key, self._any_value(buffer, value_at, value_end, depth + 1, room), entries)
+        return entries
+
+    def spend(self, fields: int) -> None:
+        """Count fields that were read; raises TooLarge beyond what one request may hold."""
+        self._fields_left -= fields
+        if self._fields_left < 0:
+            raise TooLarge(f"more than {limits.FIELDS_PER_REQUEST_MAX} fields in one request; send smaller batches")
+
+
+class _SpanReader(FrameReader):
+    """Reads the spans of a trace request."""
+
+    batch: BatchBuilder
+
+    def item(self, at: int, end: int, resource: Attributes, scope: str, scope_version: str) -> None:
+        """Read one span."""
+        self.batch.add(self._span(at, end, resource, scope, scope_version))
 
     def _span(self, at: int, end: int, resource: Attributes, scope: str, scope_version: str) -> Span:
         """Read one span; `at` and `end` are known to lie within the body."""
@@ -134,19 +277,19 @@ class _Reader:
         links: list[tuple[int, int]] = []
         for count in range(limits.FIELDS_PER_SPAN_MAX):
             if at >= end:
-                self._spend(count)
+                self.spend(count)
                 break
             tag = body[at]
             if tag == 0x4A:
-                at, run = self._attributes(at, end, attributes)
+                at, run = self.attributes(at, end, 0x4A, attributes)
                 attribute_count += run
                 continue
             at += 1
             if tag >= 0x80:
-                tag, at = _varint(body, at - 1)
+                tag, at = varint(body, at - 1)
             wire = tag & 7
             if wire == _LEN:
-                size, at = _varint(body, at)
+                size, at = varint(body, at)
                 stop = at + size
                 if tag == 0x5A:
                     events.append((at, stop))
@@ -156,17 +299,17 @@ class _Reader:
                     texts[tag] = body[at:stop]
                 at = stop
             elif wire == 0:
-                numbers[tag], at = _varint(body, at)
+                numbers[tag], at = varint(body, at)
             elif wire in (1, 5):
                 stop = at + (8 if wire == 1 else 4)
                 numbers[tag] = int.from_bytes(body[at:stop], "little")
                 at = stop
             else:
-                raise _Malformed
+                raise Malformed
         else:
             raise SpanFault("too_many_attributes")
         if at != end:
-            raise _Malformed
+            raise Malformed
         if attribute_count > limits.ATTRIBUTES_PER_SPAN_MAX:
             raise SpanFault("too_many_attributes")
         text, number, batch = texts.get, numbers.get, self.batch
@@ -223,131 +366,14 @@ class _Reader:
     def _named_text(self, attributes: list[tuple[int, int]], wanted: bytes) -> str | None:
         found = None
         for at, end in attributes:
-            key, value_at, value_end = self._key_value(self.body, at, end)
+            key, value_at, value_end = self.key_value(self.body, at, end)
             if key == wanted:
-                value = self._value(self.body, value_at, value_end)
+                value = self.value(self.body, value_at, value_end)
                 found = short_name(value) if isinstance(value, str) else None
         return found
 
-    def _attributes(self, at: int, end: int, attributes: dict[str, AttributeValue]) -> tuple[int, int]:
-        """Read a span's attributes from one to the last that follows without a break; where that ends, and how many they were."""
-        body, keys, values = self.body, self._keys, self._values
-        for count in range(limits.ATTRIBUTES_PER_SPAN_MAX + 1):
-            if at >= end or body[at] != 0x4A:
-                self._spend(count)
-                return at, count
-            size, start = body[at + 1], at + 2
-            if size >= 0x80:
-                size, start = _varint(body, at + 1)
-            at = start + size
-            # Nearly every emitter writes key, then value, and nothing else; both are short and were seen before.
-            key_end = start + 2 + body[start + 1]
-            if key_end < at and body[start] == 0x0A and body[start + 1] < 0x80 and body[key_end] == 0x12:
-                key = keys[body[start + 2 : key_end]]
-                if key is None:
-                    continue
-                raw = body[key_end + 2 : at]
-                if len(raw) <= _SHORT_VALUE and len(raw) == body[key_end + 1]:
-                    value = values.get(raw)
-                    if value is None:
-                        value = self._value(raw, 0, len(raw))
-                        values.learn(raw, value)
-                    if value is not None:
-                        attributes[key] = value
-                    continue
-            self._attribute(body, start, at, attributes)
-        raise SpanFault("too_many_attributes")
 
-    def _attribute(self, buffer: bytes, at: int, end: int, attributes: dict[str, AttributeValue]) -> None:
-        """Read one `KeyValue` into `attributes` if its key is wanted."""
-        raw, value_at, value_end = self._key_value(buffer, at, end)
-        name = self._keys[raw]
-        if name is not None:
-            self._store(name, self._value(buffer, value_at, value_end), attributes)
-
-    def _store(self, key: str, value: AttributeValue, attributes: dict[str, AttributeValue]) -> None:
-        if value is not None:
-            attributes[key] = value
-
-    def _key_value(self, buffer: bytes, at: int, end: int) -> tuple[bytes, int, int]:
-        """The key and the place of the value of a `KeyValue` in any order of fields."""
-        key, value_at, value_end = b"", at, at
-        for tag, start, stop in self.fields(buffer, at, end):
-            if tag == 0x0A:
-                key = buffer[start:stop]
-            elif tag == 0x12:
-                value_at, value_end = start, stop
-        return key, value_at, value_end
-
-    def _value(self, buffer: bytes, at: int, end: int) -> AttributeValue:
-        """Read one `AnyValue`; None when it is empty, bytes, or nothing that is known."""
-        if at + 1 < end:
-            tag, byte = buffer[at], buffer[at + 1]
-            if tag == 0x0A:
-                if byte < 0x80:
-                    if at + 2 + byte == end:
-                        return self._utf8(buffer[at + 2 : end])
-                else:
-                    size, start = _varint(buffer, at + 1)
-                    if start + size == end:
-                        return self._utf8(buffer[start:end])
-            elif tag == 0x18:
-                number, start = _varint(buffer, at + 1)
-                if start == end:
-                    return number if number < 2**63 else number - 2**64
-        return self._any_value(buffer, at, end, 1, Room())
-
-    def _any_value(self, buffer: bytes, at: int, end: int, depth: int, room: Room) -> AttributeValue:
-        if depth > limits.VALUE_DEPTH_MAX:
-            raise SpanFault("too_deep")
-        value: AttributeValue = None
-        for tag, start, stop in self.fields(buffer, at, end):
-            if tag == 0x0A:
-                value = self.batch.utf8(buffer[start:stop])
-            elif tag == 0x10:
-                value = bool(start)
-            elif tag == 0x18:
-                value = start if start < 2**63 else start - 2**64
-            elif tag == 0x21:
-                value = _DOUBLE.unpack(buffer[start:stop])[0]
-            elif tag == 0x2A:
-                value = self._array(buffer, start, stop, depth, room)
-            elif tag == 0x32:
-                value = self._map(buffer, start, stop, depth, room)
-            elif tag == 0x3A:
-                self.batch.repair("value_dropped")
-                value = None
-        return value
-
-    def _array(self, buffer: bytes, at: int, end: int, depth: int, room: Room) -> tuple[AttributeValue, ...]:
-        items: list[AttributeValue] = []
-        for tag, start, stop in self.fields(buffer, at, end):
-            if tag == 0x0A:
-                if not room.take():
-                    self.batch.repair("value_cut")
-                    break
-                items.append(self._any_value(buffer, start, stop, depth + 1, room))
-        return tuple(items)
-
-    def _map(self, buffer: bytes, at: int, end: int, depth: int, room: Room) -> dict[str, AttributeValue]:
-        entries: dict[str, AttributeValue] = {}
-        for tag, start, stop in self.fields(buffer, at, end):
-            if tag == 0x0A:
-                if not room.take():
-                    self.batch.repair("value_cut")
-                    break
-                raw, value_at, value_end = self._key_value(buffer, start, stop)
-                key = self.batch.utf8(raw, limits.KEY_CHARS_MAX)
-                self._store(key, self._any_value(buffer, value_at, value_end, depth + 1, room), entries)
-        return entries
-
-    def _spend(self, fields: int) -> None:
-        self._fields_left -= fields
-        if self._fields_left < 0:
-            raise TooLarge(f"more than {limits.FIELDS_PER_REQUEST_MAX} fields in one request; send smaller batches")
-
-
-def _varint(buffer: bytes, at: int) -> tuple[int, int]:
+def varint(buffer: bytes, at: int) -> tuple[int, int]:
     """The varint at `at`, cut to 64 bits, and where it ends; IndexError at the end of the buffer."""
     byte = buffer[at]
     if byte < 0x80:
@@ -359,4 +385,4 @@ def _varint(buffer: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, at + 1
-    raise _Malformed
+    raise Malformed

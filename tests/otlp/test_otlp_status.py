@@ -155,14 +155,14 @@ def test_every_signal_asks_for_the_credential(listeners: Any, token: str, code: 
 
 
 @pytest.mark.parametrize("signal", ["metrics", "logs"])
-def test_metrics_and_logs_are_answered_ok_counted_and_named_once_in_the_log(listeners: Any, signal: str, caplog: Any) -> None:
+def test_what_nobody_takes_in_is_answered_ok_counted_and_named_once_in_the_log(listeners: Any, signal: str, caplog: Any) -> None:
     service = f"/opentelemetry.proto.collector.{signal}.v1.{signal.capitalize()}Service/Export"
     with caplog.at_level(logging.WARNING, "otel_finops.otlp"):
         assert call_grpc(listeners.grpc.port, b"\x0a\x00", service) == b""
         assert post(listeners.http.port, b"{}", encoding="json", path=f"/v1/{signal}").json() == {}
     assert listeners.counted("requests_ignored", signal) == 2
     assert [record.message for record in caplog.records] == [
-        f"OTLP {signal} are received and ignored; send traces only, or send {signal} elsewhere"
+        f"OTLP {signal} are received and ignored; send traces and logs only, or send {signal} elsewhere"
     ]
     assert listeners.intake.requests == []
 
