@@ -56,6 +56,8 @@ RULES: Final = {
     "aggregate.calls_known": "the calls that make up its total are known",
     "aggregate.outermost": "no call of this agent is known, so its own total is charged",
     "aggregate.inner": "its total is part of the one above it",
+    "log.repeats_span": "a log record of the call",
+    "log.spans_known": "a log record of a session whose spans carry the usage",
 }
 """Names of the rules of `genai.roles` in words."""
 

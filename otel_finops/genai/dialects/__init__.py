@@ -6,6 +6,9 @@ from typing import Final
 
 from otel_finops.genai.dialect import Dialect
 from otel_finops.genai.dialects import (
+    claude_code,
+    codex,
+    gemini_cli,
     langfuse,
     langsmith,
     litellm,
@@ -17,6 +20,9 @@ from otel_finops.genai.dialects import (
 )
 
 BUILTIN: Final[tuple[Dialect, ...]] = (
+    claude_code.DIALECT,
+    codex.DIALECT,
+    gemini_cli.DIALECT,
     litellm.DIALECT,
     langsmith.DIALECT,
     logfire.DIALECT,

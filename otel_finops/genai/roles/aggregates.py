@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from otel_finops.genai.roles.agreement import readings_of, same_output
 from otel_finops.genai.roles.below import gather
+from otel_finops.genai.roles.log_source import traces_told_by_logs
 from otel_finops.genai.roles.scene import NONE, Group, Scene
 from otel_finops.genai.sighting import CALL
 
@@ -38,7 +39,7 @@ def judge_aggregates(scene: Scene) -> dict[int, Aggregate]:
     aggregates = [node for node in scene.candidates if scene.sightings[node].kind != CALL]
     if not aggregates:
         return {}
-    known = _traces_with_calls(scene)
+    known = _traces_with_calls(scene) | traces_told_by_logs(scene)
     outermost: dict[int, int] = {}
     judged: dict[int, Aggregate] = {}
     repeated = _repeated_calls(scene) if known else {}

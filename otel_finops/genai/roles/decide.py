@@ -12,6 +12,7 @@ from otel_finops.genai.roles.answer_ids import merge_by_response_id
 from otel_finops.genai.roles.equal_numbers import merge_by_numbers
 from otel_finops.genai.roles.facts import Places, informed_first, merged_facts
 from otel_finops.genai.roles.gateways import fold_failed_attempts, mark_cached_answers
+from otel_finops.genai.roles.log_source import SPANS_KNOWN, pair_logs, set_logs_aside
 from otel_finops.genai.roles.scene import NONE, Group, Scene
 from otel_finops.genai.roles.sums import mark_sums
 from otel_finops.genai.roles.unmeasured import merge_unmeasured
@@ -26,12 +27,14 @@ SINGLE: Final = "call.single"
 MERGED: Final = "call.merged"
 
 RULES: Final[tuple[Callable[[Scene], None], ...]] = (
+    set_logs_aside,
     merge_by_response_id,
     merge_by_numbers,
     mark_sums,
     merge_unmeasured,
     mark_cached_answers,
     fold_failed_attempts,
+    pair_logs,
 )
 """The rules over call spans, strongest evidence first; each may only add to what stands before it."""
 
@@ -87,6 +90,8 @@ class _Verdict:
         return [self._aggregate(node) if node in self._aggregates else self._call(node) for node in sorted(self._scene.candidates)]
 
     def _call(self, node: int) -> Decision:
+        if node in self._scene.logs_aside:
+            return Decision(self._own(node), DUPLICATE_ROLE, None, SPANS_KNOWN)
         group = self._scene.group_of[node]
         if not group.stands:
             role = _role(group)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from otel_finops.genai.roles.agreement import same_model
 from otel_finops.genai.roles.scene import Scene
-from otel_finops.genai.sighting import AGENT, RANK_GATEWAY, Sighting
+from otel_finops.genai.sighting import AGENT, RANK_GATEWAY, RANK_LOG, Sighting
 from otel_finops.genai.usage import INPUT_PARTS, OTHER_UNITS, OUTPUT_PARTS, PROMPT_UNITS, WRITE_UNITS, Usage
 
 _FAR: Final = 1 << 62
@@ -41,12 +41,18 @@ class Places:
         self._distance: list[int] | None = None
 
     def best_first(self, nodes: list[int]) -> list[int]:
-        """Nearest under an agent's span, then where an agent is named at all, then most ancestors, earliest start, smallest id."""
+        """Nearest under an agent's span, then where an agent is named at all, then most ancestors, earliest start, smallest id.
+
+        Log records come after all spans.
+        """
         if len(nodes) == 1:
             return nodes
         distance = self._distances()
         explicit, depth, sightings = self._scene.inheritance.explicit, self._scene.forest.depth, self._scene.sightings
-        return sorted(nodes, key=lambda n: (distance[n], "agent" not in explicit[n], -depth[n], sightings[n].start_ns, n))
+        return sorted(
+            nodes,
+            key=lambda n: (sightings[n].rank == RANK_LOG, distance[n], "agent" not in explicit[n], -depth[n], sightings[n].start_ns, n),
+        )
 
     def _distances(self) -> list[int]:
         if self._distance is None:

@@ -61,6 +61,7 @@ class Scene:
         tools_above, agents_above: how many tools (agents) are among a candidate's ancestors.
         group_of: the group of each call.
         joined_by: the rule that put a call into its group.
+        logs_aside: log records that are no calls since spans of their session are; in the end those that no span's call explains.
     """
 
     def __init__(self, forest: Forest, inheritance: Inheritance, house: frozenset[int] | None = None) -> None:
@@ -81,6 +82,7 @@ class Scene:
         self.calls: list[int] = sorted(node for node in self.candidates if self.sightings[node].kind == CALL)
         self.group_of: dict[int, Group] = {node: Group(node, self.sightings[node]) for node in self.calls}
         self.joined_by: dict[int, str] = {}
+        self.logs_aside: set[int] = set()
 
     def _find_candidates(self) -> None:
         """One walk down carries (nearest candidate, tools, agents) at or above each span."""
