@@ -75,7 +75,7 @@ def demo(
 def ingest(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="OTLP files: .binpb, .json or .jsonl.", metavar="FILE...")],
-    signal: Annotated[Signal, typer.Option(help="What the files hold. Only traces are priced.")] = Signal.TRACES,
+    signal: Annotated[Signal, typer.Option(help="What the files hold. Calls are priced from traces and logs.")] = Signal.TRACES,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Take in OTLP files and settle them. Taking in the same files again changes nothing."""
@@ -86,17 +86,20 @@ def ingest(
     settings = settings_of(context)
     start_logging(settings.log.level, settings.log.format)
     check_readable(files)
-    if signal is not Signal.TRACES:
-        _log.warning("%d files of %s ignored: calls are priced from traces", len(files), signal)
+    if signal is Signal.METRICS:
+        _log.warning("%d files of metrics ignored: calls are priced from traces and logs", len(files))
         return
     with open_core(settings, "ingest") as core:
-        result = ingest_files(files, core.pipeline, core.metrics, core.settler, _show_progress)
+        from_logs = signal is Signal.LOGS
+        intake, counted = (core.log_pipeline, core.metrics.log_counts) if from_logs else (core.pipeline, core.metrics.span_counts)
+        result = ingest_files(files, intake, counted, core.settler, _show_progress)
     if as_json:
         write_json(result._asdict())
     else:
         print(
-            f"{result.received} spans in {result.requests} requests: {result.journalled} new, {result.duplicate} known,"
-            f" {result.rejected} refused; {result.settled_traces} traces settled"
+            f"{result.received} {'log records' if from_logs else 'spans'} in {result.requests} requests: {result.journalled} new,"
+            f" {result.duplicate} known, {result.rejected} refused{f', {result.ignored} without a call' if from_logs else ''};"
+            f" {result.settled_traces} traces settled"
         )
 
 

@@ -14,6 +14,7 @@ from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.times import NS_PER_HOUR, NS_PER_SECOND
 from otel_finops.genai.attribution_keys import AttributionSettings
 from otel_finops.genai.dialect_loading import load_dialects
+from otel_finops.genai.logs import LogNormaliser
 from otel_finops.genai.normalise import Normaliser
 from otel_finops.identity.principals import SettingsPrincipals
 from otel_finops.identity.senders import SettingsSenderAuth
@@ -24,6 +25,7 @@ from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.settle import Settler
 from otel_finops.ledger.settle_loop import SettleLoop
 from otel_finops.ledger.subjects import Subjects
+from otel_finops.log_pipeline import LogPipeline
 from otel_finops.metrics import catalog, telemetry
 from otel_finops.metrics.exposition import LedgerCollector, MetricsPage
 from otel_finops.metrics.ledger_source import ledger_source
@@ -74,6 +76,7 @@ class Core(NamedTuple):
     admission: Admission
     committer: GroupCommitter
     pipeline: Pipeline
+    log_pipeline: LogPipeline
     settler: Settler
 
 
@@ -123,8 +126,11 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     )
     normaliser = Normaliser(load_dialects(), attribution)
     pipeline = Pipeline(normaliser, prices, committer, admission, metrics, own, clock, settings.metering.enabled)
+    log_pipeline = LogPipeline(pipeline, LogNormaliser(attribution))
     settler = Settler(store, leases, prices, (Rollups(),), clock)
-    return Core(settings, clock, store, leases, subjects, prices, received, metrics, own, admission, committer, pipeline, settler)
+    return Core(
+        settings, clock, store, leases, subjects, prices, received, metrics, own, admission, committer, pipeline, log_pipeline, settler
+    )
 
 
 class Ports(NamedTuple):
@@ -243,7 +249,8 @@ def _receivers(core: Core) -> dict[str, GrpcReceiver | AsgiServer]:
 
 def _reception(core: Core) -> Reception:
     auth = SettingsSenderAuth(core.settings.auth)
-    return Reception(core.pipeline, auth, core.admission, core.received, IgnoredSignals(core.received), Refusals(core.clock.monotonic))
+    ignored, refusals = IgnoredSignals(core.received), Refusals(core.clock.monotonic)
+    return Reception(core.pipeline, auth, core.admission, core.received, ignored, refusals, core.log_pipeline)
 
 
 def _web(core: Core, health: Callable[[], Sequence[Health]]) -> AsgiServer:

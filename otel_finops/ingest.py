@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from otel_finops.base.errors import BadInput, Busy
 from otel_finops.base.protocols import Credential, ExportRequest, TraceIntake
 from otel_finops.ledger.settle import Settler
-from otel_finops.metrics.self_metrics import SelfMetrics
+from otel_finops.metrics.self_metrics import SpanCounts
 from otel_finops.otlp.files import read_requests
 
 _log: Final = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ LEASE_WAIT_S: Final = 30.0
 
 
 class Ingested(NamedTuple):
-    """What became of the spans of some files."""
+    """What became of the spans, or log records, of some files."""
 
     files: int
     requests: int
@@ -29,12 +29,13 @@ class Ingested(NamedTuple):
     duplicate: int
     rejected: int
     settled_traces: int
+    ignored: int = 0
 
 
 def ingest_files(
     paths: Sequence[Path],
     intake: TraceIntake,
-    metrics: SelfMetrics,
+    counted: Callable[[], SpanCounts],
     settler: Settler,
     progress: Callable[[int, int], None] = lambda done, all_: None,
 ) -> Ingested:
@@ -42,24 +43,23 @@ def ingest_files(
 
     Args:
         paths: read one after the other; what was taken in before a fault stays.
-        intake: the pipeline.
-        metrics: counted by it.
+        intake: the pipeline of what the files hold.
+        counted: what it has taken in so far, by what became of it.
         progress: told after each file how many of all are done.
 
     Raises:
         BadInput: a file cannot be read or decoded; the message names it and what in it is wrong.
         Busy: another process held the ledger for longer than `LEASE_WAIT_S`.
     """
-    requests, before = 0, metrics.span_counts()
+    requests, before = 0, counted()
     for done, path in enumerate(paths, 1):
         for number, request in enumerate(read_requests(path, Credential()), 1):
             requests += 1
             _take(path, number, request, intake)
         progress(done, len(paths))
     settled = settler.settle_all(LEASE_WAIT_S)
-    after = metrics.span_counts()
-    received, journalled, duplicate, rejected, _ = (now - then for now, then in zip(after, before, strict=True))
-    return Ingested(len(paths), requests, received, journalled, duplicate, rejected, settled)
+    received, journalled, duplicate, rejected, ignored = (now - then for now, then in zip(counted(), before, strict=True))
+    return Ingested(len(paths), requests, received, journalled, duplicate, rejected, settled, ignored)
 
 
 def _take(path: Path, number: int, request: ExportRequest, intake: TraceIntake) -> None:
@@ -70,4 +70,4 @@ def _take(path: Path, number: int, request: ExportRequest, intake: TraceIntake) 
     except BadInput as fault:
         raise type(fault)(f"{path}: request {number}: {fault}") from fault
     for rejection in outcome.rejections:
-        _log.warning("%s: request %d: %d spans refused (%s): %s", path, number, rejection.spans, rejection.reason, rejection.message)
+        _log.warning("%s: request %d: %d refused (%s): %s", path, number, rejection.spans, rejection.reason, rejection.message)

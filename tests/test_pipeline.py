@@ -79,9 +79,9 @@ def test_nothing_is_left_in_flight(core: Core, corpus: Path) -> None:
 
 def test_ingest_twice_is_ingest_once(core: Core, corpus: Path) -> None:
     paths = [corpus / CASE / "request-1.binpb"]
-    first = ingest_files(paths, core.pipeline, core.metrics, core.settler)
+    first = ingest_files(paths, core.pipeline, core.metrics.span_counts, core.settler)
     assert (first.received, first.journalled, first.settled_traces) == (5, 5, 1)
-    again = ingest_files(paths, core.pipeline, core.metrics, core.settler)
+    again = ingest_files(paths, core.pipeline, core.metrics.span_counts, core.settler)
     assert (again.received, again.journalled, again.duplicate, again.settled_traces) == (5, 0, 5, 0)
 
 
@@ -89,7 +89,7 @@ def test_ingest_names_the_file_and_the_request_at_fault(core: Core, tmp_path: Pa
     path = tmp_path / "bad.jsonl"
     path.write_bytes(b'{"resourceSpans": []}\nnonsense\n')
     with pytest.raises(BadInput, match=r"bad\.jsonl: request 2: .*no JSON"):
-        ingest_files([path], core.pipeline, core.metrics, core.settler)
+        ingest_files([path], core.pipeline, core.metrics.span_counts, core.settler)
 
 
 NOON_NS = 1_795_262_400_000_000_000

@@ -85,12 +85,24 @@ REJECTED: Final = Metric("finops_rejected_spans", "counter", ("reason",), "Spans
 IGNORED: Final = Metric(
     "finops_ignored_spans", "counter", (), "Spans that bear this ledger's own mark (`finops.hop`), or came while metering was off."
 )
+RECEIVED_LOGS: Final = Metric(
+    "finops_received_log_records",
+    "counter",
+    (),
+    "Log records of answered requests = journalled + duplicate + rejected + ignored, at every scrape.",
+)
+JOURNALLED_LOGS: Final = Metric("finops_journalled_log_records", "counter", (), "Log records that show a call, made durable.")
+DUPLICATE_LOGS: Final = Metric("finops_duplicate_log_records", "counter", (), "Log records whose call was in the journal already.")
+REJECTED_LOGS: Final = Metric("finops_rejected_log_records", "counter", ("reason",), "Log records refused by a partial success.")
+IGNORED_LOGS: Final = Metric(
+    "finops_ignored_log_records", "counter", (), "Log records that show no model call, which are most, or came while metering was off."
+)
 IGNORED_REQUESTS: Final = Metric("finops_ignored_requests", "counter", ("signal",), "Requests of signals that are accepted and not used.")
 REFUSED: Final = Metric(
     "finops_refused_requests",
     "counter",
     ("fault",),
-    "Requests answered with an error; their spans are not counted as received, senders try again.",
+    "Requests answered with an error; their spans and log records are not counted as received, senders try again.",
 )
 COMMIT: Final = Metric("finops_commit_seconds", "histogram", (), "Duration of a group commit of the journal.")
 SETTLED: Final = Metric("finops_settled_traces", "counter", (), "Traces settled, late ones again.")
@@ -100,7 +112,8 @@ SETTLE_LAG: Final = Metric("finops_settle_lag_seconds", "gauge", (), "How long t
 TRACES_DUE: Final = Metric("finops_traces_due", "gauge", (), "Traces that are due for settling.")
 PARKED: Final = Metric("finops_traces_parked", "gauge", (), "Traces that cannot be settled and are put aside; the log names them.")
 SELF_METRICS: Final = (
-    RECEIVED, JOURNALLED, DUPLICATE, REJECTED, IGNORED, IGNORED_REQUESTS, REFUSED, COMMIT, SETTLED,
+    RECEIVED, JOURNALLED, DUPLICATE, REJECTED, IGNORED,
+    RECEIVED_LOGS, JOURNALLED_LOGS, DUPLICATE_LOGS, REJECTED_LOGS, IGNORED_LOGS, IGNORED_REQUESTS, REFUSED, COMMIT, SETTLED,
     QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE, PARKED,
 )  # fmt: skip
 

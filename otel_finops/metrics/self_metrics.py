@@ -1,7 +1,7 @@
 """What the service counts about itself, in one small object that the stages add to.
 
-The four fates of a span are added in one step, so that at every scrape
-received = journalled + duplicate + rejected + ignored.
+The four fates of spans, and of log records, are added in one step, so that at every scrape
+received = journalled + duplicate + rejected + ignored, for both.
 """
 
 from __future__ import annotations
@@ -29,13 +29,39 @@ GAUGES: Final = (catalog.QUEUE, catalog.IN_FLIGHT, catalog.SETTLE_LAG, catalog.T
 
 
 class SpanCounts(NamedTuple):
-    """The spans of all answered requests so far, by what became of them."""
+    """The spans (or log records) of all answered requests so far, by what became of them."""
 
     received: int
     journalled: int
     duplicate: int
     rejected: int
     ignored: int
+
+
+class _Fates:
+    """What became of all items of one signal."""
+
+    def __init__(self) -> None:
+        self.journalled = self.duplicate = self.ignored = 0
+        self.rejected: Counter[str] = Counter()
+
+    def add(self, journalled: int, duplicate: int, rejected: Counter[str], ignored: int) -> None:
+        self.journalled += journalled
+        self.duplicate += duplicate
+        self.ignored += ignored
+        self.rejected.update(rejected)
+
+    def counts(self) -> SpanCounts:
+        rejected = self.rejected.total()
+        received = self.journalled + self.duplicate + rejected + self.ignored
+        return SpanCounts(received, self.journalled, self.duplicate, rejected, self.ignored)
+
+
+_SPAN_METRICS: Final = (catalog.RECEIVED, catalog.JOURNALLED, catalog.DUPLICATE, catalog.REJECTED, catalog.IGNORED)
+_LOG_METRICS: Final = (
+    catalog.RECEIVED_LOGS, catalog.JOURNALLED_LOGS, catalog.DUPLICATE_LOGS, catalog.REJECTED_LOGS, catalog.IGNORED_LOGS,
+)  # fmt: skip
+"""In the order of `SpanCounts`."""
 
 
 class SelfMetrics(Collector):
@@ -49,8 +75,8 @@ class SelfMetrics(Collector):
     def __init__(self, receivers: Callable[[], Mapping[tuple[str, str], int]] | None = None) -> None:
         self._receivers = receivers or dict
         self._lock = Lock()
-        self._journalled = self._duplicate = self._ignored = self._settled = 0
-        self._rejected: Counter[str] = Counter()
+        self._settled = 0
+        self._spans, self._logs = _Fates(), _Fates()
         self._commits = [0] * (len(COMMIT_BUCKETS_S) + 1)
         self._commit_seconds = 0.0
         self._readings: dict[str, Callable[[], float | None]] = {}
@@ -63,20 +89,32 @@ class SelfMetrics(Collector):
         Raises:
             ValueError: the fates do not add up to `received`.
         """
+        self._add(self._spans, "spans", received, journalled, duplicate, rejections, ignored)
+
+    def log_records(
+        self, received: int, *, journalled: int = 0, duplicate: int = 0, rejections: Iterable[Rejection] = (), ignored: int = 0
+    ) -> None:
+        """Count the log records of one request as `spans` counts spans.
+
+        Raises:
+            ValueError: the fates do not add up to `received`.
+        """
+        self._add(self._logs, "log records", received, journalled, duplicate, rejections, ignored)
+
+    def _add(
+        self, to: _Fates, items: str, received: int, journalled: int, duplicate: int, rejections: Iterable[Rejection], ignored: int
+    ) -> None:
         rejected: Counter[str] = Counter()
         for rejection in rejections:
             rejected[rejection.reason] += rejection.spans
         fates = journalled + duplicate + rejected.total() + ignored
         if received != fates:
             raise ValueError(
-                f"{received} spans received, but {journalled} journalled, {duplicate} duplicate,"
+                f"{received} {items} received, but {journalled} journalled, {duplicate} duplicate,"
                 f" {rejected.total()} rejected, {ignored} ignored"
             )
         with self._lock:
-            self._journalled += journalled
-            self._duplicate += duplicate
-            self._ignored += ignored
-            self._rejected.update(rejected)
+            to.add(journalled, duplicate, rejected, ignored)
 
     def commit(self, seconds: float) -> None:
         """Count a group commit that took so long."""
@@ -99,9 +137,12 @@ class SelfMetrics(Collector):
     def span_counts(self) -> SpanCounts:
         """The identity's five numbers, taken at one moment."""
         with self._lock:
-            rejected = self._rejected.total()
-            received = self._journalled + self._duplicate + rejected + self._ignored
-            return SpanCounts(received, self._journalled, self._duplicate, rejected, self._ignored)
+            return self._spans.counts()
+
+    def log_counts(self) -> SpanCounts:
+        """The five numbers of log records, taken at one moment."""
+        with self._lock:
+            return self._logs.counts()
 
     def gauge(self, metric: catalog.Metric) -> float | None:
         """A gauge's value now; None when nobody reads it or the store is away."""
@@ -115,25 +156,18 @@ class SelfMetrics(Collector):
     def collect(self) -> Iterator[Family]:
         """All families; gauges that cannot be read are left out."""
         with self._lock:
-            families = [*self._span_families(), self._commit_family()]
+            families = [
+                *_fate_families(self._spans, _SPAN_METRICS),
+                *_fate_families(self._logs, _LOG_METRICS),
+                CounterMetricFamily(catalog.SETTLED.name, catalog.SETTLED.meaning, value=self._settled),
+                self._commit_family(),
+            ]
         yield from families
         yield from self._request_families()
         for metric in GAUGES:
             value = self.gauge(metric)
             if value is not None:
                 yield GaugeMetricFamily(metric.name, metric.meaning, value=value)
-
-    def _span_families(self) -> Iterator[Family]:
-        rejected = self._rejected.total()
-        for metric, value in (
-            (catalog.RECEIVED, self._journalled + self._duplicate + rejected + self._ignored),
-            (catalog.JOURNALLED, self._journalled),
-            (catalog.DUPLICATE, self._duplicate),
-            (catalog.IGNORED, self._ignored),
-            (catalog.SETTLED, self._settled),
-        ):
-            yield CounterMetricFamily(metric.name, metric.meaning, value=value)
-        yield _labelled(catalog.REJECTED, self._rejected)
 
     def _request_families(self) -> Iterator[Family]:
         counts = self._receivers()
@@ -153,3 +187,11 @@ def _labelled(metric: catalog.Metric, counts: Mapping[str, int]) -> Family:
     for label, count in sorted(counts.items()):
         family.add_metric([label], count)
     return family
+
+
+def _fate_families(fates: _Fates, metrics: tuple[catalog.Metric, ...]) -> Iterator[Family]:
+    for metric, value in zip(metrics, fates.counts(), strict=True):
+        if metric.labels:
+            yield _labelled(metric, fates.rejected)
+        else:
+            yield CounterMetricFamily(metric.name, metric.meaning, value=value)

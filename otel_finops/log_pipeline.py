@@ -1,0 +1,39 @@
+"""The story of one log request: decode, normalise, price, journal; the records that show calls go the way of spans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from otel_finops.base.protocols import Credential, ExportOutcome, ExportRequest
+from otel_finops.base.span import LogRecord
+from otel_finops.genai.logs import LogNormaliser
+from otel_finops.otlp.decode import decode_logs
+from otel_finops.pipeline import Pipeline
+
+
+class LogPipeline(NamedTuple):
+    """What stands behind the receivers for logs; it shares all but the decoder and the normaliser with that for spans."""
+
+    spans: Pipeline
+    normaliser: LogNormaliser
+
+    def __call__(self, request: ExportRequest, /) -> ExportOutcome:
+        """Take in one export request; returns once its calls are durable (see `TraceIntake`)."""
+        shared, normaliser = self.spans, self.normaliser
+        with shared.telemetry.span("take in logs") as stage:
+            batch = decode_logs(request.body, request.encoding, normaliser.wanted, normaliser.events, shared.clock.now_ns())
+            stage.set("log_records", batch.received)
+            with shared.admission.hold(spans=batch.received):
+                fates = self.journal(batch.records, request.credential)
+            fates["ignored"] += batch.ignored
+            shared.metrics.log_records(batch.received, rejections=batch.rejections, **fates)
+        return ExportOutcome(len(batch.records) + batch.ignored, batch.rejections)
+
+    def journal(self, records: Sequence[LogRecord], credential: Credential) -> dict[str, int]:
+        """Make the calls that the records show durable; returns how many records met which fate."""
+        if not self.spans.metering:
+            return {"ignored": len(records)}
+        calls = [call for record in records if (call := self.normaliser(record, credential)) is not None]
+        recorded = self.spans.committer.submit(self.spans.price(calls))
+        return {"journalled": recorded.journalled, "duplicate": recorded.duplicates, "ignored": len(records) - len(calls)}
