@@ -27,7 +27,7 @@ _BEGINNINGS: Final = (
     ("gcp.vertex", "vertex_ai"), ("google_vertex", "vertex_ai"), ("google-vertex", "vertex_ai"), ("google.vertex", "vertex_ai"),
     ("vertex", "vertex_ai"), ("gcp", "gemini"), ("gemini", "gemini"), ("google", "gemini"),
     ("mistral", "mistral"), ("cohere", "cohere"), ("groq", "groq"), ("deepseek", "deepseek"), ("openrouter", "openrouter"),
-    ("x_ai", "xai"), ("x-ai", "xai"), ("x.ai", "xai"), ("xai", "xai"), ("perplexity", "perplexity"), ("moonshot", "moonshot"),
+    ("x_ai", "xai"), ("x-ai", "xai"), ("x.ai", "xai"), ("xai", "xai"), ("grok", "xai"), ("perplexity", "perplexity"), ("moonshot", "moonshot"),
     ("ibm", "watsonx"), ("watsonx", "watsonx"), ("together", "together_ai"), ("fireworks", "fireworks_ai"), ("ollama", "ollama"),
     ("vllm", "hosted_vllm"), ("hosted_vllm", "hosted_vllm"), ("cerebras", "cerebras"), ("deepinfra", "deepinfra"),
     ("nvidia", "nvidia_nim"), ("huggingface", "huggingface"), ("voyage", "voyage"), ("replicate", "replicate"),

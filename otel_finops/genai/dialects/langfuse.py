@@ -39,14 +39,14 @@ TABLE: Final = KeyTable(
 ).before(semconv_legacy.TABLE)
 
 
-def _named(*names: str) -> tuple[str, ...]:
-    """Metadata of the observation, then of its trace."""
-    return tuple(f"langfuse.{place}.metadata.{name}" for place in ("observation", "trace") for name in names)
+def _named(*names: str, places: tuple[str, ...] = ("observation", "trace")) -> tuple[str, ...]:
+    """Metadata of the observation, then of its trace, which says who asked but not which of its agents is at work."""
+    return tuple(f"langfuse.{place}.metadata.{name}" for place in places for name in names)
 
 
 ATTRIBUTION: Final = {
-    "agent": _named("lc_agent_name", "agent_name"),
-    "step": _named("langgraph_node"),
+    "agent": _named("lc_agent_name", "agent_name", places=("observation",)),
+    "step": _named("langgraph_node", places=("observation",)),
     "workflow": ("langfuse.trace.name",),
     "user": ("langfuse.user.id", *_named("langfuse_user_id", "user_id", "userId")),
     "session": ("langfuse.session.id", *_named("langfuse_session_id", "session_id", "sessionId", "thread_id")),

@@ -164,5 +164,12 @@ def test_user_session_and_metadata() -> None:
     }  # fmt: skip
 
 
+def test_a_trace_does_not_say_which_agent_is_at_work() -> None:
+    """Every span of a trace carries the outermost agent's name in the trace's metadata."""
+    trace = {"langfuse.trace.metadata.lc_agent_name": '"supervisor"'}
+    assert sighting(observation() | trace).attribution == {}
+    assert sighting(observation(metadata__lc_agent_name='"researcher"') | trace).attribution == {"agent": "researcher"}
+
+
 def test_user_and_session_alone_make_no_observation() -> None:
     assert sighting({"user.id": "user-7", "langfuse.trace.name": "nightly"}).genai is False
