@@ -88,6 +88,42 @@ def test_trap_3_a_sum_over_calls_that_two_scopes_saw_counts_each_once() -> None:
     assert charged(decisions) == ["one_sdk", "two"]
 
 
+def test_trap_3_a_sum_may_leave_out_what_agents_below_have_spent() -> None:
+    """A generation sums up its two steps; the specialist, asked in the first, has a generation of its own."""
+    spans = (
+        call("generation", tokens=(300, 30)),
+        call("step-1", "generation", tokens=(100, 10)),
+        agent("specialist", "step-1"),
+        call("inner", "specialist", tokens=(70, 7)),
+        call("step-2", "generation", tokens=(200, 20)),
+    )
+    assert roles(*spans) == {"generation": "wrapper", "step-1": "call", "inner": "call", "step-2": "call"}
+
+
+def test_trap_3_a_sum_that_lost_the_cached_tokens_is_a_wrapper_all_the_same() -> None:
+    whole = {"input_uncached": 87, "cache_write_1h": 4111, "output": 223}
+    assert roles(call("generation", tokens=(87, 223)), call("step", "generation", usage=whole)) == {"generation": "wrapper", "step": "call"}
+
+
+def test_trap_16_a_sum_with_a_false_input_bears_the_answer_id_of_its_last_call() -> None:
+    spans = (
+        call("generation", tokens=(900, 30), response_id="b"),
+        call("step-1", "generation", tokens=(100, 10), response_id="a"),
+        call("step-2", "generation", tokens=(200, 20), response_id="b"),
+    )
+    assert roles(*spans) == {"generation": "wrapper", "step-1": "call", "step-2": "call"}
+
+
+def test_trap_9_a_wrapper_of_one_call_tells_how_long_its_cache_writes_live() -> None:
+    """The step has the provider's answer, the inference under it only the sum of what was written."""
+    step = call("step", usage={"input_uncached": 97, "cache_write_5m": 1801, "cache_write_1h": 1009, "output": 347}, service_tier="flex")
+    inference = call("inference", "step", usage={"input_uncached": 97, "cache_write_5m": 2810, "output": 347})
+    decisions = decided(step, inference)
+    assert (decisions["step"].role, decisions["inference"].role) == ("wrapper", "call")
+    assert decisions["inference"].sighting.usage == step.usage
+    assert decisions["inference"].sighting.service_tier == "flex"
+
+
 def test_trap_4_a_call_above_other_calls_stays_a_call() -> None:
     decisions = decided(
         call("first", tokens=(100, 10), to=9),

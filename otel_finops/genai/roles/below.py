@@ -70,7 +70,13 @@ def gather(scene: Scene, counts: Callable[[int], bool], crosses: Callable[[int, 
 
 
 def _amounts(scene: Scene, node: int) -> tuple[int, int, int]:
-    """Output, smallest and largest reading of the prompt over all sightings of the node's call."""
-    seen = [scene.sightings[member] for member in scene.group_of[node].members]
-    inputs = [reading for sighting in seen if sighting.usage for reading in (*readings_of(sighting), prompt_tokens(sighting.usage))]
+    """Output, smallest and largest reading of the prompt over all sightings of the node's call.
+
+    The smallest is without the cached tokens: a sum above may have lost them.
+    """
+    inputs = []
+    for member in scene.group_of[node].members:
+        sighting = scene.sightings[member]
+        if sighting.usage:
+            inputs += [*readings_of(sighting), prompt_tokens(sighting.usage), sighting.usage.get("input_uncached", 0)]
     return scene.sightings[node].usage.get("output", 0), min(inputs, default=0), max(inputs, default=0)

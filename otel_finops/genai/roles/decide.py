@@ -99,9 +99,9 @@ class _Verdict:
         standing = self._standing(group)
         if node != standing:
             return Decision(self._own(node), DUPLICATE_ROLE, self._key(standing), self._scene.joined_by[node])
-        if len(group.members) == 1:
-            return Decision(self._modelled(node, self._own(node)), CALL_ROLE, None, SINGLE)
-        return Decision(self._modelled(node, self._merged(node, group)), CALL_ROLE, None, MERGED)
+        rule = SINGLE if len(group.members) == 1 else MERGED
+        facts = self._own(node) if len(group.members) == 1 and not group.echoes else self._merged(node, group)
+        return Decision(self._modelled(node, facts), CALL_ROLE, None, rule)
 
     def _aggregate(self, node: int) -> Decision:
         judged = self._aggregates[node]
@@ -146,7 +146,8 @@ class _Verdict:
 
     def _merged(self, node: int, group: Group) -> Sighting:
         placed = self._places.best_first(group.members)
-        informed = informed_first([self._scene.sightings[member] for member in group.members])
+        known = [*group.members, *(member for echo in group.echoes for member in echo.members)]
+        informed = informed_first([self._scene.sightings[member] for member in known])
         return merged_facts(self._scene.sightings[node], informed, self._scene.inheritance.merged(placed))
 
     def _modelled(self, node: int, call: Sighting) -> Sighting:

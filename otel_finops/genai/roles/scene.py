@@ -27,17 +27,19 @@ class Group:
         copy_of: the group whose answer a gateway gave again; such a group costs nothing.
         from_cache: a gateway's cache answered; whose answer that was is known only with `copy_of`.
         attempt_of: the group that a failed attempt of a gateway belongs to; None for all else.
+        echoes: wrappers that repeat just this call, and may know more of it.
         wraps: None for a call; for a wrapper the groups that it repeats (empty when unknown).
         rule: the rule that made it a copy, attempt or wrapper.
     """
 
-    __slots__ = ("attempt_of", "copy_of", "from_cache", "members", "response_id", "rule", "scopes", "wraps")
+    __slots__ = ("attempt_of", "copy_of", "echoes", "from_cache", "members", "response_id", "rule", "scopes", "wraps")
 
     def __init__(self, node: int, sighting: Sighting) -> None:
         self.members = [node]
         self.scopes = _only(sighting.scope)
         self.response_id = sighting.response_id
         self.copy_of: Group | None = None
+        self.echoes: list[Group] = []
         self.from_cache = False
         self.attempt_of: Group | None = None
         self.wraps: tuple[Group, ...] | None = None
@@ -135,6 +137,7 @@ class Scene:
         if len(mine.members) < len(theirs.members):
             mine, theirs = theirs, mine
         mine.members += theirs.members
+        mine.echoes += theirs.echoes
         mine.scopes |= theirs.scopes  # a new set: those of single sightings are shared
         mine.response_id = mine.response_id or theirs.response_id
         if mine.copy_of is None and theirs.copy_of is not None:
