@@ -7,10 +7,15 @@ any length costs no recursion.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from otel_finops.base.protocols import ANY_TENANT, DEFAULT_TENANT, covers
 from otel_finops.genai.forest import Forest
+from otel_finops.genai.kinds import GRAPH_NODE
 from otel_finops.genai.sighting import CALL, Sighting, SpanKey
+
+_UNNAMED_GRAPHS: Final = frozenset({"LangGraph", "Pregel", "CompiledGraph", "CompiledStateGraph"})
+"""What graph libraries call a graph that nobody named: no agent's name."""
 
 
 class Inheritance:
@@ -29,10 +34,11 @@ class Inheritance:
         self.explicit: list[dict[str, str]] = [{}] * len(sightings)
         self.place: list[str | None] = [None] * len(sightings)
         explicit, place = self.explicit, self.place
+        graphs = _Graphs(forest)
         for node in forest.order:
             sighting, above = sightings[node], parent[node]
-            own = sighting.attribution
             inherited = explicit[above] if above >= 0 else {}
+            own = graphs.said(node, above, inherited) if graphs.known else sighting.attribution
             explicit[node] = (inherited | own if inherited else own) if own else inherited
             if sighting.kind != CALL and sighting.name:
                 place[node] = sighting.name
@@ -60,6 +66,42 @@ class Inheritance:
             explicit = self.explicit[node] | explicit
             place = place or self.place[node]
         return _complete(defaults, explicit, place, speaks_for)
+
+
+class _Graphs:
+    """The agents that graph libraries name only by the name of a graph's span.
+
+    A graph called from another one's tool may carry the outer agent's name on all its spans: what a graph says of its agent counts only
+    when it is not what its surroundings said already, and what it said wrongly is not believed below it either.
+    """
+
+    __slots__ = ("_sightings", "_wrong", "known")
+
+    def __init__(self, forest: Forest) -> None:
+        self._sightings = forest.sightings
+        self._wrong: dict[int, str] = {}
+        self.known = {forest.parent[node] for node, sighting in enumerate(forest.sightings) if sighting.operation == GRAPH_NODE}
+
+    def said(self, node: int, above: int, inherited: Mapping[str, str]) -> dict[str, str]:
+        """The attribution of a span that the graph library got right, with the graph's name as its agent."""
+        sighting = self._sightings[node]
+        own, wrong = sighting.attribution, self._wrong.get(above)
+        agent = own.get("agent")
+        if agent == wrong:
+            agent = None
+        if node in self.known and sighting.kind != CALL and sighting.name and sighting.name not in _UNNAMED_GRAPHS:
+            if agent is not None and agent != inherited.get("agent"):
+                return own
+            wrong = own.get("agent", wrong)
+            agent = sighting.name
+        if wrong is not None and wrong != agent:
+            self._wrong[node] = wrong
+        return own if agent == own.get("agent") else _with_agent(own, agent)
+
+
+def _with_agent(said: dict[str, str], agent: str | None) -> dict[str, str]:
+    others = {name: value for name, value in said.items() if name != "agent"}
+    return others if agent is None else {**others, "agent": agent}
 
 
 def _complete(defaults: Mapping[str, str], explicit: Mapping[str, str], place: str | None, speaks_for: str) -> dict[str, str]:

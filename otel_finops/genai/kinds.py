@@ -6,7 +6,11 @@ from typing import Final
 
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, TOOL, WORKFLOW
 
+GRAPH_NODE: Final = "graph_node"
+"""Operation of a span that is a node of a graph library's graph: the span right above it is the graph, whose name is the agent's."""
+
 _KINDS: Final = {
+    GRAPH_NODE: OTHER,
     "invoke_agent": AGENT, "create_agent": AGENT, "agent_run": AGENT,
     "invoke_workflow": WORKFLOW,
     "execute_tool": TOOL,

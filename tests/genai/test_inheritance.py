@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import time
+from typing import Any
 
 from scenes import TRACE, call, span, tool
 
 from otel_finops.genai.inheritance import resolve
+from otel_finops.genai.kinds import GRAPH_NODE
 from otel_finops.genai.sighting import Sighting
 
 
@@ -82,3 +84,42 @@ def test_a_chain_of_a_hundred_thousand_spans() -> None:
     answer = resolve(chain)
     assert time.process_time() - started < 2.0
     assert answer[TRACE, "99998"] == {"user": "u", "tenant": "acme", "step": "99997"}
+
+
+def graph(name: str, parent: str | None, node: str, **facts: Any) -> tuple[Sighting, ...]:
+    """A graph's span, one node of it, and a model call in the node."""
+    inner = span(f"{name}.{node}", name, operation=GRAPH_NODE, **facts)
+    return span(name, parent, **facts), inner, call(f"{name}.call", inner.span_id, **facts)
+
+
+def test_a_graphs_name_is_its_agent_and_its_nodes_names_are_not() -> None:
+    spans = (*graph("supervisor", None, "agent"), tool("ask", "supervisor.agent"), *graph("researcher", "ask", "agent"))
+    assert attribution(*spans, of="supervisor.call")["agent"] == "supervisor"
+    assert attribution(*spans, of="researcher.call")["agent"] == "researcher"
+
+
+def test_a_graph_that_nobody_named_is_no_agent() -> None:
+    spans = (*graph("supervisor", None, "agent"), span("LangGraph", "supervisor.agent"), *graph("LangGraph", "supervisor.agent", "model"))
+    assert attribution(*spans, of="LangGraph.call")["agent"] == "supervisor"
+
+
+def test_an_outer_agents_name_on_an_inner_graphs_spans_is_not_believed() -> None:
+    """JavaScript hands the caller's metadata on: all spans of the researcher say that they are the supervisor's."""
+    said = {"attribution": {"agent": "supervisor", "user": "u-7"}}
+    spans = (*graph("supervisor", None, "model", **said), tool("ask", "supervisor.model"), *graph("researcher", "ask", "model", **said))
+    deepest = (*graph("checker", "researcher.model", "model", **said), *graph("supervisor2", "researcher.model", "model"))
+    assert attribution(*spans, of="supervisor.call")["agent"] == "supervisor"
+    assert attribution(*spans, of="researcher.call") | {"step": ""} == {
+        "agent": "researcher",
+        "user": "u-7",
+        "tool": "ask",
+        "tenant": "default",
+        "step": "",
+    }
+    assert attribution(*spans, *deepest, of="checker.call")["agent"] == "checker"
+    assert attribution(*spans, *deepest, of="supervisor2.call")["agent"] == "supervisor2"
+
+
+def test_what_a_graph_says_itself_beats_its_name() -> None:
+    spans = graph("run of today", None, "model", attribution={"agent": "researcher"})
+    assert attribution(*spans, of="run of today.call")["agent"] == "researcher"

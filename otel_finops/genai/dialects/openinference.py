@@ -12,7 +12,8 @@ from typing import Final
 from otel_finops.base.span import Span
 from otel_finops.genai.dialect import CountTable, Facts, KeyTable, TableDialect
 from otel_finops.genai.dialects import semconv_legacy
-from otel_finops.genai.provider_usage import ProviderUsage, find_provider_usage
+from otel_finops.genai.kinds import GRAPH_NODE
+from otel_finops.genai.provider_usage import ProviderUsage, find_message_usage, find_provider_usage
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, TOOL
 from otel_finops.genai.texts import clean_name, first_name, read_flag, read_json
 
@@ -51,11 +52,12 @@ _KINDS: Final = {"LLM": CALL, "EMBEDDING": CALL, "RERANKER": CALL, "AGENT": AGEN
 _OPERATIONS: Final = {"LLM": "chat", "EMBEDDING": "embeddings", "RERANKER": "rerank"}
 _HELPERS: Final = ("._prepare_chat_with_tools",)
 """Ends of names of LLM spans around the building of a prompt: nothing is called there."""
-_METADATA: Final = {
+METADATA: Final = {
     "agent": ("lc_agent_name", "agent_name"), "step": ("langgraph_node",), "user": ("user_id", "userId"),
     "session": ("session_id", "sessionId", "thread_id"), "tenant": ("tenant", "tenant_id"), "cost_center": ("cost_center", "team"),
     "purpose": ("purpose",),
 }  # fmt: skip
+"""Names in the JSON that LangChain and applications attach as `metadata`, by attribution key; other dialects read the same JSON."""
 _BEDROCK_ID_MARKS: Final = ("arn:", ".")
 
 
@@ -69,6 +71,8 @@ def _refine(span: Span, facts: Facts) -> None:
     metadata = read_json(span.attributes.get("metadata"))
     facts.attribution = _attribution(span, kind, metadata if isinstance(metadata, Mapping) else {})
     if facts.kind != CALL:
+        if isinstance(metadata, Mapping) and metadata.get("langgraph_node") == span.name:
+            facts.operation = GRAPH_NODE
         return
     if span.name.endswith(_HELPERS):
         facts.kind = OTHER
@@ -79,9 +83,10 @@ def _refine(span: Span, facts: Facts) -> None:
     _read_parameters(span, facts)
     answer = span.attributes.get("output.value")
     if kind != "RERANKER" and isinstance(answer, str) and "usage" in answer:
-        found = find_provider_usage(read_json(answer))
-        if found is not None:
-            _fill_gaps(facts, found)
+        document = read_json(answer)
+        for found in (find_provider_usage(document), find_message_usage(document)):
+            if found is not None:
+                _fill_gaps(facts, found)
     _sort_models(facts)
     if not (facts.counts or facts.response_model or facts.request_model or span.is_error):
         facts.kind = OTHER
@@ -99,7 +104,7 @@ def _attribution(span: Span, kind: str, metadata: Mapping[str, object]) -> dict[
     elif node is not None:
         said["step"] = node
     if metadata:
-        for name, keys in _METADATA.items():
+        for name, keys in METADATA.items():
             value = first_name([metadata.get(key) for key in keys])
             if value is not None:
                 said.setdefault(name, value)
@@ -121,14 +126,21 @@ def _read_parameters(span: Span, facts: Facts) -> None:
 def _fill_gaps(facts: Facts, found: ProviderUsage) -> None:
     """Take from the provider's answer what the attributes do not say; what they say stands."""
     facts.tier_served = facts.tier_served or found.service_tier
-    facts.speed = found.speed
+    facts.speed = facts.speed or found.speed
     facts.response_id = facts.response_id or found.response_id
+    if facts.request_model is not None and facts.response_model in (None, facts.request_model):
+        facts.response_model = found.response_model or facts.response_model
     if found.inference_geo is not None:
         facts.region, facts.region_kind = found.inference_geo, "inference_geo"
     if found.bad:
         facts.bad = facts.bad or not facts.counts
         return
     if facts.counts.get("input") or facts.counts.get("output"):
+        if found.exclusive and found.counts.get("input") == facts.counts.get("input"):
+            facts.exclusive = True
+        output = facts.counts.get("output", 0) - found.counted_twice
+        if output > 0:
+            facts.counts["output"] = output
         details = {name: count for name, count in found.counts.items() if name not in ("input", "output", "total")}
         facts.counts = {**details, **{name: count for name, count in facts.counts.items() if count or name not in details}}
     else:

@@ -106,3 +106,65 @@ def test_on_bedrock_the_model_is_the_one_asked_for() -> None:
 
 def test_frameworks_rank_behind_clients() -> None:
     assert sighting(llm(), scope="@arizeai/openinference-instrumentation-langchain").rank == RANK_FRAMEWORK
+
+
+def result(message: dict[str, Any], **more: Any) -> str:
+    """LangChain's result with one message, as its JavaScript package writes it."""
+    entry = {
+        "text": "fine",
+        "message": {"lc": 1, "type": "constructor", "id": ["langchain_core", "messages", "AIMessage"], "kwargs": message},
+    }
+    return json.dumps({"generations": [[entry]], "llmOutput": {"tokenUsage": {"promptTokens": 5018, "completionTokens": 347}}} | more)
+
+
+USAGE = {"input_tokens": 5018, "output_tokens": 347, "input_token_details": {"cache_read": 2111, "cache_creation": 2810}}
+LIFETIMES = {
+    "cache_creation_input_tokens": 2810,
+    "cache_read_input_tokens": 2111,
+    "cache_creation": {"ephemeral_5m_input_tokens": 1801, "ephemeral_1h_input_tokens": 1009},
+}
+SUMS = {
+    "llm.token_count.prompt": 5018,
+    "llm.token_count.completion": 347,
+    "llm.token_count.prompt_details.cache_read": 2111,
+    "llm.model_name": "claude-sonnet-4-5",
+    "llm.invocation_parameters": '{"model": "claude-sonnet-4-5"}',
+}
+WHOLE = {"input_uncached": 97, "cache_read": 2111, "cache_write_5m": 1801, "cache_write_1h": 1009, "output": 347}
+
+
+def test_langchains_message_in_javascript_has_cache_writes_model_and_id() -> None:
+    """5018 - 2111 - 2810 = 97."""
+    metadata = {"usage": {**LIFETIMES, "input_tokens": 97, "output_tokens": 347}, "model": "claude-sonnet-4-5-20250929"}
+    answer = result({"id": "msg_4", "usage_metadata": USAGE, "response_metadata": metadata})
+    seen = sighting(llm(**SUMS, **{"output.value": answer}))
+    assert (seen.usage, seen.response_id, seen.response_model) == (WHOLE, "msg_4", "claude-sonnet-4-5-20250929")
+
+
+def test_langchain_in_javascript_counts_the_first_token_of_anthropics_streams_twice() -> None:
+    """Its first event states 1 token of output, its last all 347; what is left of the first has no output."""
+    streamed = {**USAGE, "output_tokens": 348}
+    message = {"id": "msg_4", "usage_metadata": streamed, "response_metadata": {"usage": LIFETIMES}}
+    assert sighting(llm(**SUMS | {"llm.token_count.completion": 348}, **{"output.value": result(message)})).usage == WHOLE
+
+
+def test_langchains_own_numbers_for_messages_are_no_answer_ids() -> None:
+    assert sighting(llm(**SUMS, **{"output.value": result({"id": "run-019", "usage_metadata": USAGE})})).response_id is None
+
+
+def test_several_messages_in_one_result_are_not_read() -> None:
+    two = [[{"message": {"kwargs": {"usage_metadata": USAGE}}}], [{"message": {"kwargs": {"usage_metadata": USAGE}}}]]
+    assert sighting(llm(**{"output.value": json.dumps({"generations": two})})).usage == {}
+
+
+def test_an_input_equal_to_anthropics_own_leaves_the_cached_tokens_out() -> None:
+    """60 read from the cache would fit into the 97."""
+    usage = {"input_tokens": 97, "output_tokens": 347, "cache_read_input_tokens": 60}
+    sums = {"llm.token_count.prompt": 97, "llm.token_count.completion": 347}
+    assert sighting(llm(**sums, **{"output.value": json.dumps({"usage": usage})})).usage["input_uncached"] == 97
+
+
+def test_a_node_of_a_graph_is_known_by_its_name() -> None:
+    node = {"openinference.span.kind": "CHAIN", "metadata": json.dumps({"langgraph_node": "agent"})}
+    assert sighting(node, name="agent").operation == "graph_node"
+    assert sighting(node, name="RunnableSequence").operation is None
