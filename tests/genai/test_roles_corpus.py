@@ -17,6 +17,10 @@ BEGINNINGS = (
     "openinference__",
     "traceloop",
     "double-",
+    "genkit__",
+    "mastra",
+    "openinference-js",
+    "vercel-ai",
     "litellm",
     "gateway-litellm",
     "logfire__",
@@ -24,7 +28,14 @@ BEGINNINGS = (
     "langfuse",
     "langsmith",
 )
-SOME = ("traceloop__langgraph", "double-openinference+anthropic", "traceloop__anthropic-stream", "otel-v2__manual-tree")
+SOME = (
+    "traceloop__langgraph",
+    "mastra",
+    "openinference-js",
+    "double-openinference+anthropic",
+    "traceloop__anthropic-stream",
+    "otel-v2__manual-tree",
+)
 
 
 def charged(decisions: list[Decision]) -> list[Sighting]:
