@@ -10,12 +10,16 @@ from otel_finops.genai.dialects import (
     codex,
     gemini_cli,
     genkit,
+    google_adk,
+    haystack,
     langfuse,
     langsmith,
     litellm,
     logfire,
     mastra,
+    mlflow,
     openinference,
+    openlit,
     openllmetry,
     semconv,
     semconv_legacy,
@@ -23,6 +27,10 @@ from otel_finops.genai.dialects import (
 )
 
 BUILTIN: Final[tuple[Dialect, ...]] = (
+    google_adk.DIALECT,
+    haystack.DIALECT,
+    mlflow.DIALECT,
+    openlit.DIALECT,
     claude_code.DIALECT,
     codex.DIALECT,
     gemini_cli.DIALECT,

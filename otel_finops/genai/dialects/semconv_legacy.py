@@ -17,7 +17,7 @@ COUNTS: Final[CountTable] = {
     "output": ("gen_ai.usage.completion_tokens",),
     "total": ("llm.usage.total_tokens", "mistral_ai.request.total_tokens"),
     "cache_read": ("gen_ai.usage.cache_read_input_tokens",),
-    "cache_write": ("gen_ai.usage.cache_creation_input_tokens",),
+    "cache_write": ("gen_ai.usage.cache_creation_input_tokens", "gen_ai.usage.cache_write_input_tokens"),
 }
 
 _OLD: Final = KeyTable(
