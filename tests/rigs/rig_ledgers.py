@@ -12,7 +12,8 @@ from typing import Any
 from genai_corpus import ANYONE, normaliser
 from ledger_rig import Rig
 
-from otel_finops.base.span import Span
+from otel_finops.base.span import LogRecord, Span
+from otel_finops.genai.logs import LogNormaliser
 from otel_finops.genai.sighting import Sighting
 from otel_finops.ledger.verify import verify
 from otel_finops.store.engine import Store
@@ -49,10 +50,14 @@ class Ledgers:
             file.unlink()
 
 
-def normalised(spans: Sequence[Span]) -> list[Sighting]:
-    """What a delivery of these spans is journalled as."""
+LOGS = LogNormaliser()
+
+
+def normalised(items: Sequence[Span | LogRecord]) -> list[Sighting]:
+    """What a delivery of these spans and log records is journalled as; records that show no call are not."""
     normalise = normaliser()
-    return [normalise(span, ANYONE) for span in spans]
+    sightings = [LOGS(item, ANYONE) if isinstance(item, LogRecord) else normalise(item, ANYONE) for item in items]
+    return [sighting for sighting in sightings if sighting is not None]
 
 
 def canonical(rig: Rig) -> list[str]:

@@ -7,16 +7,19 @@ more evidence than one application ever gives, and the harder test.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
-from genai_corpus import cases, normaliser
-from rig_ledgers import Ledgers, canonical, differences, normalised
+from genai_corpus import NOW_NS, Case, cases, normaliser
+from rig_ledgers import LOGS, Ledgers, canonical, differences, normalised
 
-from otel_finops.base.span import Span
+from otel_finops.base.protocols import Encoding
+from otel_finops.base.span import LogRecord, Span
 from otel_finops.ledger.shards import SHARDS
+from otel_finops.otlp.decode import decode_logs
 
 SEEDS = tuple(range(8))
 LONG_SEEDS = tuple(range(8, 200))
@@ -24,18 +27,27 @@ SPLITS = 2
 """Split points of each case in the short form; the long form takes all."""
 
 
+Item: TypeAlias = Span | LogRecord
+
+
 @lru_cache(maxsize=1)
-def recorded(corpus: Path) -> dict[str, list[Span]]:
-    """Every case's spans, in the order of its requests."""
+def recorded(corpus: Path) -> dict[str, list[Item]]:
+    """Every case's spans, in the order of its requests, and behind them the log records that show calls."""
     wanted = normaliser().wanted
-    return {case.name: list(case.spans(wanted)) for case in cases(corpus, "")}
+    return {case.name: [*case.spans(wanted), *records(case)] for case in cases(corpus, "")}
 
 
-def every_span(corpus: Path) -> list[Span]:
-    return [span for spans in recorded(corpus).values() for span in spans]
+def records(case: Case) -> Iterator[Item]:
+    for path in sorted(case.folder.glob("logs-*")):
+        encoding: Encoding = "json" if path.suffix == ".json" else "protobuf"
+        yield from decode_logs(path.read_bytes(), encoding, LOGS.wanted, LOGS.events, NOW_NS).records
 
 
-def as_recorded(ledgers: Ledgers, parts: Iterable[list[Span]]) -> list[str]:
+def everything(corpus: Path) -> list[Item]:
+    return [item for items in recorded(corpus).values() for item in items]
+
+
+def as_recorded(ledgers: Ledgers, parts: Iterable[list[Item]]) -> list[str]:
     """The ledger of these parts, each settled before the next comes."""
     with ledgers.new() as rig:
         for part in parts:
@@ -46,10 +58,10 @@ def as_recorded(ledgers: Ledgers, parts: Iterable[list[Span]]) -> list[str]:
 @pytest.fixture
 def whole(ledgers: Ledgers, corpus: Path) -> list[str]:
     """The ledger of everything at once."""
-    return as_recorded(ledgers, [every_span(corpus)])
+    return as_recorded(ledgers, [everything(corpus)])
 
 
-def shuffled(ledgers: Ledgers, spans: list[Span], seed: int) -> list[str]:
+def shuffled(ledgers: Ledgers, spans: list[Item], seed: int) -> list[str]:
     """Some spans twice or three times, in any order, in deliveries of any size, some of which are settled before the next."""
     chance = random.Random(seed)
     spans = spans + chance.choices(spans, k=chance.randrange(len(spans) // 2))
@@ -70,7 +82,7 @@ def shuffled(ledgers: Ledgers, spans: list[Span], seed: int) -> list[str]:
 
 def check(ledgers: Ledgers, corpus: Path, whole: list[str], seeds: Iterable[int]) -> None:
     for seed in seeds:
-        assert differences(shuffled(ledgers, every_span(corpus), seed), whole) == [], f"seed {seed}"
+        assert differences(shuffled(ledgers, everything(corpus), seed), whole) == [], f"seed {seed}"
 
 
 def test_the_corpus_in_any_order_ends_in_the_same_ledger(ledgers: Ledgers, corpus: Path, whole: list[str]) -> None:
@@ -85,7 +97,7 @@ def test_the_corpus_in_two_hundred_orders_ends_in_the_same_ledger(ledgers: Ledge
 # --- late parts ------------------------------------------------------------------------------------------------------
 
 
-def split_faults(ledgers: Ledgers, name: str, spans: list[Span], points: Iterable[int]) -> list[str]:
+def split_faults(ledgers: Ledgers, name: str, spans: list[Item], points: Iterable[int]) -> list[str]:
     """Where a case that comes in two parts ends in another ledger than the whole; both parts come first once."""
     wanted, faults = as_recorded(ledgers, [spans]), []
     for point in points:
