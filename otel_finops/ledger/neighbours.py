@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final, TypeAlias
 
 from otel_finops.base.limits import NEIGHBOUR_TRACES_MAX, TWINS_PER_CALL_MAX
-from otel_finops.ledger.call_keys import ANSWER_BUCKET, APART_NS
+from otel_finops.ledger.call_keys import ANSWER_BUCKET, APART_NS, SESSION_BUCKET
 from otel_finops.ledger.journal import TraceState, trace_states
 from otel_finops.store.unit_of_work import Transaction
 
@@ -29,7 +29,7 @@ WITH w AS MATERIALIZED (
     COALESCE(({_SAME_KEY} AND c.start_ns < a.start_ns ORDER BY c.start_ns DESC LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), -1) AS low,
     COALESCE(({_SAME_KEY} AND c.start_ns >= a.start_ns ORDER BY c.start_ns LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), {2**63 - 1}) AS high
   FROM call_keys AS a CROSS JOIN area_scopes AS s
-  WHERE a.trace_no IN ({{}}) AND s.area = a.area AND s.scope <> a.scope
+  WHERE a.trace_no IN ({{}}) AND a.bucket >= {ANSWER_BUCKET} AND s.area = a.area AND s.scope <> a.scope
 )
 SELECT DISTINCT w.trace_no, b.trace_no
 FROM w CROSS JOIN call_keys AS b
@@ -61,6 +61,25 @@ ORDER BY start_ns, place LIMIT {COPIES_MAX}
 """What may have been an original, or a copy of another one, before an earlier call came. It matters to a trace that is due
 only: one that was read for another's sake has made its copies copies already."""
 
+_IN_SESSION: Final = f"FROM call_keys AS {{}} WHERE {{}}.bucket = {SESSION_BUCKET} AND {{}}.key = a.key"
+_SESSION_KEYS: Final = f"FROM call_keys AS a CROSS JOIN area_scopes AS s WHERE a.trace_no IN ({{}}) AND a.bucket = {SESSION_BUCKET}"
+_OTHER_SOURCE: Final = f"""
+SELECT DISTINCT a.trace_no, (
+  SELECT c.trace_no {_IN_SESSION.format(*"ccc")} AND c.scope = s.scope ORDER BY c.start_ns, c.place LIMIT 1
+) {_SESSION_KEYS} AND s.area = a.area AND s.scope <> a.scope
+"""
+"""From a log record to the first span with usage of its session, and from such a span to the session's first log record: who has
+the other source changes what stands, how often it is there does not. Records and spans of one call find each other by numbers."""
+_FIRST_SOURCES: Final = f"""
+SELECT DISTINCT a.trace_no, a.key, s.scope {_SESSION_KEYS} AND s.area = a.area AND s.scope <> a.scope
+  AND NOT EXISTS (SELECT 1 {_IN_SESSION.format(*"eee")} AND e.scope = a.scope AND (e.start_ns, e.place) < (a.start_ns, a.place))
+"""
+_OF_SOURCE: Final = f"""
+SELECT trace_no FROM call_keys WHERE bucket = {SESSION_BUCKET} AND key = ? AND scope = ?
+GROUP BY trace_no ORDER BY MIN(start_ns), trace_no LIMIT {NEIGHBOUR_TRACES_MAX}
+"""
+"""When a due trace turns out to hold a session's first span with usage, or first log record, the other source is decided again."""
+
 _LINKED_FROM: Final = """
 SELECT o.trace_no, t.trace_no
 FROM trace_links AS l CROSS JOIN traces AS o CROSS JOIN traces AS t
@@ -77,7 +96,7 @@ SELECT w.trace_no, t.trace_no
 FROM w CROSS JOIN trace_links AS l CROSS JOIN traces AS t
 WHERE l.linked_trace_id = w.trace_id AND l.trace_no < w.high AND t.trace_no = l.trace_no AND t.realm = w.realm AND t.has_genai
 """
-_QUERIES: Final = (_OTHER_SCOPE, _FIRST_COPY, _LINKED_FROM, _LINKED_TO)
+_QUERIES: Final = (_OTHER_SCOPE, _OTHER_SOURCE, _FIRST_COPY, _LINKED_FROM, _LINKED_TO)
 
 
 def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> list[list[TraceState]]:
@@ -95,10 +114,10 @@ def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> lis
     for seed in seeds:
         joined.add(seed)
     frontier = [seed.trace_no for seed in seeds]
-    copies = _copies(transaction, frontier)
+    again = _copies(transaction, frontier) | _other_sources(transaction, frontier)
     while frontier:
-        edges = sorted(_edges(transaction, frontier) | copies)
-        copies = set()
+        edges = sorted(_edges(transaction, frontier) | again)
+        again = set()
         reached = {other for _, other in edges if other not in joined.states}
         known = {state.trace_no: state for state in trace_states(transaction, reached)}
         frontier = joined.join(edges, known)
@@ -119,6 +138,16 @@ def _copies(transaction: Transaction, trace_nos: Collection[int]) -> set[Edge]:
         for trace_no, key, scope, output in originals
         for (copy,) in transaction.execute(_COPIES, (key, scope, output))
         if copy != trace_no
+    }
+
+
+def _other_sources(transaction: Transaction, trace_nos: Collection[int]) -> set[Edge]:
+    """Edges from the traces with the first of one source of a session to those with the other source."""
+    return {
+        (trace_no, other)
+        for trace_no, key, scope in list(transaction.select_in(_FIRST_SOURCES, sorted(trace_nos)))
+        for (other,) in transaction.execute(_OF_SOURCE, (key, scope))
+        if other != trace_no
     }
 
 
