@@ -21,8 +21,9 @@ LAYOUTS: Final = ("nested", "beside", "own_trace")
 GATEWAYS: Final = ("none", "child", "sibling", "linked", "linked_above", "unlinked")
 """Where a gateway's span of a call lies: below the application's, beside it with a link, in a trace of its own with a link, with a link on
 its server's span above, or without one."""
-ENDS: Final = ("answered", "cached")
-"""What became of a turn's last call: answered by the provider, or from the gateway's cache with an earlier answer."""
+ENDS: Final = ("answered", "cached", "marked")
+"""What a turn ends with: its calls as the provider answered them; an earlier answer again, from a gateway's cache; or such an answer under
+an id of its own, which the gateway marks as cached."""
 CENT_SECOND: Final = SECOND // 100
 
 
@@ -112,7 +113,7 @@ class Application:
         """Let an agent take one turn. Turns differ in their numbers, so that only twins and cached answers are equal."""
         self._at = number * 1_000
         tokens, agent, step = (1_000 + 37 * number, 100 + 11 * number), f"agent-{number}", f"step-{number}"
-        answers = turn.twins + (turn.end == "cached")  # a framework cannot tell which of its answers came from a cache
+        answers = turn.twins + (turn.end != "answered")  # a framework cannot tell which of its answers came from a cache
         whole = (tokens[0] * answers, tokens[1] * answers)
         total = _usage(whole) if turn.summed else {}
         above = self.add(self.root, name=agent, kind=AGENT, scope="agents", to=900, attribution={"agent": agent}, **total)
@@ -129,11 +130,11 @@ class Application:
             self._at += 10
             self._see(above, tokens, turn, f"chatcmpl-{number}-{twin}" if turn.ids else None)
             self.billed.append(billed)
-        if turn.end == "cached":
+        if turn.end != "answered":
             self._at += 200
-            self._see(above, tokens, turn, f"chatcmpl-{number}-0")
+            self._see(above, tokens, turn, f"chatcmpl-{number}-{'0' if turn.end == 'cached' else 'again'}", marked=turn.end == "marked")
 
-    def _see(self, above: Sighting, tokens: tuple[int, int], turn: Turn, response_id: str | None) -> None:
+    def _see(self, above: Sighting, tokens: tuple[int, int], turn: Turn, response_id: str | None, *, marked: bool = False) -> None:
         """One answer as the application's libraries and the gateway show it."""
         seen: list[Sighting] = []
         for level, library in enumerate(turn.libraries):
@@ -148,9 +149,9 @@ class Application:
             if turn.layout == "nested":
                 above = seen[-1]
         if turn.gateway != "none":
-            self._pass(seen[-1], seen[0], tokens, turn, response_id)
+            self._pass(seen[-1], seen[0], tokens, turn, response_id, marked)
 
-    def _pass(self, inner: Sighting, outer: Sighting, tokens: tuple[int, int], turn: Turn, response_id: str | None) -> None:
+    def _pass(self, inner: Sighting, outer: Sighting, tokens: tuple[int, int], turn: Turn, response_id: str | None, marked: bool) -> None:
         """The gateway's spans of a call: they begin after the innermost library's span and end before it."""
         form = turn.gateway
         parent = inner if form == "child" else next((s for s in self.spans if s.span_id == outer.parent_span_id), None)
@@ -163,7 +164,7 @@ class Application:
             made_up = {"response_id": f"attempt-{len(self.spans)}", "error_type": "RateLimitError", "links": links, "instance": "gateway"}
             self.call(parent, None, "gateway", RANK_GATEWAY, at=self._at + 11 + number, to=1, **made_up)
             self.attempts += 1
-        facts = {"links": links, "response_id": response_id, "at": self._at + 20, "to": 60, "instance": "gateway"}
+        facts = {"links": links, "response_id": response_id, "at": self._at + 20, "to": 60, "instance": "gateway", "from_cache": marked}
         self.call(parent, tokens, "gateway", RANK_GATEWAY, **facts)
 
 
@@ -187,11 +188,11 @@ def turns(draw: st.DrawFn, gateways: Sequence[str], ends: Sequence[str]) -> Turn
     """Turns that the given forms allow; what no rule could know is left out, with the reason beside it."""
     libraries = tuple(sorted(draw(st.sets(st.sampled_from(sorted(LIBRARIES)), min_size=1)), key=list(LIBRARIES).index))
     gateway = draw(st.sampled_from(gateways))
-    end = draw(st.sampled_from(ends))
+    end = draw(st.sampled_from([end for end in ends if gateway != "none" or end != "marked"] or ["answered"]))
     told = libraries != ("framework",)
     # Without an answer id two services' spans are one call only where the trace or a link says so; a cached answer shows by its id alone.
     ids = draw(st.booleans()) if gateway != "unlinked" and end == "answered" else True
-    if not told and (gateway == "unlinked" or end == "cached"):
+    if not told and (gateway == "unlinked" or end != "answered"):
         libraries = (*libraries, "client")
     return Turn(
         twins=draw(st.integers(1, 3)),
