@@ -85,7 +85,7 @@ PAGE_ROWS_MAX: Final = 1_000
 GROUPS_MAX: Final = 10_000
 """Groups of one spend report."""
 COVERAGE_ROWS_MAX: Final = 250_000
-"""Rows that one coverage report looks at, newest first: each is read with its span, so that more would take a minute."""
+"""Rows that one coverage report looks at, newest first: each is read with its span, which takes some ten seconds for all."""
 COVERAGE_SILENT_TRACES_MAX: Final = 5_000
 """Traces without any call that one coverage report looks at, newest first: all of their spans are read."""
 SERIES_MAX: Final = 10_000
