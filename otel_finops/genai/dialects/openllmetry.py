@@ -1,7 +1,7 @@
 """OpenLLMetry (scopes `opentelemetry.instrumentation.<x>`): the conventions' keys, old or new by version, and `traceloop.*` around them.
 
-Its Bedrock instrumentation leaves cached tokens out of the input; its Google one leaves thoughts out of the output, where the total
-shows them.
+Its Bedrock instrumentation, and the one for Anthropic in JavaScript, leave cached tokens out of the input; its Google one leaves thoughts
+out of the output, where the total shows them.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ _SIGNS: Final = frozenset({
 
 _SCOPES: Final = {
     "opentelemetry.instrumentation.bedrock": ScopeTraits(exclusive=frozenset({"bedrock"})),
+    "@traceloop/instrumentation-anthropic": ScopeTraits(exclusive=frozenset({"anthropic"})),
 }
 
 _KINDS: Final = {"workflow": WORKFLOW, "task": OTHER, "agent": AGENT, "tool": TOOL}

@@ -16,7 +16,7 @@ from typing import Final
 from otel_finops.base.span import Span
 from otel_finops.genai.dialect import CountTable, Facts, KeyTable, ScopeTraits, TableDialect
 from otel_finops.genai.dialects import semconv, semconv_legacy
-from otel_finops.genai.numbers import read_pico
+from otel_finops.genai.numbers import BAD_COUNT, read_count, read_pico
 from otel_finops.genai.provider_usage import ProviderUsage, read_provider_usage
 from otel_finops.genai.raw_usage import take_provider_usage
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, RANK_FRAMEWORK, TOOL
@@ -36,6 +36,9 @@ COUNTS: Final[CountTable] = {
     "reasoning": ("ai.usage.outputTokenDetails.reasoningTokens", "ai.usage.reasoningTokens"),
 }
 _EMBEDDING: Final[CountTable] = {"input": ("ai.usage.tokens",)}
+
+_MOVED: Final = {"cache_read": "gen_ai.usage.cache_read.input_tokens", "cache_write": "gen_ai.usage.cache_creation.input_tokens"}
+"""Where OpenLLMetry's processor puts what was cached; it takes the provider's JSON off the span."""
 
 _PROVIDER_JSON: Final = ("ai.response.providerMetadata", "ai.result.providerMetadata")
 _USER_AGENT: Final = "ai.request.headers.user-agent"
@@ -99,6 +102,7 @@ def _refine(span: Span, facts: Facts) -> None:
         _read_operation(facts, facts.operation or "")
     else:
         _drop_nothing(span, facts)
+        _take_moved(span, facts)
         _read_operation(facts, operation.partition(".do")[0])
         facts.kind = _kind(operation, facts, span)
         if facts.streaming is None and facts.kind == CALL:
@@ -131,6 +135,13 @@ def _drop_nothing(span: Span, facts: Facts) -> None:
     if facts.bad:
         values = [span.attributes.get(key) for table in (COUNTS, _EMBEDDING) for keys in table.values() for key in keys]
         facts.bad = not any(value == "NaN" or (isinstance(value, float) and isnan(value)) for value in values)
+
+
+def _take_moved(span: Span, facts: Facts) -> None:
+    for name, key in _MOVED.items():
+        count = read_count(span.attributes.get(key))
+        if count and count != BAD_COUNT and facts.counts:
+            facts.counts.setdefault(name, count)
 
 
 def _leaves_cache_out(span: Span, facts: Facts) -> bool | None:

@@ -94,3 +94,13 @@ def test_a_frameworks_name_gives_way_to_the_model_providers() -> None:
         sighting(chat(provider__name="langchain") | {f"{PROPERTIES}ls_provider": "anthropic", "llm.request.type": "chat"}).provider
         == "anthropic"
     )
+
+
+def test_in_javascript_anthropics_cached_tokens_are_left_out_of_the_input() -> None:
+    """60 read from the cache would fit into the 97; the spans bear no key of OpenLLMetry's own outside of its workflows."""
+    attributes = {
+        "gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic", "gen_ai.request.model": "claude-sonnet-4-5",
+        "gen_ai.usage.input_tokens": 97, "gen_ai.usage.output_tokens": 347, "gen_ai.usage.cache_read.input_tokens": 60,
+    }  # fmt: skip
+    seen = sighting(attributes, scope="@traceloop/instrumentation-anthropic")
+    assert (seen.dialect, seen.usage) == ("openllmetry", {"input_uncached": 97, "cache_read": 60, "output": 347})

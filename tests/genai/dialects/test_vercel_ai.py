@@ -161,3 +161,12 @@ def test_the_conventions_spans_of_version_7() -> None:
     speech = sighting({"gen_ai.operation.name": "ai.generateSpeech", "gen_ai.request.model": "tts-1"}, scope="gen_ai")
     assert (speech.kind, speech.operation, speech.missing_reason) == (CALL, "speech", "no_usage")
     assert sighting({"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "weather-fn"}, scope="gen_ai").kind == AGENT
+
+
+def test_spans_that_openllmetrys_processor_went_over() -> None:
+    """It took the provider's JSON off the span, and wrote the conventions' name for what was written to the cache."""
+    counts = {"ai.usage.inputTokens": 97, "ai.usage.cachedInputTokens": 2111, "ai.usage.outputTokens": 347}
+    more = {"gen_ai.usage.cache_creation.input_tokens": 2810, "traceloop.association.properties.userId": "u-7"}
+    seen = sighting(inner(provider="anthropic.messages", **counts, **more))
+    assert (seen.dialect, seen.usage) == ("vercel_ai", {"input_uncached": 97, "cache_read": 2111, "cache_write_5m": 2810, "output": 347})
+    assert seen.attribution == {"user": "u-7"}
