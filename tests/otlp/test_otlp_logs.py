@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,23 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as Wire
+from test_otlp_status import call_grpc, post
 
 from otel_finops.base import limits
 from otel_finops.base.errors import TooLarge, Undecodable
-from otel_finops.base.protocols import ExportOutcome
+from otel_finops.base.protocols import Credential, ExportOutcome, ExportRequest
 from otel_finops.base.span import Rejection, WantedKeys
+from otel_finops.otlp.admission import Admission
 from otel_finops.otlp.decode import DecodedLogs, decode_logs
+from otel_finops.otlp.http_server import HttpReceiver
+from otel_finops.otlp.intake import reception
+from otel_finops.otlp.receive_grpc import GrpcReceiver
 from otel_finops.otlp.signals import export_answer
-from otel_finops.testing import NOON
+from otel_finops.otlp.status import Refusals
+from otel_finops.settings.addresses import Address
+from otel_finops.testing import NOON, FakeClock
 
+EXPORT_LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 WANTED = WantedKeys(frozenset({"model", "input_tokens", "service.name"}))
 EVENTS = frozenset({"acme.answer", "acme.failure"})
 TRACE, SPAN = bytes(range(1, 17)), bytes(range(1, 9))
@@ -53,6 +62,35 @@ def decoded(*records: Wire) -> DecodedLogs:
 def from_json(*records: object, **resource_logs: Any) -> DecodedLogs:
     document = {"resourceLogs": [{"scopeLogs": [{"scope": {"name": "acme.events"}, "logRecords": list(records)}], **resource_logs}]}
     return decode_logs(json.dumps(document).encode(), "json", WANTED, EVENTS, NOON)
+
+
+class Intake:
+    """Remembers the requests; raises the faults it was given, one for each request, before it takes one."""
+
+    def __init__(self) -> None:
+        self.requests: list[ExportRequest] = []
+        self.faults: list[Exception] = []
+        self.outcome = ExportOutcome(1, (Rejection("bad_time", "too early", 1),))
+
+    def __call__(self, request: ExportRequest, /) -> ExportOutcome:
+        self.requests.append(request)
+        if self.faults:
+            raise self.faults.pop(0)
+        return self.outcome
+
+
+@pytest.fixture
+def gate() -> Iterator[tuple[Intake, int, int]]:
+    """Listeners with an intake for logs: it, and the ports of gRPC and HTTP."""
+    intake = Intake()
+    shared = reception(Intake(), lambda token: Credential(), Admission(), Refusals(FakeClock().monotonic))._replace(log_intake=intake)
+    grpc, http = GrpcReceiver(shared, Address("127.0.0.1", 0), threads=2), HttpReceiver(shared, Address("127.0.0.1", 0), threads=2)
+    for receiver in (grpc, http):
+        receiver.start()
+    yield intake, grpc.port, http.port
+    assert shared.counters.snapshot()["log_records_rejected", "bad_time"] == 3
+    for receiver in (grpc, http):
+        receiver.stop(1)
 
 
 def reasons(batch: DecodedLogs) -> dict[str, int]:
@@ -195,6 +233,18 @@ def test_partial_success_names_log_records() -> None:
     read = ExportLogsServiceResponse.FromString(export_answer("logs", outcome, "protobuf")).partial_success
     assert (read.rejected_log_records, read.error_message) == (2, "2 log records refused (bad_time): too early")
     assert (export_answer("logs", ExportOutcome(5), "json"), export_answer("logs", ExportOutcome(5), "protobuf")) == (b"{}", b"")
+
+
+def test_both_listeners_hand_logs_to_their_intake(gate: tuple[Intake, int, int]) -> None:
+    """OK only after the intake's return, refused records in a partial success, the same faults as for spans."""
+    intake, grpc_port, http_port = gate
+    answer = call_grpc(grpc_port, request(named("acme.answer")).SerializeToString(), EXPORT_LOGS)
+    assert ExportLogsServiceResponse.FromString(answer).partial_success.rejected_log_records == 1
+    posted = post(http_port, b'{"resourceLogs": []}', encoding="json", path="/v1/logs")
+    assert posted.json()["partialSuccess"]["rejectedLogRecords"] == "1"
+    assert [taken.encoding for taken in intake.requests] == ["protobuf", "json"]
+    intake.faults = [RuntimeError("a bug of ours"), Undecodable("no log request")]
+    assert [post(http_port, b"{}", encoding="json", path="/v1/logs").status_code for _ in range(3)] == [503, 400, 200]
 
 
 def test_recorded_requests(corpus: Path) -> None:
