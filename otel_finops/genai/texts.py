@@ -17,6 +17,8 @@ _TOKEN: Final = re.compile(
     r"""|(?P<mark>[{}\[\]():,=]))""",
     re.DOTALL,
 )
+_CONSTRUCTED: Final = re.compile(r"[A-Z]\w{0,99}\((?=[a-z_]\w{0,99}=)")
+"""How the representation of an object with named fields begins."""
 _WORDS: Final = {"true": True, "True": True, "false": False, "False": False}
 _TOKENS_MAX: Final = 4_000
 """Tokens read of JSON that is none: a usage object has a few dozen, and reading them in Python takes a microsecond each."""
@@ -66,13 +68,15 @@ def read_flag(value: object) -> bool | None:
 def read_json(value: object) -> object:
     """Read JSON, a Python literal, or either cut short by a limit; what stands before the cut is kept.
 
+    The representation of a Python object (`Completion(id='x', usage=Usage(total_tokens=7))`) is read by its fields, too.
     Depth and length are bounded (`limits.JSON_DEPTH_MAX`). Returns None when nothing can be read.
     """
     if not isinstance(value, str):
         return None
     text = value.strip()
     if text[:1] not in ("{", "["):
-        return None
+        made = _CONSTRUCTED.match(text)
+        return _Loose().read(text[made.end() - 1 :]) if made is not None else None
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -11,7 +11,7 @@ from test_roles_corpus import faults
 from otel_finops.genai.roles import decide
 
 RECORDED = Path(__file__).parent.parent / "data" / "recorded"
-NAMES = sorted(folder.name for folder in RECORDED.iterdir() if folder.is_dir())
+NAMES = sorted(truth.parent.name for truth in RECORDED.glob("*/expected.json"))
 
 
 @pytest.mark.parametrize("name", NAMES)

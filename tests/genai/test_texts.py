@@ -54,6 +54,18 @@ def test_an_object_inside_of_a_python_literal_is_read_by_its_fields() -> None:
     }
 
 
+def test_the_representation_of_an_object_is_read_by_its_fields() -> None:
+    answer = (
+        "Completion(id='x', choices=[Choice(index=0, message=Message(content=\"it's (so: a=1)\"))], usage=Usage(total=7, details=None))"
+    )
+    assert read_json(answer) == {
+        "id": "x",
+        "choices": [{"index": 0, "message": {"content": "it's (so: a=1)"}}],
+        "usage": {"total": 7, "details": None},
+    }
+    assert read_json("Paris (as usual=yes)") is None
+
+
 def test_what_stands_before_a_cut_is_kept() -> None:
     assert read_json('{"usage": {"input_tokens": 7, "output_tokens": 12}, "text": "and so') == {
         "usage": {"input_tokens": 7, "output_tokens": 12}

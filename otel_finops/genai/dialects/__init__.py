@@ -17,6 +17,7 @@ from otel_finops.genai.dialects import (
     litellm,
     logfire,
     mastra,
+    mistral_sdk,
     mlflow,
     openinference,
     openlit,
@@ -29,6 +30,7 @@ from otel_finops.genai.dialects import (
 BUILTIN: Final[tuple[Dialect, ...]] = (
     google_adk.DIALECT,
     haystack.DIALECT,
+    mistral_sdk.DIALECT,
     mlflow.DIALECT,
     openlit.DIALECT,
     claude_code.DIALECT,

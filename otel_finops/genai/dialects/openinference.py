@@ -58,6 +58,8 @@ METADATA: Final = {
     "purpose": ("purpose",),
 }  # fmt: skip
 """Names in the JSON that LangChain and applications attach as `metadata`, by attribution key; other dialects read the same JSON."""
+_RAW: Final = "raw"
+"""Where smolagents keeps the provider's answer, as the text of a Python object: cached tokens and the answer's id are only there."""
 _BEDROCK_ID_MARKS: Final = ("arn:", ".")
 
 
@@ -84,7 +86,8 @@ def _refine(span: Span, facts: Facts) -> None:
     answer = span.attributes.get("output.value")
     if kind != "RERANKER" and isinstance(answer, str) and "usage" in answer:
         document = read_json(answer)
-        for found in (find_provider_usage(document), find_message_usage(document)):
+        raw = read_json(document.get(_RAW)) if isinstance(document, Mapping) else None
+        for found in (find_provider_usage(document), find_message_usage(document), find_provider_usage(raw)):
             if found is not None:
                 _fill_gaps(facts, found)
     _sort_models(facts)

@@ -42,6 +42,13 @@ def test_an_anthropic_answer_alone_is_read_as_exclusive() -> None:
     assert seen.usage == {"input_uncached": 87, "cache_write_5m": 3072, "cache_write_1h": 4111, "output": 223}
 
 
+def test_an_answer_kept_as_the_representation_of_an_object_fills_gaps_too() -> None:
+    raw = "ChatCompletion(id='chatcmpl-1', usage=CompletionUsage(prompt_tokens=3517, prompt_tokens_details=Details(cached_tokens=2304)))"
+    answer = {"role": "assistant", "raw": raw, "token_usage": {"input_tokens": 3517, "output_tokens": 419}}
+    seen = sighting(llm(**COUNTS, **{"output.value": json.dumps(answer)}))
+    assert (seen.usage, seen.response_id) == ({"input_uncached": 1213, "cache_read": 2304, "output": 419}, "chatcmpl-1")
+
+
 def test_only_calls_are_asked_for_their_answer() -> None:
     answer = json.dumps({"usage": {"prompt_tokens": 7, "completion_tokens": 9}})
     for kind in ("CHAIN", "AGENT", "TOOL", "RETRIEVER"):

@@ -46,3 +46,9 @@ def test_images_and_audio_are_parts() -> None:
 def test_a_time_to_the_first_chunk_is_a_stream() -> None:
     seen = sighting(chat(response__time_to_first_chunk=0.02))
     assert (seen.kind, seen.streaming, seen.missing_reason) == (CALL, True, "no_usage_stream")
+
+
+def test_the_vendors_sdk_names_the_reseller_it_calls() -> None:
+    for reseller, provider, family in (("bedrock", "aws.bedrock", "bedrock"), ("vertex", "gcp.vertex_ai", "vertex_ai")):
+        seen = sighting(chat(provider__name=provider) | COUNTS, scope=f"com.anthropic.sdk.python.{reseller}")
+        assert (seen.provider, seen.rank) == (family, RANK_VENDOR_SDK)
