@@ -34,6 +34,8 @@ ORDER BY t.trace_no DESC LIMIT ?
 """
 _TRACES_AT_ONCE: Final = 256
 _RUNS: Final = (AGENT, WORKFLOW)
+_NO_RUN: Final = "create_agent"
+"""Making an agent calls no model."""
 _UNKNOWN: Final = Author(None, None, None, 0)
 """Stands for a row whose span the journal no longer holds."""
 
@@ -150,7 +152,7 @@ def _runs(spans: list[Sighting], tenants: frozenset[str] | None, lower: int, upp
     attribution = resolve(spans)
     keys: set[GroupKey] = set()
     for span in spans:
-        if span.genai and span.kind in _RUNS and lower <= span.start_ns < upper:
+        if span.genai and span.kind in _RUNS and span.operation != _NO_RUN and lower <= span.start_ns < upper:
             known = attribution[span.key]
             if tenants is None or known["tenant"] in tenants:
                 keys.add((known.get("service"), span.scope))

@@ -75,6 +75,7 @@ def test_agents_in_whose_traces_no_call_is_known(rig: Rig) -> None:
         *(plain(1, trace=1, attribution={"tenant": "acme"}), plain(2, trace=1, parent=1, **runs), plain(3, trace=1, parent=1, **runs)),
         *(plain(4, trace=2, **runs), call(5, trace=2, parent=4, **of("shop"))),
         plain(6, trace=3, genai=True, kind=TOOL, scope="tools"),
+        plain(7, trace=4, operation="create_agent", **runs),
     )
     found = seen(rig).groups
     assert {key: covered.silent for key, covered in found.items()} == {("shop", "agents"): 1, ("shop", "client"): 0}
