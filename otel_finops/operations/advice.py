@@ -19,8 +19,8 @@ ADVICE: Final = {
     'stream_options={"include_usage": true}; then make sure that the stream is read to its end.',
     "client_instrumentation": "This framework's instrumentation tells no token counts: turn on the instrumentation of the client library "
     "that it calls (openai, anthropic, ...) beside it. The two sightings of a call are charged once.",
-    "no_calls": "Agents ran in these traces, which show no model call. Unless their calls are in traces of their own, nothing is charged for "
-    "them: turn on the instrumentation of the client library that the agents call (openai, anthropic, ...) beside theirs.",
+    "no_calls": "Agents ran in these traces, which show no model call. Unless their calls are in traces of their own, nothing is charged "
+    "for them: turn on the instrumentation of the client library that the agents call (openai, anthropic, ...) beside theirs.",
     "no_counts": "This instrumentation tells no token counts for such calls: update it, switch on its recording of usage, or turn on "
     "another one beside it; the two sightings of a call are charged once. If these are streams, have the provider send counts (with OpenAI "
     'and compatible services stream_options={"include_usage": true}).',
