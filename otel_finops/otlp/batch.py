@@ -7,7 +7,7 @@ them need not look again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import ClassVar, Final, NamedTuple
 
@@ -52,12 +52,14 @@ class DecodedBatch(NamedTuple):
         received: spans in the request; `len(spans)` plus all rejections' counts.
         repairs: what was mended, in spans that are rejected for something else too: `value_cut`, `value_dropped`,
             `text_replaced`, `bad_parent_id`, `end_before_start`, `links_dropped`, each with its count.
+        rejected_at: places of the refused spans among all spans of the request, from 0 on, ascending.
     """
 
     spans: list[Span]
     rejections: tuple[Rejection, ...]
     received: int
     repairs: Mapping[str, int] = {}
+    rejected_at: Sequence[int] = ()
 
 
 class KeyMemo(dict[bytes, str | None]):
@@ -169,6 +171,12 @@ class BatchBuilder(ItemBuilder):
     def __init__(self, wanted: WantedKeys, now_ns: int) -> None:
         super().__init__(wanted, now_ns)
         self.spans: list[Span] = []
+        self._rejected_at: list[int] = []
+
+    def reject(self, reason: str) -> None:
+        """Count a refused span and where it stood; `reason` is a key of `REASONS`."""
+        self._rejected_at.append(len(self.spans) + len(self._rejected_at))
+        super().reject(reason)
 
     def add(self, span: Span) -> None:
         """Keep `span` if its ids and times are possible; mend what can be mended (see `DecodedBatch.repairs`)."""
@@ -203,7 +211,7 @@ class BatchBuilder(ItemBuilder):
 
     def build(self) -> DecodedBatch:
         """The finished batch."""
-        return DecodedBatch(self.spans, self.rejections(REASONS), self.received, self.mended())
+        return DecodedBatch(self.spans, self.rejections(REASONS), self.received, self.mended(), self._rejected_at)
 
 
 class Room:

@@ -44,10 +44,10 @@ class JsonFrame(NamedTuple):
         return Undecodable(f"the body is no OTLP/JSON {self.request} request: {why}")
 
 
-_TRACES: Final = JsonFrame("trace", "resourceSpans", "scopeSpans", "spans")
+TRACES: Final = JsonFrame("trace", "resourceSpans", "scopeSpans", "spans")
 
 
-def _parse(body: bytes, frame: JsonFrame) -> Any:
+def parse_json(body: bytes, frame: JsonFrame) -> Any:
     """The parsed body. What the fast parser refuses gets a second look by the lenient one.
 
     That one takes what emitters really send: JavaScript's lone surrogates where a text was cut inside an emoji, and
@@ -78,7 +78,7 @@ class FrameReader:
 
     def request(self, body: bytes) -> None:
         """Read the whole body."""
-        request, resources = _parse(body, self.frame), self.frame.resources
+        request, resources = parse_json(body, self.frame), self.frame.resources
         if not isinstance(request, dict):
             raise self.frame.no_request("it is no JSON object")
         if _UPPER.sub(r"_\1", resources).lower() in request and resources not in request:
@@ -240,7 +240,7 @@ class FrameReader:
 class _SpanReader(FrameReader):
     """Reads the spans of a trace request."""
 
-    frame = _TRACES
+    frame = TRACES
     batch: BatchBuilder
 
     def item(self, item: object, resource: Attributes, scope: str, scope_version: str) -> None:
