@@ -29,6 +29,7 @@ class LogEvent:
         name: of the dialect that it belongs to.
         refine: looks at values; sets the kind to `other` on records that show no call.
         traits_of_all: of all its records; the rank is `RANK_LOG`.
+        counts: the attributes that tell two calls of one moment apart, hashed into span ids in this order: the list never changes.
         attribution: see `Dialect`.
         short_name: a second name with the beginning of the scopes under which it means this event; None for none.
     """
@@ -38,18 +39,15 @@ class LogEvent:
     name: str
     refine: Refinement | None
     traits_of_all: ScopeTraits
+    counts: tuple[str, ...] = ()
     attribution: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     short_name: tuple[str, str] | None = None
 
     @property
     def wanted(self) -> WantedKeys:
-        """The attributes of the table and of the attribution."""
-        return self._table_dialect().wanted
-
-    @property
-    def count_keys(self) -> tuple[str, ...]:
-        """The attributes with counts, in a fixed order."""
-        return tuple(key for table in self.table.counts for keys in table.values() for key in keys)
+        """The attributes of the table, of the attribution and those that are hashed."""
+        read = self._table_dialect().wanted
+        return WantedKeys(read.exact | set(self.counts), read.prefixes)
 
     def scope(self, scope: str) -> str:
         """The scope of its sightings: one of its own, since one call may be seen by a span and several events of one scope."""

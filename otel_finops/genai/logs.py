@@ -29,7 +29,12 @@ def _only_with_usage(span: Span, facts: Facts) -> None:
 
 
 DETAILS: Final = LogEvent(
-    "gen_ai.client.inference.operation.details", semconv_legacy.TABLE, "semconv", _only_with_usage, ScopeTraits(rank=RANK_LOG)
+    "gen_ai.client.inference.operation.details",
+    semconv_legacy.TABLE,
+    "semconv",
+    _only_with_usage,
+    ScopeTraits(rank=RANK_LOG),
+    counts=("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "gen_ai.response.id"),
 )
 """The conventions' own event of a call, written by several instrumentations beside its span."""
 
@@ -101,7 +106,7 @@ def _span_id(record: LogRecord, event: LogEvent, instance: str) -> str:
     if request_id is not None:
         parts = [request_id]
     else:
-        parts = [str(record.time_ns), *(str(record.attributes.get(key, "")) for key in event.count_keys)]
+        parts = [str(record.time_ns), *(str(record.attributes.get(key, "")) for key in event.counts)]
     return _hashed(instance, event.event, *parts)[:16]
 
 

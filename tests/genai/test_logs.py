@@ -125,6 +125,24 @@ def test_ids_are_hashes_over_instance_event_and_request() -> None:
     assert by_counts.span_id == hashed("default||tool", "claude_code.api_request", str(NOON), "87", "223", "0", "7183")[:16]
 
 
+@pytest.mark.parametrize(
+    ("event", "attributes", "parts"),
+    [
+        ("codex.sse_event", CODEX, ("2555", "911", "1024", "0", "576")),
+        ("gemini_cli.api_response", GEMINI, ("3355", "221", "2048", "512")),
+        ("claude_code.api_error", {"model": "m"}, ()),
+        (
+            "gen_ai.client.inference.operation.details",
+            {"gen_ai.usage.input_tokens": 12, "gen_ai.usage.output_tokens": 3, "gen_ai.response.id": "a-1"},
+            ("12", "3", "a-1"),
+        ),
+    ],
+)
+def test_what_is_hashed_never_changes(event: str, attributes: dict[str, Any], parts: tuple[str, ...]) -> None:
+    """Otherwise a later program would take a record that is sent again for another call."""
+    assert call(event, attributes).span_id == hashed("default||tool", event, str(NOON), *parts)[:16]
+
+
 def test_the_records_own_trace_and_span_come_first() -> None:
     placed = call("claude_code.api_request", CLAUDE, trace_id=TRACE, span_id=SPAN)
     assert (placed.trace_id, placed.parent_span_id) == (TRACE.hex(), SPAN.hex())

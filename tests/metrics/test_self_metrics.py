@@ -31,6 +31,19 @@ def test_every_received_span_has_one_fate() -> None:
     assert values["finops_rejected_spans_total|too_many_attributes"] == 2
 
 
+def test_log_records_have_an_identity_of_their_own() -> None:
+    metrics = SelfMetrics()
+    metrics.log_records(19, journalled=1, ignored=17, rejections=[Rejection("bad_time", "too early")])
+    assert metrics.log_counts() == SpanCounts(received=19, journalled=1, duplicate=0, rejected=1, ignored=17)
+    assert metrics.span_counts().received == 0
+    values = scraped(metrics)
+    assert values["finops_received_log_records_total"] == 19
+    assert (values["finops_journalled_log_records_total"], values["finops_ignored_log_records_total"]) == (1, 17)
+    assert values["finops_rejected_log_records_total|bad_time"] == 1
+    with pytest.raises(ValueError, match="2 log records received"):
+        metrics.log_records(2, journalled=1)
+
+
 def test_fates_that_do_not_add_up_are_a_programmers_error() -> None:
     with pytest.raises(ValueError, match="3 spans received, but 1 journalled"):
         SelfMetrics().spans(3, journalled=1)

@@ -120,6 +120,7 @@ REQUEST: Final = LogEvent(
     NAME,
     _refine_request,
     traits_of_all=_LOG_TRAITS,
+    counts=("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens"),
     short_name=("api_request", _SCOPE),
 )
 ERROR: Final = LogEvent(

@@ -110,5 +110,6 @@ COMPLETED: Final = LogEvent(
     NAME,
     _refine_completed,
     traits_of_all=ScopeTraits(rank=RANK_LOG),
+    counts=("input_token_count", "output_token_count", "cached_token_count", "cache_write_token_count", "reasoning_token_count"),
     attribution=ATTRIBUTION,
 )

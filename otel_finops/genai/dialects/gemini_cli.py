@@ -98,6 +98,7 @@ RESPONSE: Final = LogEvent(
     NAME,
     _refine_response,
     traits_of_all=_LOG_TRAITS,
+    counts=("input_token_count", "output_token_count", "cached_content_token_count", "thoughts_token_count"),
 )
 ERROR: Final = LogEvent(
     "gemini_cli.api_error",
