@@ -11,19 +11,14 @@ from collections.abc import Collection
 from typing import Final
 
 from otel_finops.base.span import Span
-from otel_finops.genai.dialect import Facts, KeyTable, ScopeTraits, TableDialect
+from otel_finops.genai.dialect import Facts, ScopeTraits, TableDialect
 from otel_finops.genai.dialects import semconv, semconv_legacy
 from otel_finops.genai.sighting import CALL, RANK_VENDOR_SDK
-from otel_finops.genai.texts import clean_name
 
 SCOPE: Final = "mistralai_sdk_tracer"
-_URL: Final = "http.url"
-_STREAM: Final = "#stream"
-_REQUESTS: Final = (("embeddings", "embeddings"), ("chat", "chat"), ("stream_chat", "chat"), ("agents", "chat"), ("stream_agents", "chat"),
-                    ("fim", "text_completion"), ("stream_fim", "text_completion"))  # fmt: skip
-"""Beginnings of version 1's span names, which are those of the operations in the API's description."""
-
-TABLE: Final = semconv_legacy.TABLE.before(KeyTable(others=(_URL,)))
+_STREAM: Final = "stream_"
+_REQUESTS: Final = (("embeddings", "embeddings"), ("chat", "chat"), ("agents", "chat"), ("fim", "text_completion"))
+"""Beginnings of version 1's span names behind `stream_`, which are those of the operations in the API's description."""
 
 
 def _recognises(keys: Collection[str], scope: str) -> bool:
@@ -32,14 +27,19 @@ def _recognises(keys: Collection[str], scope: str) -> bool:
 
 def _refine(span: Span, facts: Facts) -> None:
     facts.providers = facts.providers or ("mistral_ai",)
-    if (clean_name(span.attributes.get(_URL)) or "").endswith(_STREAM):
+    if span.name.startswith(_STREAM):
         facts.streaming = True
     if facts.operation == "invoke_agent":
         facts.kind = CALL
     elif facts.operation is None:
-        facts.operation = next((operation for beginning, operation in _REQUESTS if span.name.startswith(beginning)), None)
+        request = span.name.removeprefix(_STREAM)
+        facts.operation = next((operation for beginning, operation in _REQUESTS if request.startswith(beginning)), None)
 
 
 DIALECT: Final = TableDialect(
-    name="mistral_sdk", table=TABLE, recognises=_recognises, scopes={SCOPE: ScopeTraits(rank=RANK_VENDOR_SDK)}, refine=_refine
+    name="mistral_sdk",
+    table=semconv_legacy.TABLE,
+    recognises=_recognises,
+    scopes={SCOPE: ScopeTraits(rank=RANK_VENDOR_SDK)},
+    refine=_refine,
 )

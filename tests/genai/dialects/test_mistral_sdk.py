@@ -25,9 +25,8 @@ def test_version_1_mixes_old_and_new_names() -> None:
 
 
 def test_its_streams_have_a_model_alone() -> None:
-    attributes = {"gen_ai.request.model": "m", "http.url": "https://api.mistral.ai/v1/chat/completions#stream"}
-    seen = sighting(attributes, scope=SCOPE, name="stream_chat", kind=1)
-    assert (seen.provider, seen.streaming, seen.missing_reason) == ("mistral", True, "no_usage_stream")
+    seen = request("stream_chat", request__model="m")
+    assert (seen.provider, seen.operation, seen.streaming, seen.missing_reason) == ("mistral", "chat", True, "no_usage_stream")
 
 
 def test_a_request_to_a_hosted_agent_is_a_call_like_any_other() -> None:
