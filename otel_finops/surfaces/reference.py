@@ -15,6 +15,7 @@ from otel_finops.identity.roles import ROLES
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.registry import Operation
 from otel_finops.otlp.batch import REASONS
+from otel_finops.otlp.log_batch import LOG_REASONS
 from otel_finops.otlp.status import NO_SUCH_PATH, TABLE, WRONG_METHOD, WRONG_TYPE
 from otel_finops.settings.reference import markdown as settings_page
 from otel_finops.settings.tree import Features
@@ -79,7 +80,7 @@ def _problems() -> Iterator[str]:
 
 def errors_page() -> str:
     """What senders of spans are answered, and why spans are refused."""
-    return "\n".join([_ERRORS_HEAD, *_faults(), "", _REASONS_HEAD, *_reasons(), ""])
+    return "\n".join([_ERRORS_HEAD, *_faults(), "", _REASONS_HEAD, *_reasons(), "", _LOG_REASONS_HEAD, *_table_of(LOG_REASONS), ""])
 
 
 def _faults() -> Iterator[str]:
@@ -92,8 +93,12 @@ def _faults() -> Iterator[str]:
 
 
 def _reasons() -> Iterator[str]:
+    return _table_of(REASONS)
+
+
+def _table_of(reasons: Mapping[str, str]) -> Iterator[str]:
     yield from ("| reason | message |", "|---|---|")
-    yield from (f"| `{reason}` | {message} |" for reason, message in REASONS.items())
+    yield from (f"| `{reason}` | {message} |" for reason, message in reasons.items())
 
 
 def cli_page() -> str:
@@ -148,6 +153,11 @@ _REASONS_HEAD: Final = """## Why single spans are refused
 The others of their request are kept; the answer is a partial success with the number of refused spans and these messages. Each
 reason is a label of `finops_rejected_spans_total`.
 """
+_LOG_REASONS_HEAD: Final = """## Why single log records are refused
+
+As with spans; each reason is a label of `finops_rejected_log_records_total`. Records of events that show no model call are
+never refused for their time.
+"""
 _API_HEAD: Final = f"""# HTTP API
 
 {_WRITTEN}
@@ -199,7 +209,7 @@ for a ledger that another process settles.
 
 | option | meaning |
 |---|---|
-| `--signal` | What the files hold: `traces`, `logs` or `metrics`. Only traces are priced; the others are counted and ignored. |
+| `--signal` | What the files hold: `traces`, `logs` or `metrics`. Traces and logs are priced; metrics are ignored. |
 | `--json` | Print the result as JSON. |
 """
 
