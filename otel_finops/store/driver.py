@@ -56,6 +56,18 @@ class Driver(Protocol):
         """Raise StartRefused when the database cannot keep what the store promises."""
         ...
 
+    def relieve(self, error: BaseException) -> None:
+        """Do against a driver's error what can be done at once, after its connection was given up; nothing for most."""
+        ...
+
+    def short_of_room(self) -> bool:
+        """Whether writes are refused because the disk is full, as far as that is known without writing."""
+        ...
+
+    def reserve_bytes(self) -> int | None:
+        """Room that is kept for a full disk; None where none is to be kept."""
+        ...
+
     def fault(self, error: BaseException) -> FinopsError | None:
         """What to tell others of a driver's error: None when it is no fault of the database but of the program."""
         ...

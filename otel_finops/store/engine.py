@@ -38,18 +38,19 @@ class Store:
         self.place = driver.place
 
     @classmethod
-    def open(cls, url: str, clock: Clock, *, create: bool = True) -> Self:
+    def open(cls, url: str, clock: Clock, *, create: bool = True, reserve: bool = False) -> Self:
         """Open the database of a SQLAlchemy URL and try a write lock on it.
 
         Args:
             url: which one.
             clock: the time that leases use.
             create: make a SQLite file that is not there; without it that is refused, and no file appears.
+            reserve: keep room on a SQLite file's disk for the day on which it is full (`store.reserve`).
 
         Raises:
             StartRefused: no such engine, missing extra, or a database that cannot be used; the text says how to mend it.
         """
-        store = cls(_driver(url), clock)
+        store = cls(_driver(url, owner=create, reserve=reserve), clock)
         if not create and store.driver.missing():
             raise StartRefused(
                 f"{store.place} does not exist: name the ledger (--database sqlite:///FILE, or database.url), "
@@ -68,6 +69,16 @@ class Store:
     def engine_name(self) -> EngineName:
         """`sqlite` or `postgresql`."""
         return self.driver.name
+
+    @property
+    def short_of_room(self) -> bool:
+        """Writes are refused because the disk is full; they go on by themselves once there is room."""
+        return self.driver.short_of_room()
+
+    @property
+    def reserve_bytes(self) -> int | None:
+        """Room on the disk that is kept for a full one: 0 when it was given up, None where none is to be kept."""
+        return self.driver.reserve_bytes()
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
@@ -123,6 +134,7 @@ class Store:
             fault = self.driver.fault(original)
             if pooled is not None:
                 _give_up(pooled, broken=fault is not None)
+            self.driver.relieve(original)
             if fault is None:
                 raise
             raise fault from original
@@ -138,7 +150,7 @@ def _give_up(pooled: PoolProxiedConnection, *, broken: bool) -> None:
         pooled.invalidate()
 
 
-def _driver(url: str) -> Driver:
+def _driver(url: str, *, owner: bool, reserve: bool) -> Driver:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -146,7 +158,7 @@ def _driver(url: str) -> Driver:
             "database.url is no SQLAlchemy URL, e.g. sqlite:///otel-finops.db or postgresql+psycopg://user@host/name"
         ) from error
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
-        return SqliteDriver(parsed)
+        return SqliteDriver(parsed, owner=owner, reserve=reserve)
     if parsed.drivername == "postgresql+psycopg":
         return _postgres(parsed)
     raise StartRefused(f"database.url: {parsed.drivername!r} is not supported; use sqlite:///FILE or postgresql+psycopg://user@host/name")

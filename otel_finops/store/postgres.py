@@ -193,6 +193,17 @@ class PostgresDriver:
         if transaction.execute("SELECT current_setting('transaction_read_only'), pg_is_in_recovery()") != [("off", False)]:
             raise StartRefused(f"{self.place} is read-only or a standby: name the primary server (database.url)")
 
+    def relieve(self, error: BaseException) -> None:
+        """Nothing: the server's disk is its administrator's."""
+
+    def short_of_room(self) -> bool:
+        """Never known before a write is tried."""
+        return False
+
+    def reserve_bytes(self) -> int | None:
+        """None: the server's disk is its administrator's."""
+        return None
+
     def fault(self, error: BaseException) -> FinopsError | None:
         """A fault of the surroundings in safe words, None for a programmer's error."""
         if not isinstance(error, psycopg.Error):

@@ -5,18 +5,21 @@ The standard library's module alone is used: a second copy of SQLite in the proc
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from otel_finops.base.errors import Busy, FinopsError, StartRefused, Unavailable
+from otel_finops.base.limits import MIB
 from otel_finops.base.times import format_ns
+from otel_finops.store.reserve import Reserve
 from otel_finops.store.unit_of_work import EngineName, Row, Transaction
 
 BUSY_TIMEOUT_MS: Final = 5_000
@@ -30,6 +33,8 @@ CHECKPOINT_PAGES: Final = 4_096
 JOURNAL_BYTES_MAX: Final = 64 * 1024 * 1024
 """To what the WAL file is cut after a checkpoint."""
 READERS_MAX: Final = 16
+SCARCE_BYTES: Final = MIB
+"""With less room than this an error of the disk is taken for a full one: SQLite reports some of them as such (shared memory)."""
 UPGRADE_WAIT_MS: Final = 120_000
 """How long to wait for another process's upgrade."""
 
@@ -42,6 +47,8 @@ PRAGMAS: Final = (
     "PRAGMA recursive_triggers = ON",
     "PRAGMA temp_store = MEMORY",
 )
+
+_log: Final = logging.getLogger(__name__)
 
 _TEXTS: Final = {
     sqlite3.SQLITE_BUSY: "the database is locked by another process",
@@ -126,7 +133,7 @@ class SqliteDriver:
 
     name: EngineName = "sqlite"
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, owner: bool = True, reserve: bool = False) -> None:
         if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
             raise StartRefused(
                 "database.url: SQLite needs a file, e.g. sqlite:///otel-finops.db; a ledger in memory would not survive a restart."
@@ -134,6 +141,8 @@ class SqliteDriver:
         self.path = Path(url.database).absolute()
         self.place = f"SQLite file {self.path}"
         self._identity: tuple[int, int] | None = None
+        self._doubtful_wal: Literal["PASSIVE", "TRUNCATE"] | None = "PASSIVE" if owner else None
+        self._reserve = Reserve(self.path.with_name(f"{self.path.name}.reserve")) if reserve else None
         with _turnstiles_guard:
             self._turnstile = _turnstiles.setdefault(str(self.path.resolve()), _Turnstile())
         self.engine = _engine(self.path, READERS_MAX, READER_CACHE_KIB)
@@ -160,8 +169,10 @@ class SqliteDriver:
                 connection = plain.execution_options(write=True)
                 with connection.begin():
                     yield connection
-            finally:
                 raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            except BaseException:
+                plain.invalidate()
+                raise
 
     def copy_before_upgrade(self, revision: str, now_ns: int) -> Path:
         """Write a whole copy, named after revision and time; a copy that failed half-way is removed."""
@@ -181,8 +192,32 @@ class SqliteDriver:
             raise Unavailable(
                 "the database's file was removed or replaced while the service was running; nothing was stored: put it back, or restart"
             )
+        if write and self.short_of_room():
+            raise Unavailable(f"{_TEXTS[sqlite3.SQLITE_FULL]}; nothing was stored, send it again later")
         connection.execute("PRAGMA query_only = OFF" if write else "PRAGMA query_only = ON")
+        if write and self._doubtful_wal is not None:
+            self._copy_back(connection, self._doubtful_wal)
         connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def _copy_back(self, connection: sqlite3.Connection, how: Literal["PASSIVE", "TRUNCATE"]) -> None:
+        """Copy the WAL into the database file and begin it anew, before anything is written behind frames that a failed fsync left.
+
+        PASSIVE, at the start: as far as it goes without waiting for others; the former run may have met such an error before it ended.
+        TRUNCATE, after an error of the disk: nothing is written until all of it is copied.
+
+        The kernel keeps such frames as if they were written, so that SQLite finds them when it opens the WAL, and a later fsync says
+        nothing of them: after a power cut they are a hole, and all commits behind it are lost. Copied, they are written once more.
+        """
+        try:
+            [(busy, _, _)] = connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
+        except sqlite3.OperationalError as failed:
+            if how == "TRUNCATE":
+                raise
+            _log.warning("the log of the former run could not be copied into the database: %s", _TEXTS.get(_code(failed), "?"))
+            busy = 0
+        if busy and how == "TRUNCATE":
+            raise Unavailable(f"{_TEXTS[sqlite3.SQLITE_IOERR]}, and readers hold its log; nothing was stored, send it again later")
+        self._doubtful_wal = None
 
     def _file(self) -> tuple[int, int] | None:
         """Which file the path names: what is written to a file without a name is lost when the last connection closes."""
@@ -205,11 +240,44 @@ class SqliteDriver:
         if transaction.execute("PRAGMA journal_mode") != [("wal",)]:
             raise StartRefused(f"{self.place} lies on a file system without write-ahead logging: put it on a local disk (database.url)")
         self._identity = self._file()
+        if self._reserve is not None:
+            self._reserve.prepare()
+
+    def relieve(self, error: BaseException) -> None:
+        """Distrust the WAL after an error of the disk; on a full one give the reserve up, once, and use the room to shorten the WAL."""
+        if _code(error) == sqlite3.SQLITE_IOERR:
+            self._doubtful_wal = "TRUNCATE"
+        if self._reserve is None or not self._is_full(error, self._reserve) or not self._reserve.give_up():
+            return
+        try:
+            with closing(sqlite3.connect(self.path, timeout=0, isolation_level=None)) as connection:
+                connection.execute("PRAGMA synchronous = FULL")
+                [(_, pages, copied)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                _log.info("checkpoint on a full disk: %d of %d pages", copied, pages)
+        except sqlite3.Error as failed:
+            _log.warning("the checkpoint on a full disk failed: %s", _TEXTS.get(_code(failed), type(failed).__name__))
+
+    @staticmethod
+    def _is_full(error: BaseException, reserve: Reserve) -> bool:
+        code = _code(error)
+        return code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and reserve.free_bytes() < SCARCE_BYTES)
+
+    def short_of_room(self) -> bool:
+        """The reserve was given up and cannot be made again yet."""
+        return self._reserve is not None and self._reserve.refuses()
+
+    def reserve_bytes(self) -> int | None:
+        """Bytes of the reserve file; None without one."""
+        return None if self._reserve is None else self._reserve.held_bytes
 
     def fault(self, error: BaseException) -> FinopsError | None:
         """A fault of the surroundings in safe words, None for a programmer's error."""
-        text = _TEXTS.get(_code(error))
-        return Unavailable(f"{text}; nothing was stored, send it again later") if text else None
+        code = _code(error)
+        text = _TEXTS.get(code)
+        if text is None:
+            return None
+        outcome = "it is not known whether anything was stored" if code == sqlite3.SQLITE_IOERR else "nothing was stored"
+        return Unavailable(f"{text}; {outcome}, send it again later")
 
     def refusal(self, error: BaseException) -> str | None:
         """Why the service must not start, and how to mend it."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pytest
 from e2e_faults import no_room_on_disk
 from e2e_service import PROTOBUF, Service, eventually, export_over, running
 from e2e_spans import body, calls, put, trace_id, unchanged
+from small_disk import small_disk
 
 Key = tuple[bytes, bytes]
 SPANS = 50
@@ -185,23 +185,8 @@ def test_a_second_sigterm_ends_it_at_once_and_loses_nothing(tmp_path: Path) -> N
 # --- T8: a disk that is really full --------------------------------------------------------------------------------
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Callable[[str], None]]:
-    """A file system of 3 MB; gives the function that resizes it."""
-
-    def mount(*words: str) -> bool:
-        return subprocess.run(["mount", "-t", "tmpfs", *words, "tmpfs", str(folder)], capture_output=True, check=False).returncode == 0
-
-    if not mount("-o", "size=3m"):
-        pytest.skip("SKIPPED LOUDLY: this user may not mount a file system of limited size")
-    try:
-        yield lambda size: subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True) and None
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_t8_a_disk_that_fills_up_under_load(tmp_path: Path) -> None:
-    with small_disk(tmp_path) as resize, running(f"sqlite:///{tmp_path / 'ledger.db'}") as service:
+    with small_disk(tmp_path, "3m") as resize, running(f"sqlite:///{tmp_path / 'ledger.db'}") as service:
         with Load(service) as load:
             eventually(lambda: load.refused["503"] and load.refused["UNAVAILABLE"])
             time.sleep(1)
