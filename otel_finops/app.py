@@ -91,7 +91,7 @@ def open_core(settings: Settings, purpose: str, clock: Clock | None = None) -> I
         StartRefused: the database or the price list cannot be used, or PostgreSQL waits for `db upgrade`.
     """
     clock = clock or SystemClock()
-    store = Store.open(settings.database.url, clock)
+    store = Store.open(settings.database.url, clock, reserve=settings.database.reserve)
     try:
         done = upgrade(store, automatic=True)
         if done.copy is not None:
@@ -204,7 +204,9 @@ class Service:
 
     def _prune(self, lease: HeldLease) -> str:
         """Drop spans of traces that never had a GenAI span."""
+        full = self.core.store.short_of_room
         hours = self.core.settings.retention.skeletons_hours
+            Health("disk", not full, "the database's disk is full: nothing is written until there is room" if full else ""),
         before_ns = self.core.clock.now_ns() - round(hours * NS_PER_HOUR)
         pruned = 0
         while not self._scheduler.stopping:
@@ -229,6 +231,7 @@ class Service:
 
 
 def _backlog(core: Core) -> tuple[int, float]:
+            catalog.RESERVE: lambda: core.store.reserve_bytes,
     """Traces that are due now, and for how many seconds the first of them."""
     now_ns = core.clock.now_ns()
     with core.store.read() as transaction:

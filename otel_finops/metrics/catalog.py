@@ -111,10 +111,13 @@ IN_FLIGHT: Final = Metric("finops_in_flight_bytes", "gauge", (), "Request bytes 
 SETTLE_LAG: Final = Metric("finops_settle_lag_seconds", "gauge", (), "How long the trace that waits longest is overdue for settling.")
 TRACES_DUE: Final = Metric("finops_traces_due", "gauge", (), "Traces that are due for settling.")
 PARKED: Final = Metric("finops_traces_parked", "gauge", (), "Traces that cannot be settled and are put aside; the log names them.")
+RESERVE: Final = Metric(
+    "finops_store_reserve_bytes", "gauge", (), "Room kept on a SQLite database's disk; 0 when it was given up because the disk is full."
+)
 SELF_METRICS: Final = (
     RECEIVED, JOURNALLED, DUPLICATE, REJECTED, IGNORED,
     RECEIVED_LOGS, JOURNALLED_LOGS, DUPLICATE_LOGS, REJECTED_LOGS, IGNORED_LOGS, IGNORED_REQUESTS, REFUSED, COMMIT, SETTLED,
-    QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE, PARKED,
+    QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE, PARKED, RESERVE,
 )  # fmt: skip
 
 

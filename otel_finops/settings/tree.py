@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
 
-from otel_finops.base.limits import NAME_CHARS_MAX, SERIES_MAX, TAGS_MAX
+from otel_finops.base.limits import MIB, NAME_CHARS_MAX, RESERVE_BYTES, SERIES_MAX, TAGS_MAX
 from otel_finops.settings.addresses import Address, parse_address
 
 SECRET: Final[JsonDict] = {"secret": True}
@@ -141,6 +141,11 @@ class Http(_Section):
         default=(),
         max_length=100,
         description="Host names besides loopback's that requests may call the service by while auth.mode is off, e.g. "
+    reserve: bool = Field(
+        default=True,
+        description=f"Keep {RESERVE_BYTES // MIB} MiB in a file beside a SQLite database (`FILE.reserve`), given up when the disk is full "
+        "(docs/operating.md).",
+    )
         '`["host.docker.internal"]`; all others are refused (docs/security.md).',
     )
 
