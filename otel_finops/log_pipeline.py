@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from otel_finops.base.protocols import Credential, ExportOutcome, ExportRequest
-from otel_finops.base.span import LogRecord
+from otel_finops.base.span import LogRecord, Rejection
 from otel_finops.genai.logs import LogNormaliser
+from otel_finops.ledger.quarantine import rejections
 from otel_finops.otlp.decode import decode_logs
 from otel_finops.pipeline import Pipeline
 
@@ -25,15 +26,17 @@ class LogPipeline(NamedTuple):
             batch = decode_logs(request.body, request.encoding, normaliser.wanted, normaliser.events, shared.clock.now_ns())
             stage.set("log_records", batch.received)
             with shared.admission.hold(spans=batch.received):
-                fates = self.journal(batch.records, request.credential)
+                fates, refused = self.journal(batch.records, request.credential)
             fates["ignored"] += batch.ignored
-            shared.metrics.log_records(batch.received, rejections=batch.rejections, **fates)
-        return ExportOutcome(len(batch.records) + batch.ignored, batch.rejections)
+            outcome = ExportOutcome(sum(fates.values()), batch.rejections + refused)
+            shared.metrics.log_records(batch.received, rejections=outcome.rejections, **fates)
+        return outcome
 
-    def journal(self, records: Sequence[LogRecord], credential: Credential) -> dict[str, int]:
-        """Make the calls that the records show durable; returns how many records met which fate."""
+    def journal(self, records: Sequence[LogRecord], credential: Credential) -> tuple[dict[str, int], tuple[Rejection, ...]]:
+        """Make the calls that the records show durable; returns how many records met which fate, and those that cannot be recorded."""
         if not self.spans.metering:
-            return {"ignored": len(records)}
+            return {"ignored": len(records)}, ()
         calls = [call for record in records if (call := self.normaliser(record, credential)) is not None]
         recorded = self.spans.committer.submit(self.spans.price(calls))
-        return {"journalled": recorded.journalled, "duplicate": recorded.duplicates, "ignored": len(records) - len(calls)}
+        fates = {"journalled": recorded.journalled, "duplicate": recorded.duplicates, "ignored": len(records) - len(calls)}
+        return fates, rejections(recorded)

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.protocols import Credential, ExportOutcome, ExportRequest
-from otel_finops.base.span import Span
+from otel_finops.base.span import Rejection, Span
 from otel_finops.genai.normalise import Normaliser
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.ledger.group_commit import GroupCommitter
 from otel_finops.ledger.journal import JournalRow
+from otel_finops.ledger.quarantine import rejections
 from otel_finops.metrics.self_metrics import SelfMetrics
 from otel_finops.metrics.telemetry import Telemetry
 from otel_finops.otlp.admission import Admission
@@ -37,16 +38,17 @@ class Pipeline(NamedTuple):
             batch = decode(request.body, request.encoding, self.normaliser.wanted, self.clock.now_ns())
             stage.set("spans", batch.received)
             with self.admission.hold(spans=batch.received):
-                fates = self.journal(batch.spans, request.credential)
-            self.metrics.spans(batch.received, rejections=batch.rejections, **fates)
-        return ExportOutcome(len(batch.spans), batch.rejections)
+                fates, refused = self.journal(batch.spans, request.credential)
+            outcome = ExportOutcome(sum(fates.values()), batch.rejections + refused)
+            self.metrics.spans(batch.received, rejections=outcome.rejections, **fates)
+        return outcome
 
-    def journal(self, spans: Sequence[Span], credential: Credential) -> dict[str, int]:
-        """Make the spans durable; returns how many met which fate."""
+    def journal(self, spans: Sequence[Span], credential: Credential) -> tuple[dict[str, int], tuple[Rejection, ...]]:
+        """Make the spans durable; returns how many met which fate, and those that cannot be recorded."""
         if not self.metering:
-            return {"ignored": len(spans)}
+            return {"ignored": len(spans)}, ()
         recorded = self.committer.submit(self.price(self.normalise(spans, credential)))
-        return {"journalled": recorded.journalled, "duplicate": recorded.duplicates}
+        return {"journalled": recorded.journalled, "duplicate": recorded.duplicates}, rejections(recorded)
 
     def normalise(self, spans: Sequence[Span], credential: Credential) -> list[Sighting]:
         """One sighting for each span; spans that are no GenAI spans become skeletons."""

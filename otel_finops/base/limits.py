@@ -69,6 +69,16 @@ CALL_BUCKETS_MAX: Final = 64
 """Minutes of one call that are indexed for merging by numbers across traces."""
 QUEUE_BATCHES_MAX: Final = 1_024
 """Batches waiting for the group commit; bytes are bounded by the admission already."""
+POISON_BATCHES_REMEMBERED_MAX: Final = 4_096
+"""Failed batches whose digest and error are remembered, some 2 MB: more than all senders' exporters have under way at a time."""
+POISON_FAILURES: Final = 3
+"""Equal failures after which a batch is taken apart: stock exporters try about as often before they give a batch up."""
+POISON_SPANS_PER_BATCH_MAX: Final = 32
+"""Spans of one batch that are put into quarantine; when more fail, it is the program that is ill and not the spans."""
+QUARANTINE_SPANS_PER_REASON_MAX: Final = 128
+"""Spans in quarantine for one error: a bug that fails everything must not be obeyed batch by batch, however small batches are."""
+QUARANTINE_SPANS_MAX: Final = 1_024
+"""Spans in quarantine: so many that nobody looks after; beyond it senders are told to keep theirs."""
 SUBJECTS_REMEMBERED_MAX: Final = 50_000
 """User and session references kept in memory: some 20 MB; the others are looked up."""
 TWINS_PER_CALL_MAX: Final = 128

@@ -11,14 +11,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from copy import copy
-from traceback import clear_frames, extract_tb
 from typing import Final, NamedTuple
 
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import Busy, FinopsError, Unavailable
+from otel_finops.base.errors import Busy, Unavailable
 from otel_finops.base.limits import GROUP_COMMIT_SPANS_MAX, QUEUE_BATCHES_MAX
 from otel_finops.base.times import NS_PER_SECOND
+from otel_finops.ledger.faults import fault_of, forget_frames
 from otel_finops.ledger.journal import JournalRow, Recorded, record_batches
+from otel_finops.ledger.poison import PoisonGuard
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.store.engine import Store
 
@@ -45,6 +46,7 @@ class GroupCommitter:
         spans_max: most rows of one transaction.
         batches_max: most submissions that wait.
         committed: told how many seconds each commit took.
+        guard: takes batches apart that fail again and again; without one they fail for ever.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class GroupCommitter:
         spans_max: int = GROUP_COMMIT_SPANS_MAX,
         batches_max: int = QUEUE_BATCHES_MAX,
         committed: Callable[[float], None] = lambda seconds: None,
+        guard: PoisonGuard | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -65,6 +68,7 @@ class GroupCommitter:
         self._spans_max = spans_max
         self._batches_max = batches_max
         self._committed = committed
+        self._guard = guard
         self._failed_at = float("-inf")
         self._waiting: deque[_Submission] = deque()
         self._changed = threading.Condition()
@@ -140,29 +144,47 @@ class GroupCommitter:
         When the store itself is away, trying each alone would only make all of them wait.
         """
         try:
-            recorded = self._record(group)
-        except FinopsError as fault:
+            recorded = self._record([submission.rows for submission in group])
+        except (Busy, Unavailable) as fault:
             self._failed_at = self._clock.monotonic()
             for submission in group:
                 submission.outcome.set_exception(copy(fault))
-            _forget_frames(fault)
+            forget_frames(fault)
         except BaseException as error:  # noqa: BLE001 - the thread must outlive any batch; the error is logged and answered
             if len(group) > 1:
                 for submission in group:
                     self._write_group([submission])
             else:
-                group[0].outcome.set_exception(_refused(error, len(group[0].rows)))
-            _forget_frames(error)
+                self._save(group[0], error)
+            forget_frames(error)
         else:
             for submission, result in zip(group, recorded, strict=True):
                 submission.outcome.set_result(result)
 
-    def _record(self, group: Sequence[_Submission]) -> list[Recorded]:
+    def _save(self, submission: _Submission, error: BaseException) -> None:
+        """Answer a batch that fails alone on a fault of its content: taken apart if it did so often enough, else to be sent again."""
+        rows = submission.rows
+        refusal = _refused(error, len(rows))
+        try:
+            saved = self._guard.save(rows, error, lambda piece: self._record([piece])[0]) if self._guard is not None else None
+        except (Busy, Unavailable) as fault:
+            submission.outcome.set_exception(copy(fault))
+            forget_frames(fault)
+        except BaseException as further:  # noqa: BLE001 - as above
+            submission.outcome.set_exception(_refused(further, len(rows)))
+            forget_frames(further)
+        else:
+            if saved is None:
+                submission.outcome.set_exception(refusal)
+            else:
+                submission.outcome.set_result(saved)
+
+    def _record(self, batches: Sequence[Sequence[JournalRow]]) -> list[Recorded]:
         began = self._clock.monotonic()
         with self._store.write() as transaction:
             recorded = record_batches(
                 transaction,
-                [submission.rows for submission in group],
+                batches,
                 now_ns=self._clock.now_ns(),
                 settle_after_ns=self._settle_after_ns,
                 subjects=self._subjects,
@@ -171,23 +193,9 @@ class GroupCommitter:
         return recorded
 
 
-def _forget_frames(error: BaseException | None) -> None:
-    """Let go of what the frames of an answered error hold.
-
-    Frames and errors below here refer to each other, and their frames to ours: batches, futures and so the senders' requests, up to
-    64 MiB each, would stay until the cycle collector comes, which counts objects and not bytes.
-    """
-    while error is not None:
-        clear_frames(error.__traceback__)
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
-
-
 def _refused(error: BaseException, rows: int) -> Unavailable:
     """Answer and log a batch that cannot be stored; the error's own text may hold what the spans hold, so it is left out."""
-    frames = extract_tb(error.__traceback__)
-    where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames[-5:]))
-    _log.error("a batch of %d spans could not be journalled: %s at %s", rows, type(error).__name__, where)
+    _log.error("a batch of %d spans could not be journalled: %s", rows, fault_of(error))
     fault = Unavailable("these spans could not be stored; the service's log says why", retry_after_s=5.0)
     fault.__cause__ = error
     return fault

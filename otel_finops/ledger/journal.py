@@ -13,7 +13,6 @@ from typing import Final, NamedTuple, TypeAlias
 from otel_finops.base.errors import Busy
 from otel_finops.base.limits import SETTLE_AHEAD_MAX_S, SETTLE_BATCHES_AT_ONCE, SETTLE_WAIT_MAX_S
 from otel_finops.base.money import PICO_MAX
-from otel_finops.base.protocols import ANY_TENANT, DEFAULT_REALM
 from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.ledger.call_keys import keys_of
@@ -21,6 +20,7 @@ from otel_finops.ledger.codec import SUBJECT_KEYS, Author, content_hash, decode,
 from otel_finops.ledger.key_index import PLACE_BYTES, PlacedKey, insert_keys
 from otel_finops.ledger.shards import shard_of
 from otel_finops.ledger.subjects import SubjectKind, Subjects
+from otel_finops.ledger.tenants import own_realms
 from otel_finops.pricing.quote import Quote
 from otel_finops.store.unit_of_work import LIST_VALUES_MAX, Row, Transaction
 
@@ -42,11 +42,13 @@ class Recorded(NamedTuple):
         journalled: rows that are new, further versions of known spans included.
         duplicates: rows whose equal was there already, or earlier among the same rows.
         conflicts: of the journalled ones those that are further versions of a span.
+        quarantined: rows that cannot be recorded and are kept apart (`ledger.poison`).
     """
 
     journalled: int
     duplicates: int
     conflicts: int
+    quarantined: int = 0
 
 
 Version: TypeAlias = tuple[bytes, bytes]
@@ -408,8 +410,9 @@ def pending(transaction: Transaction, tenants: Collection[str] | None) -> tuple[
             counted; the shared realm `default` is not, because whose its calls are is known only after settling.
     """
     sql, params = _PENDING, tuple[str, ...]()
-    if tenants is not None and ANY_TENANT not in tenants:
-        params = tuple(sorted(set(tenants) - {DEFAULT_REALM}))
+    realms = own_realms(tenants)
+    if realms is not None:
+        params = tuple(sorted(realms))
         if not params:
             return 0, 0
         sql += f" AND realm IN ({', '.join('?' * len(params))})"

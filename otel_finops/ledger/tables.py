@@ -9,7 +9,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 metadata: Final = MetaData()
 
@@ -267,4 +281,29 @@ leases: Final = Table(
     Column("holder", Text, nullable=False),
     Column("token", BigInteger, nullable=False, comment="raised whenever the holder changes: fences off a holder that slept"),
     Column("expires_ns", BigInteger, nullable=False),
+)
+
+quarantine: Final = Table(
+    "quarantine",
+    metadata,
+    Column("quarantine_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("realm", Text, nullable=False),
+    Column("trace_id", LargeBinary, nullable=False),
+    Column("span_id", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False, comment="tells versions of a span apart"),
+    Column("reason", Text, nullable=False, comment="type and place of the error, never its text"),
+    Column("held_since_ns", BigInteger, nullable=False),
+    Column("payload", LargeBinary, comment="the sighting, see ledger.codec; NULL: it cannot be written down"),
+    UniqueConstraint("trace_id", "span_id", "realm", "digest", name="uq_quarantine_span"),
+    sqlite_autoincrement=True,
+)
+"""Spans whose writing fails whatever is tried (`ledger.poison`); their numbers are never given twice, since people name them."""
+
+ledger_identity: Final = Table(
+    "ledger_identity",
+    metadata,
+    Column("row_no", SmallInteger, primary_key=True, autoincrement=False, comment="always 1: there is one row"),
+    Column("ledger_id", Text, nullable=False),
+    Column("made_ns", BigInteger, nullable=False),
+    CheckConstraint("row_no = 1", name="ck_ledger_identity_one_row"),
 )
