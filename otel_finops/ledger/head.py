@@ -1,13 +1,16 @@
 """The signed head: what the ledger's chains ended with at a moment, signed, to be kept where the ledger's owner cannot change it.
 
 A chain proves that nothing inside it was changed; only a head that was exported earlier proves that its end was not cut off
-or rewritten. Signatures are Ed25519 (RFC 8032) over the head's JSON without `signature`, keys sorted, no blanks.
+or rewritten, and says what is missing when a ledger came back from an older copy. For that it also names some earlier blocks, so
+that what is left can be held against it.
+
+Signatures are Ed25519 (RFC 8032) over the head's JSON without `signature`, keys sorted, no blanks.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput
-from otel_finops.base.times import format_ns
-from otel_finops.ledger.blocks import block_at, last_block, stored_shards
+from otel_finops.base.times import format_ns, parse_ns
+from otel_finops.ledger.blocks import Block, block_at, last_block, stored_shards
 from otel_finops.ledger.verify import Fault
 from otel_finops.store.unit_of_work import Transaction
 
@@ -47,13 +50,20 @@ def export_head(transaction: Transaction, key: Ed25519PrivateKey, clock: Clock) 
     """The signed head of all shards.
 
     Returns:
-        `{format, time, shards: {"3": {seq, hash, entries}}, entries, public_key, signature}`; hashes, key and signature as hex.
+        `{format, time, shards: {"3": {seq, hash, entries, recorded_at, earlier: [[seq, hash]]}}, entries, public_key, signature}`;
+        hashes, key and signature as hex, times as RFC 3339. `earlier` are the blocks 1, 2, 4, 8, .. before the last one.
     """
     shards: dict[str, dict[str, Any]] = {}
     for shard in stored_shards(transaction):
         block = last_block(transaction, shard)
         if block is not None:
-            shards[str(shard)] = {"seq": block.seq, "hash": block.hash.hex(), "entries": _entries_up_to(transaction, shard, block.seq)}
+            shards[str(shard)] = {
+                "seq": block.seq,
+                "hash": block.hash.hex(),
+                "entries": _entries_up_to(transaction, shard, block.seq),
+                "recorded_at": format_ns(block.recorded_ns),
+                "earlier": [[one.seq, one.hash.hex()] for one in _earlier(transaction, block)],
+            }
     head: dict[str, Any] = {
         "format": HEAD_FORMAT,
         "time": format_ns(clock.now_ns()),
@@ -68,6 +78,9 @@ def export_head(transaction: Transaction, key: Ed25519PrivateKey, clock: Clock) 
 def verify_head(transaction: Transaction, head: Mapping[str, Any], public_key: str | None = None) -> list[Fault]:
     """Compare the ledger with a head that was exported earlier; it may have grown since, but nothing else.
 
+    A chain whose end is missing is told from one that was rewritten: blocks that stand where the head names others, but were recorded
+    after its last one, were appended to an older copy of the ledger; blocks of the head's own time were put there by somebody.
+
     Args:
         public_key: hex of the key that must have signed it; without it the head's own key is believed, which only shows
             that the head was not changed by somebody without the key.
@@ -79,21 +92,54 @@ def verify_head(transaction: Transaction, head: Mapping[str, Any], public_key: s
         BadInput: it is no signed head, or not signed by that key.
     """
     _check_signature(head, public_key)
-    faults = (_compared(transaction, int(shard), state) for shard, state in sorted(head["shards"].items()))
+    faults = (_compared(transaction, int(shard), {"recorded_at": head["time"], **state}) for shard, state in sorted(head["shards"].items()))
     return [fault for fault in faults if fault is not None]
 
 
 def _compared(transaction: Transaction, shard: int, state: Mapping[str, Any]) -> Fault | None:
     block = block_at(transaction, shard, state["seq"])
-    if block is None:
-        last = last_block(transaction, shard)
-        seq = last.seq + 1 if last else 0
-        return Fault(shard, seq, None, f"the chain was cut off: the head names block {state['seq']}")
-    if block.hash.hex() != state["hash"]:
-        return Fault(shard, block.seq, None, "the chain was rewritten: the head names another hash for this block")
+    if block is None or block.hash.hex() != state["hash"]:
+        return _contradicted(transaction, shard, state)
     if _entries_up_to(transaction, shard, block.seq) != state["entries"]:
         return Fault(shard, block.seq, None, "the number of entries up to this block is not the head's")
     return None
+
+
+def _contradicted(transaction: Transaction, shard: int, state: Mapping[str, Any]) -> Fault:
+    """What became of a chain that does not hold the head's last block."""
+    last = last_block(transaction, shard)
+    end = last.seq + 1 if last else 0
+    younger = _first_younger(transaction, shard, parse_ns(state["recorded_at"]))
+    first_missing = end if younger is None else younger
+    shared = None
+    for seq, value in sorted(state.get("earlier", ())):
+        if seq >= first_missing:
+            break
+        block = block_at(transaction, shard, seq)
+        if block is None or block.hash.hex() != value:
+            return Fault(shard, seq, None, "the chain was rewritten: the head names another hash for this block")
+        shared = seq
+    if first_missing > state["seq"]:
+        return Fault(shard, state["seq"], None, "the chain was rewritten: the head names another hash for this block")
+    missing = state["entries"] - _entries_up_to(transaction, shard, first_missing - 1)
+    what = f"blocks {first_missing} to {state['seq']} of the head with {missing} entries are missing: "
+    what += "the chain was cut off, or came back from an older copy" if younger is None else "an older copy was restored, and went on"
+    return Fault(shard, first_missing, None, what + ("" if shared is None else f"; up to block {shared} it is the head's"))
+
+
+def _earlier(transaction: Transaction, last: Block) -> Iterator[Block]:
+    distance = 1
+    while distance <= last.seq:
+        block = block_at(transaction, last.shard, last.seq - distance)
+        if block is not None:
+            yield block
+        distance *= 2
+
+
+def _first_younger(transaction: Transaction, shard: int, recorded_ns: int) -> int | None:
+    """The first block that was recorded after this time; None when there is none."""
+    found = transaction.execute("SELECT MIN(seq) FROM blocks WHERE shard = ? AND recorded_ns > ?", (shard, recorded_ns))[0][0]
+    return None if found is None else int(found)
 
 
 def _entries_up_to(transaction: Transaction, shard: int, seq: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from ledger_rig import CENT, Rig, call, plain
 
@@ -156,7 +157,11 @@ def test_a_cut_tail_is_sound_in_itself_and_found_by_the_head(rig: Rig, key_file:
     attack(rig, "DELETE FROM entries WHERE block_seq = 2", "DELETE FROM blocks WHERE seq = 2")
     assert verified(rig).sound
     [fault] = head_faults(rig, head)
-    assert (fault.seq, fault.what) == (2, "the chain was cut off: the head names block 2")
+    assert fault.seq == 2
+    assert fault.what == (
+        "blocks 2 to 2 of the head with 3 entries are missing: the chain was cut off, or came back from an older copy"
+        "; up to block 1 it is the head's"
+    )
 
 
 def test_a_ledger_cut_to_nothing_is_found_by_the_head(rig: Rig, key_file: Path) -> None:
@@ -180,7 +185,56 @@ def test_a_rewritten_tail_is_sound_in_itself_and_found_by_the_head(rig: Rig, key
         rewrite(transaction, 1, lambda values: values[COLUMNS.index("cost_pico")] // 2)
     assert verified(rig).sound
     [fault] = head_faults(rig, head)
+    assert (fault.seq, fault.what) == (1, "the chain was rewritten: the head names another hash for this block")
+    [fault] = head_faults(rig, signed(without_earlier(head), key_file))
     assert (fault.seq, fault.what) == (2, "the chain was rewritten: the head names another hash for this block")
+
+
+def without_earlier(head: dict[str, Any]) -> dict[str, Any]:
+    """As heads were before they named earlier blocks."""
+    return {**head, "shards": {shard: {k: state[k] for k in ("seq", "hash", "entries")} for shard, state in head["shards"].items()}}
+
+
+def signed(head: dict[str, Any], key_file: Path) -> dict[str, Any]:
+    body = {name: value for name, value in head.items() if name != "signature"}
+    return {**body, "signature": load_key(key_file).sign(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hex()}
+
+
+CUT = ("DELETE FROM entries WHERE block_seq = 2", "DELETE FROM blocks WHERE seq = 2")
+"""What restoring a copy from before block 2 does."""
+
+
+@pytest.mark.parametrize("appended", [1, 2, 5])
+def test_an_older_copy_that_went_on_is_told_from_a_rewritten_ledger(rig: Rig, key_file: Path, appended: int) -> None:
+    """The lost block 2 had three entries; fewer, as many or more blocks stand in its place."""
+    rig.settle(call(31, trace=301))  # block 3, so that two are lost
+    head = exported(rig, key_file)
+    attack(rig, *CUT, "DELETE FROM entries WHERE block_seq = 3", "DELETE FROM blocks WHERE seq = 3")
+    for number in range(appended):
+        rig.settle(call(41 + number, trace=401 + number))
+    assert verified(rig).sound
+    for kept in (head, signed(without_earlier(head), key_file)):
+        [fault] = head_faults(rig, kept)
+        assert fault.seq == 2
+        assert fault.what.startswith("blocks 2 to 3 of the head with 4 entries are missing: an older copy was restored, and went on")
+    assert head_faults(rig, head)[0].what.endswith("; up to block 1 it is the head's")
+
+
+def test_a_restored_ledger_whose_past_was_rewritten_is_no_restored_one(rig: Rig, key_file: Path) -> None:
+    head = exported(rig, key_file)
+    attack(rig, *CUT)
+    with rig.store.write() as transaction:
+        rewrite(transaction, 1, lambda values: values[COLUMNS.index("cost_pico")] // 2)
+    rig.settle(call(41, trace=401))
+    [fault] = head_faults(rig, head)
+    assert (fault.seq, fault.what) == (1, "the chain was rewritten: the head names another hash for this block")
+
+
+def test_a_head_names_earlier_blocks_at_growing_distances(rig: Rig, key_file: Path) -> None:
+    for number in range(8):
+        rig.settle(call(51 + number, trace=501 + number))
+    [state] = exported(rig, key_file)["shards"].values()
+    assert (state["seq"], [seq for seq, _ in state["earlier"]]) == (10, [9, 8, 6, 2])
 
 
 def rewrite(transaction: Transaction, first: int, cost: Callable[[list[Any]], int]) -> None:
