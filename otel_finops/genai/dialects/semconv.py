@@ -60,7 +60,6 @@ SCOPES: Final = {
     "com.anthropic.sdk.python": ScopeTraits(rank=RANK_VENDOR_SDK),
     "com.anthropic.sdk.python.bedrock": ScopeTraits(rank=RANK_VENDOR_SDK),
     "com.anthropic.sdk.python.vertex": ScopeTraits(rank=RANK_VENDOR_SDK),
-    "mistralai_sdk_tracer": ScopeTraits(rank=RANK_VENDOR_SDK),
     "opentelemetry.instrumentation.botocore.bedrock-runtime": ScopeTraits(exclusive=frozenset({"bedrock"})),
 }
 
