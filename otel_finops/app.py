@@ -20,6 +20,8 @@ from otel_finops.identity.principals import SettingsPrincipals
 from otel_finops.identity.senders import SettingsSenderAuth
 from otel_finops.ledger.group_commit import GroupCommitter
 from otel_finops.ledger.journal import due_backlog, prune_skeletons
+from otel_finops.ledger.poison import PoisonGuard
+from otel_finops.ledger.quarantine import Quarantine
 from otel_finops.ledger.reader import LedgerReader
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.settle import Settler
@@ -75,6 +77,7 @@ class Core(NamedTuple):
     telemetry: telemetry.Telemetry
     admission: Admission
     committer: GroupCommitter
+    quarantine: Quarantine
     pipeline: Pipeline
     log_pipeline: LogPipeline
     settler: Settler
@@ -110,7 +113,10 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     leases = Leases(store, clock, f"{purpose} on {socket.gethostname()} ({os.getpid()})")
     subjects, prices, admission, received = Subjects(), PriceEngine.load(settings.prices.path), Admission(), ReceiverCounters()
     metrics = SelfMetrics(received.snapshot)
-    committer = GroupCommitter(store, clock, settle_after_s=settings.ledger.settle_after, subjects=subjects, committed=metrics.commit)
+    settle_after_s = settings.ledger.settle_after
+    quarantine = Quarantine(store, clock, subjects, settle_after_s=settle_after_s)
+    guard = PoisonGuard(quarantine) if settings.features.quarantine else None
+    committer = GroupCommitter(store, clock, settle_after_s=settle_after_s, subjects=subjects, committed=metrics.commit, guard=guard)
     own = telemetry.start(
         telemetry.Target(**settings.telemetry.model_dump()),
         metrics,
@@ -129,8 +135,9 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     log_pipeline = LogPipeline(pipeline, LogNormaliser(attribution))
     settler = Settler(store, leases, prices, (Rollups(),), clock)
     return Core(
-        settings, clock, store, leases, subjects, prices, received, metrics, own, admission, committer, pipeline, log_pipeline, settler
-    )
+        settings, clock, store, leases, subjects, prices, received, metrics, own, admission, committer, quarantine, pipeline,
+        log_pipeline, settler,
+    )  # fmt: skip
 
 
 class Ports(NamedTuple):
@@ -197,16 +204,16 @@ class Service:
 
     def _health(self) -> Sequence[Health]:
         failed = self.core.committer.failed_lately
+        full = self.core.store.short_of_room
         return (
+            Health("disk", not full, "the database's disk is full: nothing is written until there is room" if full else ""),
             Health("settling", self._settling.fault is None, self._settling.fault or ""),
             Health("journal", not failed, "spans could not be stored a moment ago" if failed else ""),
         )
 
     def _prune(self, lease: HeldLease) -> str:
         """Drop spans of traces that never had a GenAI span."""
-        full = self.core.store.short_of_room
         hours = self.core.settings.retention.skeletons_hours
-            Health("disk", not full, "the database's disk is full: nothing is written until there is room" if full else ""),
         before_ns = self.core.clock.now_ns() - round(hours * NS_PER_HOUR)
         pruned = 0
         while not self._scheduler.stopping:
@@ -224,14 +231,16 @@ class Service:
             catalog.IN_FLIGHT: lambda: core.admission.in_flight().held_bytes,
             catalog.TRACES_DUE: lambda: _backlog(core)[0],
             catalog.PARKED: lambda: core.settler.parked,
+            catalog.RESERVE: lambda: core.store.reserve_bytes,
             catalog.SETTLE_LAG: lambda: _backlog(core)[1],
         }
+        if core.settings.features.quarantine:
+            readings = {**readings, catalog.QUARANTINED: core.quarantine.count}
         for metric, read in readings.items():
             core.metrics.watch(metric, read)
 
 
 def _backlog(core: Core) -> tuple[int, float]:
-            catalog.RESERVE: lambda: core.store.reserve_bytes,
     """Traces that are due now, and for how many seconds the first of them."""
     now_ns = core.clock.now_ns()
     with core.store.read() as transaction:

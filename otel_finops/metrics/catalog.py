@@ -114,10 +114,13 @@ PARKED: Final = Metric("finops_traces_parked", "gauge", (), "Traces that cannot 
 RESERVE: Final = Metric(
     "finops_store_reserve_bytes", "gauge", (), "Room kept on a SQLite database's disk; 0 when it was given up because the disk is full."
 )
+QUARANTINED: Final = Metric(
+    "finops_quarantined_spans", "gauge", (), "Spans of this ledger that cannot be recorded and are held in quarantine (docs/ledger.md)."
+)
 SELF_METRICS: Final = (
     RECEIVED, JOURNALLED, DUPLICATE, REJECTED, IGNORED,
     RECEIVED_LOGS, JOURNALLED_LOGS, DUPLICATE_LOGS, REJECTED_LOGS, IGNORED_LOGS, IGNORED_REQUESTS, REFUSED, COMMIT, SETTLED,
-    QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE, PARKED, RESERVE,
+    QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE, PARKED, RESERVE, QUARANTINED,
 )  # fmt: skip
 
 

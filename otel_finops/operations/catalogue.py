@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from otel_finops.operations import coverage, health, ledger, prices, spend, traces, usage
+from otel_finops.operations import coverage, health, ledger, prices, quarantine, spend, traces, usage
 from otel_finops.operations.registry import Registry
 
 OPERATIONS: Final = Registry(
@@ -14,6 +14,9 @@ OPERATIONS: Final = Registry(
         ledger.verify,
         prices.show,
         prices.status,
+        quarantine.drop,
+        quarantine.held,
+        quarantine.retry,
         spend.report,
         traces.search,
         traces.show,

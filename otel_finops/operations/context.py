@@ -13,6 +13,7 @@ from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.ledger.coverage import CoverageReport
+    from otel_finops.ledger.quarantine import Held, Retried
     from otel_finops.ledger.spend import SpendReport
     from otel_finops.ledger.verify import Fault, Report
     from otel_finops.pricing.book import BookStatus
@@ -85,6 +86,26 @@ class Prices(Protocol):
         ...
 
 
+class Quarantined(Protocol):
+    """Spans that cannot be recorded; whose they are is an argument of all of it: those of the tenants' own realms, None for all.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def held(self, tenants: Tenants, *, realm: str | None = None, before_no: int | None = None, limit: int) -> Sequence[Held]:
+        """A page, newest first, of one realm or of all; `before_no` is the last number of the page before."""
+        ...
+
+    def retry(self, tenants: Tenants, no: int | None) -> Retried:
+        """Record one, or (None) all, once more; raises NotFound when there is no such span for these tenants."""
+        ...
+
+    def drop(self, tenants: Tenants, no: int | None) -> Sequence[Held]:
+        """Forget one, or (None) all; raises NotFound when there is no such span for these tenants."""
+        ...
+
+
 class Health(NamedTuple):
     """One part of the service: `ok` and, when not, what is wrong."""
 
@@ -101,6 +122,7 @@ class Context(NamedTuple):
         verify: walks the chain; the arguments are the JSON text of an exported signed head, and the hex key
             that must have signed it, or None.
         prices: the active price book.
+        quarantine: spans that cannot be recorded.
         health: the state of the parts, in a moment.
         clock: the time.
         trail: where changes go on record.
@@ -111,6 +133,7 @@ class Context(NamedTuple):
     reads: Reads
     verify: Callable[[str | None, str | None], Verdict]
     prices: Prices
+    quarantine: Quarantined
     health: Callable[[], Sequence[Health]]
     clock: Clock
     trail: Trail

@@ -16,6 +16,7 @@ from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import BadInput, FinopsError
 from otel_finops.ledger.coverage import CoverageReport, coverage
 from otel_finops.ledger.head import verify_head
+from otel_finops.ledger.quarantine import Quarantine
 from otel_finops.ledger.reader import LedgerReader
 from otel_finops.ledger.rows import to_contract
 from otel_finops.ledger.spend import SpendReport
@@ -173,6 +174,7 @@ def make_context(
         reads=StoreReads(store, subjects),
         verify=lambda head, public_key: verdict(store, head, public_key),
         prices=EnginePrices(prices),
+        quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
         health=lambda: (*store_health(store), *(health() if health is not None else ())),
         clock=clock,
         trail=trail or LogTrail(),

@@ -203,6 +203,11 @@ class Features(_Section):
     usage: bool = Field(default=True, description="The ledger's rows.")
     coverage: bool = Field(default=True, description="The report on calls that are unpriced, estimated or merged.")
     ledger: bool = Field(default=True, description="Verification and export of the ledger.")
+    quarantine: bool = Field(
+        default=True,
+        description="Batches that fail again and again are taken apart, and spans that cannot be recorded are kept in quarantine. "
+        "Off: such batches are refused for ever, and only the log tells why.",
+    )
     prices: bool = Field(default=True, description="What the price book says.")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_finops.identity.roles import ROLES
+from otel_finops.ledger import quarantine
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.registry import Operation
 from otel_finops.otlp.batch import REASONS
@@ -93,7 +94,7 @@ def _faults() -> Iterator[str]:
 
 
 def _reasons() -> Iterator[str]:
-    return _table_of(REASONS)
+    return _table_of({**REASONS, quarantine.REASON: quarantine.MESSAGE})
 
 
 def _table_of(reasons: Mapping[str, str]) -> Iterator[str]:

@@ -33,7 +33,7 @@ def run(*arguments: str, database: str = "", given: str | bytes | None = None, f
 
 
 def command_words(one: Any) -> list[str]:
-    arguments = {"traces.show": [ACME_TRACE], "prices.show": ["gpt-4o"]}
+    arguments = {"traces.show": [ACME_TRACE], "prices.show": ["gpt-4o"], "quarantine.retry": ["all"], "quarantine.drop": ["all"]}
     return [*one.words, *arguments.get(one.name, [])]
 
 
@@ -51,7 +51,8 @@ def test_api_and_command_line_offer_the_same_operations(room: Room) -> None:
 def test_json_is_the_apis_answer(room: Room, database: str, one: Any) -> None:
     paths = {"traces.show": f"traces/{ACME_TRACE}", "prices.show": "prices?model=gpt-4o"}
     api = TestClient(build_api(room.context, lambda _: LOCAL))
-    answer = api.get(f"/api/v1/{paths.get(one.name, one.path)}")
+    path = paths.get(one.name, one.path).replace("{no}", "all")
+    answer = api.request("POST" if one.changes else "GET", f"/api/v1/{path}")
     result = run(*command_words(one), "--json", database=database)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == answer.text + "\n"
@@ -65,7 +66,7 @@ def test_every_operation_is_shown_to_people(database: str, one: Any) -> None:
     assert result.stderr == ""
 
 
-@pytest.mark.parametrize("feature", ["traces", "spend", "usage", "coverage", "ledger", "prices"])
+@pytest.mark.parametrize("feature", ["traces", "spend", "usage", "coverage", "ledger", "prices", "quarantine"])
 def test_what_is_switched_off_has_no_command(feature: str) -> None:
     table = command_table(Features(**{feature: False}))
     assert not [one.name for one in OPERATIONS if one.feature == feature and one.words in table]

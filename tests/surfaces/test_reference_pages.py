@@ -26,7 +26,7 @@ def test_the_page_is_current(name: str) -> None:
 def test_every_operation_route_command_and_setting_is_told_of() -> None:
     api, cli, settings = ((DOCS / name).read_text() for name in ("api.md", "cli.md", "settings.md"))
     for one in OPERATIONS:
-        assert f"`GET /api/v1/{one.path}`" in api
+        assert f"`{'POST' if one.changes else 'GET'} /api/v1/{one.path}`" in api
         assert all(f"`{field.alias or name}`" in api for name, field in one.input.model_fields.items())
     for words in command_table(Features()):
         assert f"## otel-finops {' '.join(words)}" in cli

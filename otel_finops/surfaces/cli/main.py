@@ -26,6 +26,7 @@ GROUPS: Final = {
     "coverage": "Calls that are unpriced, estimated or merged.",
     "ledger": "Export and proof of the ledger.",
     "prices": "The price book.",
+    "quarantine": "Spans that cannot be recorded.",
     "db": "The database.",
 }
 """What `--help` says of each group; every operation's room is one."""
