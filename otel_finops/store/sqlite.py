@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 
 from otel_finops.base.errors import Busy, FinopsError, StartRefused, Unavailable
 from otel_finops.base.limits import MIB
@@ -138,7 +138,7 @@ class SqliteDriver:
             raise StartRefused(
                 "database.url: SQLite needs a file, e.g. sqlite:///otel-finops.db; a ledger in memory would not survive a restart."
             )
-        self.path = Path(url.database).absolute()
+        self.path = self.path_of(url)
         self.place = f"SQLite file {self.path}"
         self._identity: tuple[int, int] | None = None
         self._doubtful_wal: Literal["PASSIVE", "TRUNCATE"] | None = "PASSIVE" if owner else None
@@ -147,6 +147,11 @@ class SqliteDriver:
             self._turnstile = _turnstiles.setdefault(str(self.path.resolve()), _Turnstile())
         self.engine = _engine(self.path, READERS_MAX, READER_CACHE_KIB)
         self.writing_engine = _engine(self.path, 1, WRITER_CACHE_KIB)
+
+    @staticmethod
+    def path_of(url: URL | str) -> Path:
+        """The file that a URL names."""
+        return Path(make_url(url).database or "").absolute()
 
     @contextmanager
     def writer_turn(self) -> Iterator[None]:

@@ -83,6 +83,16 @@ def upgrade(store: Store, *, automatic: bool = False, to: str = "head") -> Upgra
     return Upgrade(before, after, copy)
 
 
+def revision(store: Store) -> str | None:
+    """The revision of the database's tables, None when it has none.
+
+    Raises:
+        StartRefused: it is newer than this program or another program's.
+    """
+    with store.faults(), store.engine.connect() as connection:
+        return _revision(connection, store)
+
+
 def _revision(connection: Connection, store: Store) -> str | None:
     """The database's revision, None when it is empty; refuses what is not ours or newer."""
     tables = set(inspect(connection).get_table_names())

@@ -135,6 +135,53 @@ def db_upgrade(context: typer.Context) -> None:
         print(f"The database is at revision {done.after} now{copy}.")
 
 
+@guarded
+def db_backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Where the copy goes; only this user can read it.", metavar="FILE")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE when it exists.")] = False,
+) -> None:
+    """Copy the whole database to a file while the service runs; PostgreSQL by pg_dump (docs/operating.md)."""
+    from otel_finops.operations.backups import back_up_database  # noqa: PLC0415 - `--help` must not load the database rooms
+
+    copied = back_up_database(settings_of(context), file, overwrite=overwrite, progress=_show_pages)
+    print(f"The database was copied to {file} ({copied:,} bytes). Check it where it is kept: otel-finops db restore to another place.")
+
+
+def _show_pages(done: int, all_: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done:,}/{all_:,} pages", end="\n" if done == all_ else "", file=sys.stderr, flush=True)
+
+
+@guarded
+def db_restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="What `db backup` wrote; it is only read.", metavar="FILE")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Also when the database holds entries; a SQLite file is kept under another name.")
+    ] = False,
+) -> None:
+    """Check a backup (pages, revision, chain of blocks) and put it in the database's place, which no service may use; exit code 1: its
+    chain is broken.
+    """
+    from otel_finops.operations.backups import restore_database  # noqa: PLC0415 - `--help` must not load the database rooms
+
+    result = restore_database(settings_of(context), file, overwrite=overwrite)
+    for fault in result.report.faults if result.report else ():
+        print(f"{fault.place}: {fault.what}", file=sys.stderr)
+    if not result.done:
+        print(f"{file} was not restored: its chain of blocks is broken.", file=sys.stderr)
+        raise typer.Exit(CHECK_FAILED)
+    if result.former is not None:
+        print(f"The former database is {result.former} now.")
+    if result.report is None:
+        print(f"Restored, of the older revision {result.revision}: run `otel-finops db upgrade`, then `otel-finops ledger verify`.")
+        return
+    print(f"Restored: {result.report.entries:,} entries in {result.report.blocks:,} blocks.")
+    if result.report.faults:
+        raise typer.Exit(CHECK_FAILED)
+
+
 HAND_WRITTEN: Final[dict[tuple[str, ...], tuple[Callable[..., None], str | None]]] = {
     ("price",): (price, None),
     ("resolve",): (resolve, None),
@@ -142,5 +189,7 @@ HAND_WRITTEN: Final[dict[tuple[str, ...], tuple[Callable[..., None], str | None]
     ("ledger", "verify"): (ledger_verify, "ledger"),
     ("ledger", "head"): (ledger_head, "ledger"),
     ("db", "upgrade"): (db_upgrade, None),
+    ("db", "backup"): (db_backup, None),
+    ("db", "restore"): (db_restore, None),
 }
 """Function and feature switch by the command's words; they stand in place of generated ones of the same words."""
