@@ -8,10 +8,13 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from otel_finops.base.clock import Clock, SystemClock
+from otel_finops.base.limits import MIB
 from otel_finops.base.times import NS_PER_HOUR, NS_PER_SECOND
+from otel_finops.forwarding import WANTED, Onward
 from otel_finops.genai.attribution_keys import AttributionSettings
 from otel_finops.genai.dialect_loading import load_dialects
 from otel_finops.genai.logs import LogNormaliser
@@ -19,6 +22,7 @@ from otel_finops.genai.normalise import Normaliser
 from otel_finops.identity.principals import SettingsPrincipals
 from otel_finops.identity.senders import SettingsSenderAuth
 from otel_finops.ledger.group_commit import GroupCommitter
+from otel_finops.ledger.identity import ledger_id
 from otel_finops.ledger.journal import due_backlog, prune_skeletons
 from otel_finops.ledger.poison import PoisonGuard
 from otel_finops.ledger.quarantine import Quarantine
@@ -36,10 +40,13 @@ from otel_finops.operations.context import Health
 from otel_finops.operations.local import make_context, product_version
 from otel_finops.otlp.admission import Admission
 from otel_finops.otlp.counters import ReceiverCounters
+from otel_finops.otlp.forward import InlineForwarder
 from otel_finops.otlp.http_server import AsgiServer, HttpReceiver, Listener
 from otel_finops.otlp.intake import Reception
+from otel_finops.otlp.next_hop import HopSettings, open_hop
 from otel_finops.otlp.receive_grpc import GrpcReceiver
 from otel_finops.otlp.signals import IgnoredSignals
+from otel_finops.otlp.spool import Spool, SpoolForwarder
 from otel_finops.otlp.status import Refusals
 from otel_finops.pipeline import Pipeline
 from otel_finops.pricing.engine import PriceEngine
@@ -131,7 +138,9 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
         said.tags,
     )
     normaliser = Normaliser(load_dialects(), attribution)
-    pipeline = Pipeline(normaliser, prices, committer, admission, metrics, own, clock, settings.metering.enabled)
+    pipeline = Pipeline(
+        normaliser, prices, committer, admission, metrics, own, clock, normaliser.wanted, metering=settings.metering.enabled
+    )
     log_pipeline = LogPipeline(pipeline, LogNormaliser(attribution))
     settler = Settler(store, leases, prices, (Rollups(),), clock)
     return Core(
@@ -160,7 +169,8 @@ class Service:
         self._settling = SettleLoop(self._settle_due, core.metrics.settled)
         self._scheduler = Scheduler(core.leases, core.clock)
         self._scheduler.add(Job("prune_skeletons", _PRUNE_EVERY_S, self._prune, first_after_s=_PRUNE_EVERY_S))
-        self._receivers = _receivers(core)
+        self._forwarder = _forwarder(core)
+        self._receivers = _receivers(core, _pipeline(core, self._forwarder))
         self._web = _web(core, self._health) if core.settings.http.address else None
         self._watch()
 
@@ -181,6 +191,8 @@ class Service:
             for server in started:
                 server.stop(0)
             raise
+        if isinstance(self._forwarder, SpoolForwarder):
+            self._forwarder.start()
         self._settling.start()
         self._scheduler.start()
         ports = {name: receiver.port for name, receiver in self._receivers.items()}
@@ -191,6 +203,8 @@ class Service:
         for receiver in self._receivers.values():
             receiver.stop(_RECEIVERS_STOP_S / len(self._receivers))
         self.core.committer.close()
+        if self._forwarder:
+            self._forwarder.close()
         self._settling.stop(STOP_S / 4)
         self._scheduler.stop(STOP_S / 8)
         if self._web:
@@ -209,7 +223,15 @@ class Service:
             Health("disk", not full, "the database's disk is full: nothing is written until there is room" if full else ""),
             Health("settling", self._settling.fault is None, self._settling.fault or ""),
             Health("journal", not failed, "spans could not be stored a moment ago" if failed else ""),
+            *self._hop_health(),
         )
+
+    def _hop_health(self) -> Sequence[Health]:
+        """A next hop that is away keeps nobody from sending here, unless it is required."""
+        if self._forwarder is None:
+            return ()
+        fault = self._forwarder.fault
+        return (Health("next hop", fault is None or not self.core.settings.forward.required, fault or ""),)
 
     def _prune(self, lease: HeldLease) -> str:
         """Drop spans of traces that never had a GenAI span."""
@@ -238,6 +260,12 @@ class Service:
             readings = {**readings, catalog.QUARANTINED: core.quarantine.count}
         for metric, read in readings.items():
             core.metrics.watch(metric, read)
+        if self._forwarder:
+            core.metrics.watch_forwarding(self._forwarder.counters.snapshot)
+        if isinstance(self._forwarder, SpoolForwarder):
+            spool = self._forwarder.spool
+            core.metrics.watch(catalog.SPOOLED, lambda: spool.requests)
+            core.metrics.watch(catalog.SPOOLED_BYTES, lambda: spool.size)
 
 
 def _backlog(core: Core) -> tuple[int, float]:
@@ -248,9 +276,32 @@ def _backlog(core: Core) -> tuple[int, float]:
     return due, max(0, now_ns - since_ns) / NS_PER_SECOND if due else 0.0
 
 
-def _receivers(core: Core) -> dict[str, GrpcReceiver | AsgiServer]:
+def _forwarder(core: Core) -> InlineForwarder | SpoolForwarder | None:
+    """What passes spans on; None when they end here."""
+    forward = core.settings.forward
+    if not forward.endpoint:
+        return None
+    compressed = forward.compression == "gzip"
+    hop = open_hop(
+        HopSettings(forward.endpoint, forward.headers, compressed, forward.tls_ca_file, forward.tls_cert_file, forward.tls_key_file)
+    )
+    if forward.mode == "inline":
+        return InlineForwarder(hop, core.clock, timeout_s=forward.timeout, patience_s=forward.patience, required=forward.required)
+    spool = Spool(Path(forward.spool_path), forward.spool_mib_max * MIB, core.clock)
+    return SpoolForwarder(spool, hop, core.clock, timeout_s=forward.timeout)
+
+
+def _pipeline(core: Core, forwarder: InlineForwarder | SpoolForwarder | None) -> Pipeline:
+    """The pipeline of the listeners: what comes by them travels on, files that are taken in do not."""
+    if forwarder is None:
+        return core.pipeline
+    onward = Onward(forwarder, ledger_id(core.store), core.settings.forward.cost_details)
+    return core.pipeline._replace(onward=onward, wanted=core.pipeline.wanted.joined(WANTED))
+
+
+def _receivers(core: Core, pipeline: Pipeline) -> dict[str, GrpcReceiver | AsgiServer]:
     listeners = core.settings.listeners()
-    shared = _reception(core)
+    shared = _reception(core, pipeline)
     receivers: dict[str, GrpcReceiver | AsgiServer] = {}
     if address := listeners.get("otlp.grpc_address"):
         receivers["grpc"] = GrpcReceiver(shared, address)
@@ -259,10 +310,10 @@ def _receivers(core: Core) -> dict[str, GrpcReceiver | AsgiServer]:
     return receivers
 
 
-def _reception(core: Core) -> Reception:
+def _reception(core: Core, pipeline: Pipeline) -> Reception:
     auth = SettingsSenderAuth(core.settings.auth)
     ignored, refusals = IgnoredSignals(core.received), Refusals(core.clock.monotonic)
-    return Reception(core.pipeline, auth, core.admission, core.received, ignored, refusals, core.log_pipeline)
+    return Reception(pipeline, auth, core.admission, core.received, ignored, refusals, core.log_pipeline)
 
 
 def _web(core: Core, health: Callable[[], Sequence[Health]]) -> AsgiServer:

@@ -72,7 +72,7 @@ class Onward(NamedTuple):
         Args:
             request: as it came.
             batch: what was decoded of it.
-            quotes: one for each span of the batch that is not ours, in order; None on what is no call.
+            quotes: one for each span of the batch that is not ours, in order; None on what is no call; those not given count as None.
 
         Raises:
             Unavailable: as `Forwarder.pass_on`.
@@ -92,7 +92,7 @@ class Onward(NamedTuple):
         edits: list[Edit | None] = []
         for place in range(batch.received):
             span = None if place in rejected else next(spans)
-            edits.append(None if span is None or self.is_ours(span) else self._edit(span, next(priced)))
+            edits.append(None if span is None or self.is_ours(span) else self._edit(span, next(priced, None)))
         return edits
 
     def _edit(self, span: Span, quote: Quote | None) -> Edit:

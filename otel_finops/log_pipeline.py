@@ -8,7 +8,6 @@ from typing import NamedTuple
 from otel_finops.base.protocols import Credential, ExportOutcome, ExportRequest
 from otel_finops.base.span import LogRecord, Rejection
 from otel_finops.genai.logs import LogNormaliser
-from otel_finops.ledger.quarantine import rejections
 from otel_finops.otlp.decode import decode_logs
 from otel_finops.pipeline import Pipeline
 
@@ -37,6 +36,5 @@ class LogPipeline(NamedTuple):
         if not self.spans.metering:
             return {"ignored": len(records)}, ()
         calls = [call for record in records if (call := self.normaliser(record, credential)) is not None]
-        recorded = self.spans.committer.submit(self.spans.price(calls))
-        fates = {"journalled": recorded.journalled, "duplicate": recorded.duplicates, "ignored": len(records) - len(calls)}
-        return fates, rejections(recorded)
+        fates, refused = self.spans.journal(self.spans.price(calls))
+        return {**fates, "ignored": len(records) - len(calls)}, refused

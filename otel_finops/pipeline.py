@@ -1,4 +1,4 @@
-"""The story of one request, read aloud: decode, normalise, price, journal; only then does the sender hear OK."""
+"""The story of one request, read aloud: decode, normalise, price, journal, pass on; only then does the sender hear OK."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.protocols import Credential, ExportOutcome, ExportRequest
-from otel_finops.base.span import Rejection, Span
+from otel_finops.base.span import Rejection, Span, WantedKeys
+from otel_finops.forwarding import Onward
 from otel_finops.genai.normalise import Normaliser
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.ledger.group_commit import GroupCommitter
@@ -21,7 +22,13 @@ from otel_finops.pricing.engine import PriceEngine
 
 
 class Pipeline(NamedTuple):
-    """What stands behind the receivers. Settling goes on behind it, off the sender's path (`ledger.settle`)."""
+    """What stands behind the receivers. Settling goes on behind it, off the sender's path (`ledger.settle`).
+
+    Attributes:
+        wanted: the attributes that anybody reads.
+        onward: the way to the next hop; None when spans end here.
+        metering: False lets spans pass on unpriced.
+    """
 
     normaliser: Normaliser
     prices: PriceEngine
@@ -30,25 +37,27 @@ class Pipeline(NamedTuple):
     metrics: SelfMetrics
     telemetry: Telemetry
     clock: Clock
+    wanted: WantedKeys
+    onward: Onward | None = None
     metering: bool = True
 
     def __call__(self, request: ExportRequest, /) -> ExportOutcome:
         """Take in one export request; returns once its spans are durable (see `TraceIntake`)."""
         with self.telemetry.span("take in") as stage:
-            batch = decode(request.body, request.encoding, self.normaliser.wanted, self.clock.now_ns())
+            batch = decode(request.body, request.encoding, self.wanted, self.clock.now_ns())
             stage.set("spans", batch.received)
             with self.admission.hold(spans=batch.received):
-                fates, refused = self.journal(batch.spans, request.credential)
-            outcome = ExportOutcome(sum(fates.values()), batch.rejections + refused)
-            self.metrics.spans(batch.received, rejections=outcome.rejections, **fates)
-        return outcome
+                rows = self.price(self.normalise(self.new(batch.spans), request.credential)) if self.metering else []
+                fates, refused = self.journal(rows)
+                fates["ignored"] = len(batch.spans) - len(rows)
+                outcome = ExportOutcome(sum(fates.values()), batch.rejections + refused)
+                self.metrics.spans(batch.received, rejections=outcome.rejections, **fates)
+                not_taken = self.onward.pass_on(request, batch, (row.quote for row in rows)) if self.onward else ()
+        return ExportOutcome(outcome.accepted, outcome.rejections + not_taken)
 
-    def journal(self, spans: Sequence[Span], credential: Credential) -> tuple[dict[str, int], tuple[Rejection, ...]]:
-        """Make the spans durable; returns how many met which fate, and those that cannot be recorded."""
-        if not self.metering:
-            return {"ignored": len(spans)}, ()
-        recorded = self.committer.submit(self.price(self.normalise(spans, credential)))
-        return {"journalled": recorded.journalled, "duplicate": recorded.duplicates}, rejections(recorded)
+    def new(self, spans: Sequence[Span]) -> Sequence[Span]:
+        """The spans without those that come back to us from the next hop."""
+        return [span for span in spans if not self.onward.is_ours(span)] if self.onward else spans
 
     def normalise(self, spans: Sequence[Span], credential: Credential) -> list[Sighting]:
         """One sighting for each span; spans that are no GenAI spans become skeletons."""
@@ -58,3 +67,8 @@ class Pipeline(NamedTuple):
         """Put a quote beside every sighting that is a call by itself; whether it is charged is decided when its trace settles."""
         quote, priceable = self.prices.quote, self.prices.priceable
         return [JournalRow(s, quote(priceable(s)) if s.kind == CALL else None) for s in sightings]
+
+    def journal(self, rows: Sequence[JournalRow]) -> tuple[dict[str, int], tuple[Rejection, ...]]:
+        """Make the rows durable; returns how many met which fate, and those that cannot be recorded."""
+        recorded = self.committer.submit(rows)
+        return {"journalled": recorded.journalled, "duplicate": recorded.duplicates}, rejections(recorded)

@@ -88,6 +88,10 @@ class WantedKeys(NamedTuple):
     exact: frozenset[str]
     prefixes: tuple[str, ...] = ()
 
+    def joined(self, other: WantedKeys) -> WantedKeys:
+        """What either wants."""
+        return WantedKeys(self.exact | other.exact, tuple(sorted({*self.prefixes, *other.prefixes})))
+
 
 class Rejection(NamedTuple):
     """A span or log record that was refused, as a value: what was wrong with it, and how often that happened in the batch.

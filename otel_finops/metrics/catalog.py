@@ -77,7 +77,7 @@ LEDGER_METRICS: Final = (
 )  # fmt: skip
 
 RECEIVED: Final = Metric(
-    "finops_received_spans", "counter", (), "Spans of answered requests = journalled + duplicate + rejected + ignored, at every scrape."
+    "finops_received_spans", "counter", (), "Spans of recorded requests = journalled + duplicate + rejected + ignored, at every scrape."
 )
 JOURNALLED: Final = Metric("finops_journalled_spans", "counter", (), "Spans made durable, further versions of a span included.")
 DUPLICATE: Final = Metric("finops_duplicate_spans", "counter", (), "Spans that were in the journal already.")
@@ -104,6 +104,15 @@ REFUSED: Final = Metric(
     ("fault",),
     "Requests answered with an error; their spans and log records are not counted as received, senders try again.",
 )
+FORWARDED: Final = Metric(
+    "finops_forwarded_spans",
+    "counter",
+    ("fate",),
+    "Spans by what became of them at the next hop: `passed`, `refused` by it for good, or `skipped` because it was away too long"
+    " or the queue was full.",
+)
+SPOOLED: Final = Metric("finops_spooled_requests", "gauge", (), "Requests that wait on disk for the next hop.")
+SPOOLED_BYTES: Final = Metric("finops_spooled_bytes", "gauge", (), "Bytes of the requests that wait on disk for the next hop.")
 COMMIT: Final = Metric("finops_commit_seconds", "histogram", (), "Duration of a group commit of the journal.")
 SETTLED: Final = Metric("finops_settled_traces", "counter", (), "Traces settled, late ones again.")
 QUEUE: Final = Metric("finops_queue_batches", "gauge", (), "Batches that wait for the group commit.")
@@ -119,8 +128,9 @@ QUARANTINED: Final = Metric(
 )
 SELF_METRICS: Final = (
     RECEIVED, JOURNALLED, DUPLICATE, REJECTED, IGNORED,
-    RECEIVED_LOGS, JOURNALLED_LOGS, DUPLICATE_LOGS, REJECTED_LOGS, IGNORED_LOGS, IGNORED_REQUESTS, REFUSED, COMMIT, SETTLED,
-    QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE, PARKED, RESERVE, QUARANTINED,
+    RECEIVED_LOGS, JOURNALLED_LOGS, DUPLICATE_LOGS, REJECTED_LOGS, IGNORED_LOGS, IGNORED_REQUESTS, REFUSED, FORWARDED,
+    COMMIT, SETTLED,
+    QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE, PARKED, RESERVE, QUARANTINED, SPOOLED, SPOOLED_BYTES,
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ _log: Final = logging.getLogger(__name__)
 COMMIT_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 GAUGES: Final = (
     catalog.QUEUE, catalog.IN_FLIGHT, catalog.SETTLE_LAG, catalog.TRACES_DUE, catalog.PARKED, catalog.RESERVE, catalog.QUARANTINED,
+    catalog.SPOOLED, catalog.SPOOLED_BYTES,
 )  # fmt: skip
 """Metrics that are read at the moment of the scrape, by functions given to `SelfMetrics.watch`."""
 
@@ -81,6 +82,7 @@ class SelfMetrics(Collector):
         self._spans, self._logs = _Fates(), _Fates()
         self._commits = [0] * (len(COMMIT_BUCKETS_S) + 1)
         self._commit_seconds = 0.0
+        self._forwarded: Callable[[], Mapping[str, int]] = dict
         self._readings: dict[str, Callable[[], float | None]] = {}
 
     def spans(
@@ -136,6 +138,10 @@ class SelfMetrics(Collector):
             raise ValueError(f"{metric.name} is no gauge of the service itself")
         self._readings[metric.name] = read
 
+    def watch_forwarding(self, read: Callable[[], Mapping[str, int]]) -> None:
+        """Read how many spans met which fate at the next hop by this function at each scrape."""
+        self._forwarded = read
+
     def span_counts(self) -> SpanCounts:
         """The identity's five numbers, taken at one moment."""
         with self._lock:
@@ -175,6 +181,7 @@ class SelfMetrics(Collector):
         counts = self._receivers()
         for metric, name in ((catalog.IGNORED_REQUESTS, "requests_ignored"), (catalog.REFUSED, "requests_refused")):
             yield _labelled(metric, {label: count for (counted, label), count in counts.items() if counted == name})
+        yield _labelled(catalog.FORWARDED, self._forwarded())
 
     def _commit_family(self) -> Family:
         buckets, running = [], 0

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from otel_finops.base.errors import StartRefused
 from otel_finops.settings.addresses import Address
 from otel_finops.settings.reference import CONFIG_VARIABLE, PREFIX, env_name, is_secret, kind_of
-from otel_finops.settings.tree import SECTIONS, Settings, Telemetry
+from otel_finops.settings.tree import SECTIONS, Forward, Settings, Telemetry
 
 _FILE_BYTES_MAX: Final = 1024 * 1024
 """A settings file is a page or two; more is the wrong file."""
@@ -229,9 +229,11 @@ def _contradictions(sections: Mapping[str, BaseModel], given: Mapping[tuple[str,
     mode = given.get(("auth", "mode"), _Given("off", "")).value
     if mode in ("off", False):
         yield from _unguarded(listeners)
-    telemetry = sections.get("telemetry")
+    telemetry, forward = sections.get("telemetry"), sections.get("forward")
     if isinstance(telemetry, Telemetry):
-        yield from _own_tail(telemetry.endpoint, listeners)
+        yield from _own_tail("telemetry.endpoint", telemetry.endpoint, "its telemetry must go to another place", listeners)
+    if isinstance(forward, Forward):
+        yield from _own_tail("forward.endpoint", forward.endpoint, "spans would come back to it for ever", listeners)
 
 
 def _clashes(listeners: Mapping[str, Address]) -> Iterator[_Fault]:
@@ -252,9 +254,9 @@ def _unguarded(listeners: Mapping[str, Address]) -> Iterator[_Fault]:
             )
 
 
-def _own_tail(endpoint: str, listeners: Mapping[str, Address]) -> Iterator[_Fault]:
-    authority = endpoint.partition("://")[2].partition("/")[0]
+def _own_tail(setting: str, endpoint: str, why: str, listeners: Mapping[str, Address]) -> Iterator[_Fault]:
+    authority = endpoint.rpartition("://")[2].partition("/")[0]
     host, _, port = authority.rpartition(":")
     for name, address in listeners.items():
         if port == str(address.port) and (host == address.host or Address(host.strip("[]"), 0).is_loopback):
-            yield _Fault("telemetry.endpoint", f"is the service's own {name}; its telemetry must go to another place")
+            yield _Fault(setting, f"is the service's own {name}; {why}")

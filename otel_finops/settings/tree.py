@@ -31,9 +31,14 @@ def _database_url(text: str) -> str:
     return text
 
 
-def _readable_file(text: str) -> str:
+def _file_path(text: str) -> str:
     if "\0" in text or ".." in PurePath(text).parts:
         raise ValueError("a path must not climb with '..'; write it absolute or below the working folder")
+    return text
+
+
+def _readable_file(text: str) -> str:
+    text = _file_path(text)
     if not (os.path.isfile(text) and os.access(text, os.R_OK)):
         raise ValueError("no such readable file")
     return text
@@ -42,6 +47,20 @@ def _readable_file(text: str) -> str:
 def _endpoint(text: str) -> str:
     if text and not text.startswith(("http://", "https://")):
         raise ValueError("not an endpoint; write http://HOST:PORT or https://HOST:PORT, or nothing to switch it off")
+    return text
+
+
+def _next_hop(text: str) -> str:
+    scheme, _, rest = text.rpartition("://")
+    if scheme in ("", "grpc", "grpcs") and text:
+        try:
+            parse_address(rest.rstrip("/"))
+        except ValueError:
+            raise ValueError(
+                "not a next hop; write http://HOST:PORT, https://HOST, grpc://HOST:PORT, grpcs://HOST:PORT or HOST:PORT"
+            ) from None
+    elif text and (scheme not in ("http", "https") or not rest.strip("/")):
+        raise ValueError("not a next hop; write http://HOST:PORT, https://HOST, grpc://HOST:PORT, grpcs://HOST:PORT or HOST:PORT")
     return text
 
 
@@ -63,6 +82,7 @@ def _digest(text: str) -> str:
 
 
 ListenAddress: TypeAlias = Annotated[str, AfterValidator(_address)]
+OptionalFile: TypeAlias = Annotated[str, AfterValidator(_readable_file)] | None
 Digest: TypeAlias = Annotated[str, AfterValidator(_digest)]
 Tenants: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1, max_length=10_000), AfterValidator(_tenants)]
 AttributeKey: TypeAlias = Annotated[str, Field(min_length=1, max_length=512)]
@@ -121,6 +141,11 @@ class Database(_Section):
         description="SQLAlchemy URL, `sqlite:///FILE` or `postgresql+psycopg://...`. "
         "`serve` upgrades SQLite after a copy; PostgreSQL waits for `db upgrade`.",
     )
+    reserve: bool = Field(
+        default=True,
+        description=f"Keep {RESERVE_BYTES // MIB} MiB in a file beside a SQLite database (`FILE.reserve`), given up when the disk is full "
+        "(docs/operating.md).",
+    )
 
 
 class Otlp(_Section):
@@ -128,6 +153,49 @@ class Otlp(_Section):
 
     grpc_address: ListenAddress = Field(default="127.0.0.1:4317", description="Where OTLP/gRPC listens; empty switches it off.")
     http_address: ListenAddress = Field(default="127.0.0.1:4318", description="Where OTLP/HTTP listens; empty switches it off.")
+
+
+class Forward(_Section):
+    """Where spans travel on, enriched with their cost."""
+
+    endpoint: Annotated[str, AfterValidator(_next_hop)] = Field(
+        default="",
+        description="The next hop: `http://..` or `https://..` for OTLP/HTTP (`/v1/traces` is added where there is no path), "
+        "`HOST:PORT` or `grpc://..` for OTLP/gRPC, `grpcs://..` for gRPC over TLS; empty: spans end here.",
+    )
+    mode: Literal["inline", "spool"] = Field(
+        default="inline",
+        description="`inline`: within the sender's request, after the commit. `spool`: from a queue on disk, which holds message content.",
+    )
+    required: bool = Field(
+        default=False,
+        description="Inline: while the next hop is away senders are told to repeat their requests for ever, not for `patience` alone.",
+    )
+    headers: dict[str, str] = Field(default={}, repr=False, json_schema_extra=SECRET, description="Headers for the next hop, e.g. a token.")
+    compression: Literal["gzip", "none"] = Field(default="gzip", description="How bodies are sent: `gzip` or `none`.")
+    timeout: float = Field(default=2.0, gt=0, le=60, description="Seconds that one request to the next hop may take.")
+    patience: float = Field(
+        default=30.0,
+        ge=0,
+        le=3600,
+        description="Inline: seconds of failure for which senders are told to repeat; then OK means the ledger alone, "
+        "and what was not passed on is counted.",
+    )
+    tls_ca_file: OptionalFile = Field(default=None, description="Authorities to trust instead of the system's, PEM.")
+    tls_cert_file: OptionalFile = Field(default=None, description="Our own certificate, PEM.")
+    tls_key_file: OptionalFile = Field(default=None, description="The key of our own certificate, PEM.")
+    cost_details: bool = Field(
+        default=False, description="Write `gen_ai.usage.cost.amount`, `.currency` and `.source` beside `gen_ai.usage.cost`."
+    )
+    spool_path: Annotated[str, AfterValidator(_file_path)] = Field(
+        default="otel-finops.spool", description="Spool: the queue's file, mode 0600; every process needs its own."
+    )
+    spool_mib_max: int = Field(
+        default=1024,
+        ge=1,
+        le=1_048_576,
+        description="Spool: most MiB of requests that wait; what comes beyond it is counted and not passed on.",
+    )
 
 
 class Http(_Section):
@@ -141,11 +209,6 @@ class Http(_Section):
         default=(),
         max_length=100,
         description="Host names besides loopback's that requests may call the service by while auth.mode is off, e.g. "
-    reserve: bool = Field(
-        default=True,
-        description=f"Keep {RESERVE_BYTES // MIB} MiB in a file beside a SQLite database (`FILE.reserve`), given up when the disk is full "
-        "(docs/operating.md).",
-    )
         '`["host.docker.internal"]`; all others are refused (docs/security.md).',
     )
 
@@ -214,7 +277,7 @@ class Features(_Section):
 class Prices(_Section):
     """Where prices come from."""
 
-    path: Annotated[str, AfterValidator(_readable_file)] | None = Field(
+    path: OptionalFile = Field(
         default=None, description="A price snapshot instead of the packaged one (LiteLLM's `model_prices_and_context_window` JSON)."
     )
 
@@ -296,6 +359,7 @@ class Settings(BaseModel):
 
     database: Database = Database()
     otlp: Otlp = Otlp()
+    forward: Forward = Forward()
     http: Http = Http()
     ledger: Ledger = Ledger()
     auth: Auth = Auth()

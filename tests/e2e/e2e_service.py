@@ -277,6 +277,13 @@ class Service:
         lines = http("GET", f"{self.web}/metrics").text.splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
+    def series(self, name: str, **labels: str) -> float:
+        """One series of a metric; 0 when it is not there."""
+        said = ",".join(f'{label}="{value}"' for label, value in labels.items())
+        wanted = f"{name}{{{said}}}"
+        found = [float(line.rsplit(" ", 1)[1]) for line in http("GET", f"{self.web}/metrics").text.splitlines() if line.startswith(wanted)]
+        return found[0] if found else 0.0
+
     def settled(self, within_s: float = 30.0) -> Database:
         """Wait until nothing is due any more."""
         eventually(lambda: self.database.due() == 0, within_s)

@@ -160,6 +160,23 @@ def test_own_telemetry_never_goes_to_its_own_listener() -> None:
     assert load(None, {"OTEL_FINOPS_TELEMETRY__ENDPOINT": "http://localhost:14317"}).telemetry.endpoint
 
 
+@pytest.mark.parametrize(
+    "endpoint", ["http://collector:4318", "https://otlp.example.org/v1/traces", "collector:4317", "grpcs://[::1]:14317"]
+)
+def test_spans_may_travel_on(endpoint: str) -> None:
+    assert load(None, {"OTEL_FINOPS_FORWARD__ENDPOINT": endpoint}).forward.endpoint == endpoint
+
+
+@pytest.mark.parametrize("endpoint", ["collector", "ftp://collector:21", "http://", "grpc://collector"])
+def test_what_is_no_next_hop_is_refused(endpoint: str) -> None:
+    assert "not a next hop; write http://HOST:PORT" in refusal(FORWARD__ENDPOINT=endpoint)
+
+
+@pytest.mark.parametrize("endpoint", ["http://localhost:4318", "127.0.0.1:4317"])
+def test_spans_never_travel_in_a_ring_of_one(endpoint: str) -> None:
+    assert "spans would come back to it for ever" in refusal(FORWARD__ENDPOINT=endpoint)
+
+
 def test_variables_of_orchestrators_are_left_alone_and_misspelt_settings_are_not() -> None:
     load(
         None, {"OTEL_FINOPS_SERVICE_HOST": "10.0.0.1", "OTEL_FINOPS_PORT": "tcp://10.0.0.1:1", "OTEL_FINOPS_PORT_8080_TCP_ADDR": "10.0.0.1"}
