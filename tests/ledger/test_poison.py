@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -12,10 +14,10 @@ from otel_finops.base.errors import NotFound, Unavailable
 from otel_finops.genai.sighting import Sighting
 from otel_finops.ledger import codec
 from otel_finops.ledger.codec import content_hash
-from otel_finops.ledger.group_commit import GroupCommitter
+from otel_finops.ledger.group_commit import GroupCommitter, _Submission
 from otel_finops.ledger.journal import JournalRow, Recorded, find_trace, standing_sightings
 from otel_finops.ledger.poison import PoisonGuard
-from otel_finops.ledger.quarantine import Held, Quarantine, rejections
+from otel_finops.ledger.quarantine import Failed, Held, Quarantine, rejections
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.pricing.quote import Quote
 from otel_finops.store.engine import Store
@@ -415,3 +417,64 @@ def test_without_a_guard_a_batch_is_refused_for_ever(store: Store, bug: Bug) -> 
         with pytest.raises(Unavailable, match="could not be stored"):
             committer.submit(agent_trace(1))
     committer.close()
+
+
+def test_a_batch_that_fails_in_a_group_of_others_is_counted_once(service: Service, bug: Bug) -> None:
+    """The group fails as a whole first, then its batches go one by one: that is one failure of the batch and not two."""
+    bug.in_spans(1000)
+    group = [_Submission(agent_trace(number), Future()) for number in (1, 2, 3)]
+    for _ in range(2):
+        service.committer._write_group(group)
+        assert str(group[0].outcome.exception()) == REFUSED
+        group[0] = _Submission(agent_trace(1), Future())
+        group[1:] = [_Submission(one.rows, Future()) for one in group[1:]]
+    service.committer._write_group(group)
+    assert [one.outcome.result() for one in group] == [Recorded(6, 0, 0, quarantined=1), Recorded(0, 7, 0), Recorded(0, 7, 0)]
+
+
+def test_the_bound_of_the_table_holds_when_processes_fill_it_at_once(store: Store, database_url: str) -> None:
+    stores = [Store.open(database_url, FakeClock()) for _ in range(4)]
+    start = threading.Barrier(len(stores))
+    kept: list[bool] = []
+
+    def fill(process: int, own: Store) -> None:
+        quarantine = Quarantine(own, FakeClock(), Subjects(), settle_after_s=5, spans_max=10)
+        start.wait()
+        for number in range(5):
+            try:
+                quarantine.keep([Failed(row(1, 10 * process + number + 1), "TypeError at nowhere")])
+                kept.append(True)
+            except Unavailable:
+                kept.append(False)
+
+    together(fill, list(enumerate(stores)))
+    for own in stores:
+        own.close()
+    assert sorted(kept) == [False] * 10 + [True] * 10
+    assert Quarantine(store, FakeClock(), Subjects(), settle_after_s=5).count() == 10
+
+
+def test_two_that_retry_at_once_record_a_span_once(service: Service, bug: Bug, database_url: str) -> None:
+    bug.in_spans(*range(1, 21))
+    service.send_thrice([row(trace, trace) for trace in range(1, 21)])
+    bug.mend()
+    stores = [Store.open(database_url, FakeClock()) for _ in range(2)]
+    recorded: list[Recorded] = []
+
+    def retry(own: Store) -> None:
+        recorded.append(Quarantine(own, FakeClock(), Subjects(), settle_after_s=5).retry(None, None).recorded)
+
+    together(retry, [(own,) for own in stores])
+    for own in stores:
+        own.close()
+    assert sum(one.journalled for one in recorded) == 20
+    assert sum(one.duplicates for one in recorded) == 0
+    assert service.held() == []
+
+
+def together(action: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:
+    threads = [threading.Thread(target=action, args=given) for given in arguments]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
