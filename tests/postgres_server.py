@@ -68,6 +68,19 @@ def start_server(url: str) -> None:
     _start(_folder_of(url))
 
 
+def demote_server(url: str) -> None:
+    """Let it come back as a standby of nobody, which can only be read: what an old address names after a failover."""
+    _stop(_folder_of(url))
+    (_folder_of(url) / "data" / "standby.signal").touch()
+    _start(_folder_of(url))
+
+
+def promote_server(url: str) -> None:
+    """Make a standby a server again."""
+    folder = _folder_of(url)
+    _run(folder, "pg_ctl", "-D", str(folder / "data"), "-w", "promote")
+
+
 @contextmanager
 def running_server() -> Iterator[str]:
     """Start a cluster; yields a SQLAlchemy URL of its maintenance database."""

@@ -209,6 +209,8 @@ class PostgresDriver:
         if not isinstance(error, psycopg.Error):
             return None
         state = error.sqlstate or ""
+        if state == "0A000" and error.diag.source_file in ("guc.c", "variable.c"):
+            state = "25006"  # a standby says of `begin` that it does not support transactions that write
         text = _TEXTS.get(state) or _TEXTS.get(state[:2])
         if text is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             text = "the database cannot be reached"

@@ -6,13 +6,14 @@ The standard library's module alone is used: a second copy of SQLite in the proc
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 
@@ -141,7 +142,7 @@ class SqliteDriver:
         self.path = self.path_of(url)
         self.place = f"SQLite file {self.path}"
         self._identity: tuple[int, int] | None = None
-        self._doubtful_wal: Literal["PASSIVE", "TRUNCATE"] | None = "PASSIVE" if owner else None
+        self._doubtful_log = owner
         self._reserve = Reserve(self.path.with_name(f"{self.path.name}.reserve")) if reserve else None
         with _turnstiles_guard:
             self._turnstile = _turnstiles.setdefault(str(self.path.resolve()), _Turnstile())
@@ -200,29 +201,25 @@ class SqliteDriver:
         if write and self.short_of_room():
             raise Unavailable(f"{_TEXTS[sqlite3.SQLITE_FULL]}; nothing was stored, send it again later")
         connection.execute("PRAGMA query_only = OFF" if write else "PRAGMA query_only = ON")
-        if write and self._doubtful_wal is not None:
-            self._copy_back(connection, self._doubtful_wal)
+        if write and self._doubtful_log:
+            self._make_log_sure(connection)
         connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
-    def _copy_back(self, connection: sqlite3.Connection, how: Literal["PASSIVE", "TRUNCATE"]) -> None:
-        """Copy the WAL into the database file and begin it anew, before anything is written behind frames that a failed fsync left.
-
-        PASSIVE, at the start: as far as it goes without waiting for others; the former run may have met such an error before it ended.
-        TRUNCATE, after an error of the disk: nothing is written until all of it is copied.
+    def _make_log_sure(self, connection: sqlite3.Connection) -> None:
+        """Write the WAL once more, as it is, before anything is written behind frames that a failed fsync left in it.
 
         The kernel keeps such frames as if they were written, so that SQLite finds them when it opens the WAL, and a later fsync says
-        nothing of them: after a power cut they are a hole, and all commits behind it are lost. Copied, they are written once more.
+        nothing of them: after a power cut they are a hole, and all commits behind it are lost. Written again they are the next fsync's.
+        It is done at the start too, as the former run may have met such an error before it ended.
         """
+        connection.execute("BEGIN IMMEDIATE")
         try:
-            [(busy, _, _)] = connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
-        except sqlite3.OperationalError as failed:
-            if how == "TRUNCATE":
-                raise
-            _log.warning("the log of the former run could not be copied into the database: %s", _TEXTS.get(_code(failed), "?"))
-            busy = 0
-        if busy and how == "TRUNCATE":
-            raise Unavailable(f"{_TEXTS[sqlite3.SQLITE_IOERR]}, and readers hold its log; nothing was stored, send it again later")
-        self._doubtful_wal = None
+            _write_again(self.path.with_name(f"{self.path.name}-wal"))
+        except OSError as error:
+            raise Unavailable(f"{_TEXTS[sqlite3.SQLITE_IOERR]}; nothing was stored, send it again later") from error
+        finally:
+            connection.execute("ROLLBACK")
+        self._doubtful_log = False
 
     def _file(self) -> tuple[int, int] | None:
         """Which file the path names: what is written to a file without a name is lost when the last connection closes."""
@@ -251,7 +248,7 @@ class SqliteDriver:
     def relieve(self, error: BaseException) -> None:
         """Distrust the WAL after an error of the disk; on a full one give the reserve up, once, and use the room to shorten the WAL."""
         if _code(error) == sqlite3.SQLITE_IOERR:
-            self._doubtful_wal = "TRUNCATE"
+            self._doubtful_log = True
         if self._reserve is None or not self._is_full(error, self._reserve) or not self._reserve.give_up():
             return
         try:
@@ -302,6 +299,25 @@ class SqliteDriver:
 def _code(error: BaseException) -> int:
     """The primary result code of a driver's error, -1 for anything else."""
     return getattr(error, "sqlite_errorcode", -1) & 0xFF if isinstance(error, sqlite3.Error) and hasattr(error, "sqlite_errorcode") else -1
+
+
+def _write_again(file: Path) -> None:
+    """Write every byte of a file to where it stands, and sync it; a file that is not there has none.
+
+    Raises:
+        OSError: the disk's.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        at = 0
+        while piece := os.pread(descriptor, MIB, at):
+            at += os.pwrite(descriptor, piece, at)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _engine(path: Path, connections: int, cache_kib: int) -> Engine:

@@ -41,21 +41,23 @@ class DiskFile:
         self.deleted = False
 
     def write(self, piece: Piece) -> None:
-        if piece.content is not None and self.stale:
+        if piece.content is None:  # what lay behind the new end is in no cache any more
+            self.stale = [old for old in self.stale if old.offset < piece.offset]
+        elif self.stale:
             pages = piece.pages()
-            again = [old for old in self.stale if old.content is not None and old.pages() & pages]
-            self.stale = [old for old in self.stale if old not in again]
+            again = [old for old in self.stale if old.pages() & pages]
+            self.stale = [old for old in self.stale if not old.pages() & pages]
             self.pending += again
         self.pending.append(piece)
 
     def sync(self, succeeded: bool) -> None:
-        if not succeeded:
-            self.stale += self.pending
-        else:
-            for piece in self.pending:
-                apply(self.content, piece)
-            self.synced = True
-        self.pending = []
+        if not succeeded:  # sizes of files are kept in order by file systems' journals, whatever becomes of the content
+            self.stale += [piece for piece in self.pending if piece.content is not None]
+            self.pending = [piece for piece in self.pending if piece.content is None]
+            return
+        for piece in self.pending:
+            apply(self.content, piece)
+        self.pending, self.synced = [], True
 
     def after_the_cut(self, rng: random.Random, kept: float) -> bytearray | None:
         """Its content; None when there is no such file."""
