@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -121,6 +122,15 @@ def _peers(options: argparse.Namespace, folder: Path) -> list[Server]:
     return found
 
 
+def _forwarding(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The same load with a null server as next hop, on the generator's core, so that what it costs is not counted."""
+    (folder / "forwarding").mkdir()
+    hop = servers.null_server(folder)
+    with servers.running(hop, folder / "hop.log") as process:
+        os.sched_setaffinity(process.pid, {servers.GENERATOR_CORE} & os.sched_getaffinity(0) or os.sched_getaffinity(0))
+        return measure(servers.forwarding(folder / "forwarding", hop.target, options.protocol), options, folder)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     loadgen.add_options(parser)
@@ -129,6 +139,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--mlflow-command", default="mlflow")
     parser.add_argument("--phoenix-command", default="phoenix")
     parser.add_argument("--peer-requests", type=int, default=_PEER_REQUESTS)
+    parser.add_argument("--forward", action="store_true", help="measure otel-finops in front of a next hop too: a null server on core 1")
     parser.add_argument("--only-null", action="store_true", help="measure the null server alone")
     return parser.parse_args()
 
@@ -141,6 +152,8 @@ def main() -> None:
         print(json.dumps(measure(servers.null_server(folder), options, folder)), flush=True)
         if not options.only_null:
             print(json.dumps(measure(servers.otel_finops(folder, options.protocol), options, folder)), flush=True)
+        if options.forward:
+            print(json.dumps(_forwarding(options, folder)), flush=True)
         for peer in _peers(options, folder):
             print(json.dumps(measure(peer, options, folder, options.peer_requests)), flush=True)
 

@@ -86,6 +86,13 @@ def otel_finops(folder: Path, protocol: str = "grpc") -> Server:
     )
 
 
+def forwarding(folder: Path, hop: str, protocol: str = "grpc") -> Server:
+    """otel-finops in front of a next hop (host:port of an OTLP/gRPC server)."""
+    server = otel_finops(folder, protocol)
+    onward = {"OTEL_FINOPS_FORWARD__ENDPOINT": hop, "OTEL_FINOPS_FORWARD__COMPRESSION": "none"}
+    return server._replace(name="otel-finops, spans travel on", environment={**server.environment, **onward})
+
+
 def mlflow(folder: Path, executable: str = "mlflow") -> Server:
     port, database = free_port(), folder / "mlflow.db"
     command = [
