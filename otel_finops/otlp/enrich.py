@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from otel_finops.base.errors import Undecodable
+from otel_finops.otlp.decode_protobuf import Malformed, varint
 
 _PATH: Final = (0x0A, 0x12, 0x12)
 """Tags of `ResourceSpans`, in it `ScopeSpans`, in it `Span`."""
@@ -51,7 +52,7 @@ def splice(body: bytes, edits: Sequence[Edit | None]) -> bytes:
     splicer = _Splicer(body, edits)
     try:
         pieces, _ = splicer.message(0, len(body), 0)
-    except (IndexError, StopIteration):
+    except (Malformed, IndexError, StopIteration):
         raise Undecodable("the body is no OTLP protobuf trace request: it is cut short or damaged") from None
     if splicer.left():
         raise Undecodable("the body holds fewer spans than were read from it")
@@ -85,7 +86,7 @@ class _Splicer:
             size += before - kept_from
             kept_from = stop
             if inner is not None:
-                head = bytes((tag,)) + _varint(inner[1])
+                head = bytes((tag,)) + _written_varint(inner[1])
                 pieces.append(head)
                 pieces += inner[0]
                 size += len(head) + inner[1]
@@ -128,39 +129,22 @@ def _fields(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int
     """Each field as (tag, where it begins, where its content begins, where it ends)."""
     while at < end:
         before = at
-        tag, at = _read_varint(body, at)
+        tag, at = varint(body, at)
         wire = tag & 7
         start = at
         if wire == 2:
-            size, start = _read_varint(body, at)
+            size, start = varint(body, at)
             at = start + size
         elif wire == 0:
-            at = _read_varint(body, at)[1]
+            at = varint(body, at)[1]
         else:
             at += _FIXED_BYTES.get(wire, end + 1)
         if at > end:
-            raise IndexError
+            raise Malformed
         yield tag, before, start, at
 
 
-def _read_varint(body: bytes, at: int) -> tuple[int, int]:
-    value = body[at]
-    at += 1
-    if value < 128:
-        return value, at
-    value &= 127
-    shift = 7
-    while shift < 70:
-        part = body[at]
-        at += 1
-        value |= (part & 127) << shift
-        if part < 128:
-            return value, at
-        shift += 7
-    raise IndexError
-
-
-def _varint(value: int) -> bytes:
+def _written_varint(value: int) -> bytes:
     written = bytearray()
     while value > 127:
         written.append(value & 127 | 128)
@@ -170,7 +154,7 @@ def _varint(value: int) -> bytes:
 
 
 def _field(tag: int, content: bytes) -> bytes:
-    return bytes((tag,)) + _varint(len(content)) + content
+    return bytes((tag,)) + _written_varint(len(content)) + content
 
 
 def _attribute(key: bytes, rest: bytes) -> bytes:
