@@ -101,7 +101,7 @@ def open_core(settings: Settings, purpose: str, clock: Clock | None = None) -> I
         StartRefused: the database or the price list cannot be used, or PostgreSQL waits for `db upgrade`.
     """
     clock = clock or SystemClock()
-    store = Store.open(settings.database.url, clock, reserve=settings.database.reserve)
+    store = Store.open(settings.database.url, clock, reserve=settings.database.reserve and purpose == "serve")
     try:
         done = upgrade(store, automatic=True)
         if done.copy is not None:

@@ -143,8 +143,8 @@ class Database(_Section):
     )
     reserve: bool = Field(
         default=True,
-        description=f"Keep {RESERVE_BYTES // MIB} MiB in a file beside a SQLite database (`FILE.reserve`), given up when the disk is full "
-        "(docs/operating.md).",
+        description=f"`serve` keeps {RESERVE_BYTES // MIB} MiB in a file beside a SQLite database (`FILE.reserve`), given up when "
+        "the disk is full (docs/operating.md).",
     )
 
 

@@ -150,6 +150,7 @@ class Service:
             "OTLP__HTTP_ADDRESS": f"127.0.0.1:{self.http_port}",
             "HTTP__ADDRESS": f"127.0.0.1:{self.web_port}",
             "LEDGER__SETTLE_AFTER": "0.3",
+            "DATABASE__RESERVE": "false",  # 32 MiB for every ledger would fill the tests' disk
             **settings,
         }
         self.log = ""

@@ -47,7 +47,7 @@ def parts(service: Service) -> dict[str, bool]:
 
 def test_t8_a_full_disk_with_a_reserve(tmp_path: Path) -> None:
     reserve = tmp_path / "ledger.db.reserve"
-    with small_disk(tmp_path, "44m") as resize, running(f"sqlite:///{tmp_path / 'ledger.db'}") as service:
+    with small_disk(tmp_path, "44m") as resize, running(f"sqlite:///{tmp_path / 'ledger.db'}", DATABASE__RESERVE="true") as service:
         kept = service.metric("finops_store_reserve_bytes")
         assert kept == reserve.stat().st_size == 32 * 2**20
         with Load(service) as load:
