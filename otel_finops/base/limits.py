@@ -89,6 +89,13 @@ ROLLUP_DIMENSIONS_KNOWN_MAX: Final = 50_000
 SHAPES_MAX: Final = 4_096
 """Shapes of spans (scope and set of keys) whose reading is remembered: real services send dozens; a full memo is emptied."""
 
+# --- storing -------------------------------------------------------------------------------------------------------
+RESERVE_BYTES: Final = 32 * MIB
+"""Room kept beside a SQLite database for the day on which its disk is full: a checkpoint may grow the file by all pages of the WAL,
+16 MiB at which it is due and some 11 MiB of the largest group commit on top."""
+BACKUP_STEP_PAGES: Final = 1_024
+"""Pages of 4 KiB that a backup copies at a time, some 10 ms of one disk's work, before it lets others in."""
+
 # --- reading -------------------------------------------------------------------------------------------------------
 PAGE_ROWS_MAX: Final = 1_000
 """Rows of one API page."""
@@ -99,13 +106,6 @@ COVERAGE_ROWS_MAX: Final = 250_000
 COVERAGE_SILENT_TRACES_MAX: Final = 5_000
 """Traces without any call that one coverage report looks at, newest first: all of their spans are read."""
 SERIES_MAX: Final = 10_000
-# --- storing -------------------------------------------------------------------------------------------------------
-RESERVE_BYTES: Final = 32 * MIB
-"""Room kept beside a SQLite database for the day on which its disk is full: a checkpoint may grow the file by all pages of the WAL,
-16 MiB at which it is due and some 11 MiB of the largest group commit on top."""
-BACKUP_STEP_PAGES: Final = 1_024
-"""Pages of 4 KiB that a backup copies at a time, some 10 ms of one disk's work, before it lets others in."""
-
 """Series of one exported metric; the rest is summed into `other`."""
 TREE_NODES_MAX: Final = 200_000
 """Nodes of one cost tree that are answered; sums always cover all."""
