@@ -114,14 +114,20 @@ class _Splicer:
         return b"".join(kept)
 
     def _key(self, start: int, stop: int) -> tuple[bytes | None, bytes]:
-        """An attribute's key (None without one) and its other fields."""
+        """An attribute's key and its other fields; None without a key, and for what is damaged: it travels on as it came.
+
+        The decoder does not look into attributes that nobody wants, so damage in them is no reason to refuse a span.
+        """
         key: bytes | None = None
         rest: list[bytes] = []
-        for tag, before, first, last in _fields(self._body, start, stop):
-            if tag == _KEY:
-                key = self._body[first:last]
-            else:
-                rest.append(self._body[before:last])
+        try:
+            for tag, before, first, last in _fields(self._body, start, stop):
+                if tag == _KEY:
+                    key = self._body[first:last]
+                else:
+                    rest.append(self._body[before:last])
+        except (Malformed, IndexError):
+            return None, b""
         return key, b"".join(rest)
 
 

@@ -11,7 +11,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 _IDS: Final = ("traceId", "spanId", "parentSpanId")
-_UNREADABLE: Final = (ParseError, ValueError, TypeError, RecursionError)
+_UNREADABLE: Final = (ParseError, ValueError, TypeError, RecursionError, SystemError)
+"""What protobuf raises for values that it cannot hold; SystemError for a field name with a lone surrogate."""
 
 
 class Transcoded(NamedTuple):
@@ -40,7 +41,17 @@ def to_protobuf(request: dict[str, Any], rejected: Collection[int] = ()) -> Tran
     try:
         return Transcoded(_written(request), frozenset(lost))
     except _UNREADABLE:
-        lost.update(place for place, (spans, index) in enumerate(places) if not _readable(spans[index]))
+        return _second_try(request, lost)
+
+
+def _second_try(request: dict[str, Any], lost: set[int]) -> Transcoded:
+    """Carry over what can be: texts with what is no Unicode replaced, without the spans that protobuf cannot hold all the same."""
+    try:
+        request = _unicode(request)
+    except RecursionError:
+        return Transcoded(b"", frozenset(range(len(list(_places(request))))))
+    places = list(_places(request))
+    lost = lost | {place for place, (spans, index) in enumerate(places) if not _readable(spans[index])}
     for place in lost:
         spans, index = places[place]
         spans[index] = {}
@@ -48,6 +59,17 @@ def to_protobuf(request: dict[str, Any], rejected: Collection[int] = ()) -> Tran
         return Transcoded(_written(request), frozenset(lost))
     except _UNREADABLE:  # the fault lies in a resource or scope, which the decoder reads more leniently
         return Transcoded(b"", frozenset(range(len(places))))
+
+
+def _unicode(part: Any) -> Any:
+    """The part with lone surrogates replaced by U+FFFD: JavaScript cuts texts inside an emoji, and protobuf cannot hold the half."""
+    if isinstance(part, str):
+        return part.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(part, list):
+        return [_unicode(one) for one in part]
+    if isinstance(part, dict):
+        return {_unicode(name): _unicode(one) for name, one in part.items()}
+    return part
 
 
 def _places(request: dict[str, Any]) -> Iterator[tuple[list[Any], int]]:

@@ -60,7 +60,7 @@ def test_a_rejected_span_keeps_its_place_and_nothing_else() -> None:
 
 
 def test_a_span_that_cannot_be_written_costs_its_neighbours_nothing() -> None:
-    broken = span(name="two", attributes=[{"key": "a", "value": {"stringValue": "\ud83d"}}])  # half an emoji, cut by JavaScript
+    broken = span(name="two", attributes=[{"key": "a", "value": {"intValue": "12.5"}}])
     body, lost = to_protobuf(request(span(name="one"), broken, "no span", span(name="three")), rejected=[2])
     assert [carried.name for carried in read(body)] == ["one", "", "", "three"]
     assert lost == {1, 2}
@@ -74,3 +74,17 @@ def test_a_resource_that_cannot_be_written_loses_the_request() -> None:
 
 def test_an_empty_request() -> None:
     assert to_protobuf({}) == (b"", frozenset())
+
+
+def test_half_an_emoji_costs_neither_the_span_nor_its_neighbours() -> None:
+    """JavaScript leaves a lone surrogate where it cuts a text; protobuf's texts are Unicode. As a field's name it is an unknown field."""
+    cut = [{"key": "gen_ai.input.messages", "value": {"stringValue": "well done \ud83d"}}]
+    body, lost = to_protobuf(request(span(name="one", attributes=cut), span(name="two", **{"odd \udd00": 1}), span(name="three")))
+    assert not lost
+    assert [carried.name for carried in read(body)] == ["one", "two", "three"]
+    assert read(body)[0].attributes[0].value.string_value == "well done \ufffd"
+
+
+def test_whole_emoji_in_two_halves_become_one_when_texts_are_mended() -> None:
+    body, _ = to_protobuf(request(span(name="\ud83d\ude00 and \ud83d")))
+    assert read(body)[0].name == "\U0001f600 and \ufffd"
