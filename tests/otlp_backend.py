@@ -30,7 +30,10 @@ def http_backend(backend: Backend) -> Iterator[str]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
+            body = self.rfile.read(size := int(self.headers["content-length"]))
+            if len(body) < size:  # the sender's connection broke: the request never came
+                self.close_connection = True
+                return
             backend.path = self.path
             backend.seen.append((body, {name.lower(): value for name, value in self.headers.items()}))
             self.send_response(backend.http_status)
