@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from copy import deepcopy
 from typing import Any
 
 _NUMBERS = (0, -1, 1, 127, 128, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**30, 0.5, 1e308, 1e309, -0.0, float("nan"))
@@ -42,7 +43,7 @@ def mutated_json(data: bytes, rng: random.Random) -> bytes:
         document = _changed(document, rng)
     try:
         written = json.dumps(document, ensure_ascii=rng.random() < 0.8)
-    except RecursionError:
+    except (RecursionError, ValueError):  # a part was put within itself
         return data
     return written.encode("utf-8", rng.choice(("replace", "surrogatepass")))
 
@@ -51,7 +52,7 @@ def _changed(document: Any, rng: random.Random) -> Any:
     """The document with one place in it changed."""
     places = [(parent, key) for parent, key in _places(document)]
     if not places:
-        return rng.choice(_VALUES)
+        return deepcopy(rng.choice(_VALUES))
     parent, key = rng.choice(places)
     kind = rng.random()
     if kind < 0.5:
@@ -91,7 +92,7 @@ def _holds(outer: Any, inner: Any) -> bool:
 
 def _hostile(value: Any, rng: random.Random) -> Any:
     return rng.choice((
-        lambda: rng.choice(_NUMBERS), lambda: rng.choice(_TEXTS), lambda: str(rng.choice(_NUMBERS)), lambda: rng.choice(_VALUES),
+        lambda: rng.choice(_NUMBERS), lambda: rng.choice(_TEXTS), lambda: str(rng.choice(_NUMBERS)), lambda: deepcopy(rng.choice(_VALUES)),
         lambda: value[: len(value) // 2] if isinstance(value, str) else [value], lambda: rng.choice(_KEYS),
     ))()  # fmt: skip
 
