@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from scenes import TRACE, agent, call, charged, decided, roles, span, tool
@@ -334,6 +335,16 @@ def test_rule_3_a_call_in_a_linked_trace_counts_as_known_both_ways() -> None:
     assert roles(total._replace(links=((OTHER_TRACE, "c"),)), away)["hosted"] == "wrapper"
     assert roles(total, away._replace(links=((TRACE, "hosted"),)))["hosted"] == "wrapper"
     assert roles(total, away)["hosted"] == "call"
+
+
+def test_rule_3_a_refused_call_cost_nothing_so_the_total_came_from_calls_that_are_not_known() -> None:
+    total: dict[str, Any] = {"usage": {"input_uncached": 100, "output": 10}, "input_readings": (100,)}
+    refused = call("refused", "above", None, error_type="429", missing_reason=None)
+    assert charged(decided(agent("hosted", **total), refused)) == ["hosted", "refused"]
+    below = decided(refused, agent("outer", "refused", **total), agent("inner", "outer", **total))
+    assert charged(below) == ["outer", "refused"]
+    billed_perhaps = call("cut", "hosted", None, error_type="timeout", missing_reason="no_usage_timeout")
+    assert charged(decided(agent("hosted", **total), billed_perhaps)) == ["cut"]
 
 
 def test_trap_17_an_agents_total_beside_its_one_call_points_at_it() -> None:

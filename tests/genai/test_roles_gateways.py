@@ -165,6 +165,56 @@ def test_a_marked_answer_points_at_the_billed_one_whatever_time_lies_between(day
         assert decisions[name][1:] == ("gateway_copy", (TRACE, "gw1"), "gateway.cached_answer")
 
 
+@pytest.mark.parametrize("mark", [True, False])
+@pytest.mark.parametrize("first", [call("first", response_id="r"), gateway("first", response_id="r")])
+def test_the_billed_call_that_one_instrumentation_saw_stays_a_call_when_two_see_its_answer_again(first: Sighting, mark: bool) -> None:
+    hour = {"trace": FAR, "response_id": "r"}
+    again = call("app", at=3600, to=3601, **hour)
+    decisions = decided(first, again, gateway("gw", "app", at=3600.1, to=3600.9, from_cache=mark, **hour))
+    assert charged(decisions) == ["first"]
+    for copy in ("app", "gw"):
+        assert decisions[copy][1:] == ("gateway_copy", (TRACE, "first"), "gateway.cached_answer")
+
+
+def test_a_marked_answer_that_only_the_gateway_saw_does_not_make_the_billed_call_free() -> None:
+    decisions = decided(call("first", response_id="r"), gateway("gw", trace=FAR, at=3600, to=3601, response_id="r", from_cache=True))
+    assert charged(decisions) == ["first"]
+    assert decisions["gw"][1:] == ("gateway_copy", (TRACE, "first"), "gateway.cached_answer")
+
+
+def test_a_gateway_nearer_to_the_cached_answer_shows_that_one_and_not_the_billed_call() -> None:
+    decisions = decided(
+        call("first", response_id="r"),
+        call("app", trace=FAR, at=3600, to=3601, response_id="r"),
+        gateway("gw", trace=THIRD, at=3600.1, to=3600.9, response_id="r"),
+    )
+    assert decisions["first"][1:] == ("call", None, "call.single")
+    assert decisions["gw"][1:] == ("gateway_copy", (TRACE, "first"), "gateway.cached_answer")
+
+
+@pytest.mark.parametrize("ids", [("one", "two", "two"), (None, None, None)])
+def test_two_billed_attempts_with_equal_numbers_below_one_call_are_two(ids: tuple[str | None, ...]) -> None:
+    """The gateway asked again after an answer that it did not like; the provider bills both."""
+    decisions = decided(
+        call("app", to=4, response_id=ids[2]),
+        gateway("gw1", "app", at=0.1, to=1, response_id=ids[0]),
+        gateway("gw2", "app", at=1.1, to=3.9, response_id=ids[1]),
+    )
+    assert len(charged(decisions)) == 2
+    assert decisions["app"].role == "duplicate"
+
+
+def test_a_stream_that_two_instrumentations_saw_without_counts_takes_the_gateways_by_its_answer_id() -> None:
+    decisions = decided(
+        call("framework", None, None, scope="framework", streaming=True, response_id="r"),
+        call("client", "framework", None, streaming=True, response_id="r"),
+        gateway("gw", trace=FAR, at=0.1, to=0.9, response_id="r"),
+    )
+    assert charged(decisions) == ["client"]
+    assert decisions["client"].sighting.usage == {"input_uncached": 100, "output": 10}
+    assert decisions["gw"].rule == "merge.response_id_no_usage"
+
+
 def test_a_marked_answer_is_never_the_billed_one_though_a_clock_says_it_was_first() -> None:
     decisions = decided(gateway("marked", response_id="r", from_cache=True), gateway("billed", trace=FAR, at=60, to=61, response_id="r"))
     assert charged(decisions) == ["billed"]

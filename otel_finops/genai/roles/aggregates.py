@@ -8,7 +8,7 @@ from otel_finops.genai.roles.agreement import readings_of, same_output
 from otel_finops.genai.roles.below import gather
 from otel_finops.genai.roles.log_source import traces_told_by_logs
 from otel_finops.genai.roles.scene import NONE, Group, Scene
-from otel_finops.genai.sighting import CALL
+from otel_finops.genai.sighting import CALL, Sighting
 
 REPEATS: Final = "aggregate.calls_known"
 STANDS: Final = "aggregate.outermost"
@@ -33,29 +33,30 @@ class Aggregate(NamedTuple):
 def judge_aggregates(scene: Scene) -> dict[int, Aggregate]:
     """What becomes of every candidate that is no call, by its number.
 
-    A call, priced or not, in its trace or a linked one makes it a wrapper; else the outermost span is charged and those in it
-    are not.
+    A call that was not refused, priced or not, in its trace or a linked one makes it a wrapper; else the outermost span is charged
+    and those in it are not.
     """
-    aggregates = [node for node in scene.candidates if scene.sightings[node].kind != CALL]
-    if not aggregates:
+    if all(scene.sightings[node].kind == CALL for node in scene.candidates):
         return {}
     known = _traces_with_calls(scene) | traces_told_by_logs(scene)
     outermost: dict[int, int] = {}
     judged: dict[int, Aggregate] = {}
     repeated = _repeated_calls(scene) if known else {}
-    for node in aggregates:
-        if scene.sightings[node].trace_id in known:
+    for node in scene.candidates:
+        over = outermost.get(scene.candidate_above[node], NONE)
+        if scene.sightings[node].kind == CALL:
+            outermost[node] = over
+        elif scene.sightings[node].trace_id in known:
             judged[node] = Aggregate(False, REPEATS, group=repeated.get(node))
-            continue
-        above = scene.candidate_above[node]
-        outermost[node] = node if above == NONE else outermost[above]
-        judged[node] = Aggregate(True, STANDS) if above == NONE else Aggregate(False, INNER, outermost=outermost[node])
+        else:
+            outermost[node] = node if over == NONE else over
+            judged[node] = Aggregate(True, STANDS) if over == NONE else Aggregate(False, INNER, outermost=over)
     return judged
 
 
 def _traces_with_calls(scene: Scene) -> set[str]:
     """Traces that have a call themselves or are linked, in either direction, with one that has."""
-    with_calls = {scene.sightings[node].trace_id for node in scene.calls}
+    with_calls = {scene.sightings[node].trace_id for node in scene.calls if not _came_to_nothing(scene.sightings[node])}
     linked: set[str] = set()
     for sighting in scene.sightings:
         for trace_id, _ in sighting.links:
@@ -64,6 +65,11 @@ def _traces_with_calls(scene: Scene) -> set[str]:
             if sighting.trace_id in with_calls:
                 linked.add(trace_id)
     return with_calls | linked
+
+
+def _came_to_nothing(call: Sighting) -> bool:
+    """The provider's own error without usage: whoever reports usage beside it had it from a call that is not known."""
+    return call.error_type is not None and not call.usage and call.missing_reason is None
 
 
 def _repeated_calls(scene: Scene) -> dict[int, Group]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from otel_finops.genai.roles.agreement import OUTPUT_TOLERANCE, behind_gateway, gap_ns, models_of, readings_of, same_model, same_output
+from otel_finops.genai.roles.agreement import (
+    OUTPUT_TOLERANCE,
+    behind_gateway,
+    gap_ns,
+    models_of,
+    near,
+    readings_of,
+    same_model,
+    same_output,
+)
 from otel_finops.genai.roles.scene import Scene
 from otel_finops.genai.sighting import Sighting
 
@@ -46,22 +55,83 @@ def _fold(scene: Scene, nodes: list[int]) -> None:
 
 
 def _fold_first(scene: Scene, nodes: list[int]) -> list[int]:
-    """Fold the call of the earliest node; what is left over."""
+    """Fold the call of the earliest node; what is left over.
+
+    Spans above one another belong to one request, which is the first one or as a whole a repetition of it: a scope that has not been
+    seen yet may as well show the repetition.
+    """
     first_of_scope: dict[str, int] = {}
     others: list[int] = []
-    for node in nodes:
-        sighting = scene.sightings[node]
-        first = first_of_scope.setdefault(sighting.scope, node)
-        if first == node:
-            scene.join(nodes[0], node, MERGED)
-        elif sighting.usage.get("output", 0) != scene.sightings[first].usage.get("output", 0):
-            others.append(node)
-        elif _one_call_seen_twice(scene, first, node):
-            scene.join(first, node, MERGED)
+    copies: list[int] = []
+    for request in _requests(scene, nodes):
+        new: list[int] = []
+        again: list[int] = []
+        for node in request:
+            sighting = scene.sightings[node]
+            first = first_of_scope.get(sighting.scope)
+            if first is None:
+                new.append(node)
+            elif sighting.usage.get("output", 0) != scene.sightings[first].usage.get("output", 0):
+                others.append(node)
+            elif _one_call_seen_twice(scene, first, node):
+                scene.join(first, node, MERGED)
+            else:
+                again.append(node)
+        if again or (new and first_of_scope and _repeats(scene, new, nodes[0], copies)):
+            _copy(scene, [*again, *new], nodes[0])
+            copies += again + new
         else:
-            copy = scene.group_of[node]
-            copy.copy_of, copy.rule = scene.group_of[nodes[0]], CACHED
+            others += _join_first(scene, new, nodes[0], first_of_scope)
     return others
+
+
+def _join_first(scene: Scene, new: list[int], original: int, first_of_scope: dict[str, int]) -> list[int]:
+    """Make sightings in new scopes part of the original's call; those with another output than their scope's first are left over."""
+    others: list[int] = []
+    for node in new:
+        first = first_of_scope.setdefault(scene.sightings[node].scope, node)
+        if scene.sightings[node].usage.get("output", 0) != scene.sightings[first].usage.get("output", 0):
+            others.append(node)
+        elif first == node or _one_call_seen_twice(scene, first, node):
+            scene.join(original, node, MERGED)
+        else:
+            _copy(scene, [node], original)
+    return others
+
+
+def _copy(scene: Scene, nodes: list[int], original: int) -> None:
+    """Make one copy of the original's answer of the sightings of one request."""
+    for node in nodes[1:]:
+        scene.join(nodes[0], node, MERGED)
+    copy = scene.group_of[nodes[0]]
+    copy.copy_of, copy.rule = scene.group_of[original], CACHED
+
+
+def _repeats(scene: Scene, new: list[int], original: int, copies: list[int]) -> bool:
+    """Whether sightings in new scopes show a repetition and not the original: the cache's mark says so, or a nearer copy."""
+    sightings = scene.sightings
+    if any(sightings[node].from_cache for node in new) and not sightings[original].from_cache and not copies:
+        return not any(near(sightings[node], sightings[original]) for node in new)
+    first = sightings[new[0]]
+    return any(gap_ns(first, sightings[copy]) < gap_ns(first, sightings[original]) for copy in copies[-NEIGHBOURS_TRIED:])
+
+
+def _requests(scene: Scene, nodes: list[int]) -> list[list[int]]:
+    """The nodes in their order, those in one line of ancestors together."""
+    position, last = scene.forest.position, scene.forest.last
+    request_of: dict[int, list[int]] = {}
+    top: list[int] = []
+    for node in sorted(nodes, key=position.__getitem__):
+        if top and position[node] <= last[top[0]]:
+            request_of[node] = request_of[top[0]]
+        else:
+            top, request_of[node] = [node], []
+    requests: list[list[int]] = []
+    for node in nodes:
+        if not request_of[node]:
+            requests.append(request_of[node])
+        request_of[node].append(node)
+    return requests
 
 
 def _one_call_seen_twice(scene: Scene, first: int, again: int) -> bool:

@@ -66,10 +66,22 @@ def _wrap(scene: Scene, node: int, group: Group, below: Below) -> None:
 def _repeats(scene: Scene, node: int, group: Group) -> bool:
     """One equal call below is repeated, unless a tool ran in between or one instrumentation saw two different answers.
 
-    Two instrumentations may see two ids of one answer: gateways write their own.
+    Two instrumentations may see two ids of one answer: gateways write their own. What saw the span's own call beside the other one has
+    seen two equal calls: a gateway that asked again.
     """
     mine = scene.sightings[node]
     for member in group.members:
         if scene.sightings[member].scope == mine.scope and ids_contradict(mine, scene.sightings[member]):
             return False
+    if _seen_apart(scene, scene.group_of[node], group):
+        return False
     return any(scene.forest.is_above(node, member) and not scene.tool_between(node, member) for member in group.members)
+
+
+def _seen_apart(scene: Scene, one: Group, other: Group) -> bool:
+    """One instrumentation has a span of each of the two calls, neither above the other."""
+    common = one.scopes & other.scopes
+    if not common:
+        return False
+    mine, theirs = ([node for node in group.members if scene.sightings[node].scope in common] for group in (one, other))
+    return any(scene.sightings[a].scope == scene.sightings[b].scope and not scene.related(a, b) for a in mine for b in theirs)

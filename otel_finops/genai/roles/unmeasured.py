@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final
 
 from otel_finops.genai.roles.agreement import behind_gateway, gap_ns, models_contradict, models_of, near, same_model
 from otel_finops.genai.roles.below import gather
+from otel_finops.genai.roles.links import linked_areas
 from otel_finops.genai.roles.pairing import Fits, pair_neighbours
 from otel_finops.genai.roles.scene import Group, Scene
+from otel_finops.genai.sighting import RANK_GATEWAY
 
 SAME_ID: Final = "merge.response_id_no_usage"
 NESTED: Final = "merge.nested_no_usage"
@@ -39,6 +41,12 @@ def _alone(scene: Scene, node: int) -> bool:
     return group is not None and len(group.members) == 1 and group.stands and not scene.sightings[node].usage
 
 
+def _uncounted(scene: Scene, node: int) -> bool:
+    """A call of which no sighting has shown usage yet, several of them though there may be."""
+    group = scene.group_of.get(node)
+    return group is not None and group.stands and not scene.measured(group.members)
+
+
 def _failed(scene: Scene, node: int) -> bool:
     sighting = scene.sightings[node]
     return sighting.error_type is not None and not sighting.usage
@@ -50,9 +58,25 @@ def _join_by_id(scene: Scene) -> None:
         response_id = scene.sightings[node].response_id
         if response_id is not None:
             by_id.setdefault(response_id, []).append(node)
+    fits, areas = _without_usage(scene, need_model=False), linked_areas(scene)
+
+    def found(one: int, other: int) -> bool:
+        return _within_reach(scene, one, other, areas) and fits(one, other)
+
     for nodes in by_id.values():
-        if len(nodes) > 1 and any(_alone(scene, node) for node in nodes):
-            pair_neighbours(scene, nodes, _without_usage(scene, need_model=False), SAME_ID)
+        if len(nodes) > 1 and any(_uncounted(scene, node) for node in nodes):
+            pair_neighbours(scene, nodes, found, SAME_ID)
+
+
+def _within_reach(scene: Scene, one: int, other: int, areas: Mapping[str, str]) -> bool:
+    """Whether such calls are always decided together (`ledger.call_keys`): otherwise the company of the day would decide.
+
+    Across traces that are not linked only a gateway's call is found by its answer id alone, or a call that has no usage either.
+    """
+    mine, theirs = scene.sightings[one], scene.sightings[other]
+    if mine.trace_id == theirs.trace_id or areas.get(mine.trace_id, mine.trace_id) == areas.get(theirs.trace_id):
+        return True
+    return all(not sighting.usage or sighting.rank == RANK_GATEWAY for sighting in (mine, theirs))
 
 
 def _take_what_is_below(scene: Scene, *, measured: bool) -> None:
@@ -97,22 +121,22 @@ def _join_neighbours(scene: Scene) -> None:
 
 def _neighbourhoods(scene: Scene) -> Iterator[list[int]]:
     """Calls of one trace and model, failures apart, where some have no usage."""
-    traces = {scene.sightings[node].trace_id for node in scene.calls if _alone(scene, node)}
+    traces = {scene.sightings[node].trace_id for node in scene.calls if _uncounted(scene, node)}
     grouped: dict[tuple[str, str, bool], list[int]] = {}
     for node in scene.calls:
         sighting = scene.sightings[node]
         if sighting.trace_id in traces:
             for model in models_of(sighting):
                 grouped.setdefault((sighting.trace_id, model, _failed(scene, node)), []).append(node)
-    yield from (nodes for nodes in grouped.values() if len(nodes) > 1 and any(_alone(scene, node) for node in nodes))
+    yield from (nodes for nodes in grouped.values() if len(nodes) > 1 and any(_uncounted(scene, node) for node in nodes))
 
 
 def _without_usage(scene: Scene, *, need_model: bool) -> Fits:
-    """Two spans can show one call: one of them alone and without usage, at one time, of one model, not above one another."""
+    """Two spans can show one call: one of them without usage wherever it was seen, at one time, of one model, not above one another."""
 
     def fits(one: int, other: int) -> bool:
         mine, theirs = scene.sightings[one], scene.sightings[other]
-        if not (_alone(scene, one) or _alone(scene, other)) or not scene.may_join(one, other):
+        if not (_uncounted(scene, one) or _uncounted(scene, other)) or not scene.may_join(one, other):
             return False
         if need_model:
             return same_model(mine, theirs) is True and gap_ns(mine, theirs) == 0 and not scene.related(one, other)
