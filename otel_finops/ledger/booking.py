@@ -82,7 +82,7 @@ def _holds(source: Entry, quote: Quote) -> bool:
     up have changed, for example because a late twin knows the model. What is unpriced holds nothing.
     """
     if source.cost_pico is None:
-        return quote.cost_pico is None and quote.unpriced_reason == source.unpriced_reason
+        return quote.cost_pico is None and quote.unpriced_reason == source.unpriced_reason and quote.price_key == source.price_key
     return quote.price_version != source.price_version or quote.price_key == source.price_key
 
 

@@ -160,6 +160,14 @@ def test_a_later_price_book_does_not_touch_history(rig: Rig) -> None:
     assert {e.price_version for e in booked if e.trace_id == trace_id(1) and e.role == "call"} <= {first.price_version, None}
 
 
+def test_an_unpriced_call_names_the_price_row_that_its_late_twin_knows(rig: Rig) -> None:
+    alias = call(2, parent=1, usage={}, request_model="alias", price_models=("alias",))
+    rig.settle(alias)
+    assert rig.net()[span_id(2)].price_key is None
+    rig.settle(call(1, usage={}, scope="framework"))
+    assert rig.net()[span_id(2)].price_key == "gpt-4o"
+
+
 def test_a_provider_error_costs_nothing_and_is_not_unpriced(rig: Rig) -> None:
     [entry] = rig.settle(call(1, usage={}, error_type="429", missing_reason=None))
     assert (entry.cost_pico, entry.cost_method, entry.usage_source, entry.unpriced_reason) == (0, "computed", "missing", None)
