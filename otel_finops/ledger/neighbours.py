@@ -36,9 +36,23 @@ FROM w CROSS JOIN call_keys AS b
 WHERE b.bucket = w.bucket AND b.key = w.key AND b.scope = w.scope AND b.start_ns > w.low AND b.start_ns < w.high
   AND b.trace_no <> w.trace_no
   AND b.output BETWEEN w.output - {OUTPUT_TOLERANCE} AND w.output + {OUTPUT_TOLERANCE}
-  AND (w.bucket = {ANSWER_BUCKET} OR (b.start_ns <= w.end_ns + {APART_NS} AND b.end_ns >= w.start_ns - {APART_NS}))
+  AND b.start_ns <= w.end_ns + {APART_NS} AND b.end_ns >= w.start_ns - {APART_NS}
 """
-"""Twins in other scopes, nearest in time first; an area with one scope ends the search at `area_scopes`."""
+"""Twins in other scopes at its time, nearest first; an area with one scope ends the search at `area_scopes`."""
+_DEVIATIONS: Final = ", ".join(f"({deviation})" for deviation in range(-OUTPUT_TOLERANCE, OUTPUT_TOLERANCE + 1))
+_FIRST_TWINS: Final = f"""
+WITH d (deviation) AS (VALUES {_DEVIATIONS})
+SELECT DISTINCT a.trace_no, (
+  SELECT e.trace_no FROM (
+    SELECT c.trace_no, c.output, c.start_ns, c.place FROM call_keys AS c
+    WHERE c.bucket = {ANSWER_BUCKET} AND c.key = a.key AND c.scope = s.scope ORDER BY c.start_ns, c.place LIMIT {TWINS_PER_CALL_MAX}
+  ) AS e WHERE e.output = a.output + d.deviation ORDER BY e.start_ns, e.place LIMIT 1
+)
+FROM call_keys AS a CROSS JOIN area_scopes AS s CROSS JOIN d
+WHERE a.trace_no IN ({{}}) AND a.bucket = {ANSWER_BUCKET} AND s.area = a.area AND s.scope <> a.scope
+"""
+"""The first equal answer of each output in each other scope, whatever time lies between: the call itself as another clock saw it, or
+what was billed when this is a replay. Later ones are replays too: an answer that a cache gives for ever must not join all who got it."""
 
 _SAME_ANSWER: Final = f"FROM call_keys AS {{}} WHERE {{}}.bucket = {ANSWER_BUCKET} AND {{}}.key = a.key AND {{}}.scope = a.scope"
 _EARLIER: Final = (
@@ -96,7 +110,7 @@ SELECT w.trace_no, t.trace_no
 FROM w CROSS JOIN trace_links AS l CROSS JOIN traces AS t
 WHERE l.linked_trace_id = w.trace_id AND l.trace_no < w.high AND t.trace_no = l.trace_no AND t.realm = w.realm AND t.has_genai
 """
-_QUERIES: Final = (_OTHER_SCOPE, _OTHER_SOURCE, _FIRST_COPY, _LINKED_FROM, _LINKED_TO)
+_QUERIES: Final = (_OTHER_SCOPE, _FIRST_TWINS, _OTHER_SOURCE, _FIRST_COPY, _LINKED_FROM, _LINKED_TO)
 
 
 def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> list[list[TraceState]]:
