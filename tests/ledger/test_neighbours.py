@@ -162,6 +162,18 @@ def test_many_equal_calls_of_two_scopes_stay_cheap(sender: Sender) -> None:
     assert all(len(one) <= NEIGHBOUR_TRACES_MAX for one in found)
 
 
+@pytest.mark.parametrize("equal", [True, False])
+def test_a_sender_with_a_scope_for_every_call_stays_cheap(sender: Sender, equal: bool) -> None:
+    """A load test: without a bound each of 1,000 calls would be looked for in each of 1,000 scopes."""
+    for first in range(0, 1000, 500):
+        sender.send(
+            *[row(trace, trace, scope=f"scope-{trace}", **usage(10 if equal else trace, 5)) for trace in range(first + 1, first + 501)]
+        )
+    began = time.process_time()
+    sets(sender, *range(1, 1001))
+    assert time.process_time() - began < 2
+
+
 def test_two_writers_that_bring_the_two_scopes_of_an_instance_at_once(sender: Sender) -> None:
     """Neither may leave its key among those that nobody looks for, whoever commits first."""
     rounds = 25
