@@ -109,7 +109,7 @@ class Spool:
 
     def _open(self) -> tuple[sqlite3.Connection, tuple[int, int]]:
         """Open and read through the whole queue, so that damage shows now and not when its turn comes."""
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))  # a link could lead into anybody's file
         connection = sqlite3.connect(self._path, timeout=1.0, isolation_level=None, check_same_thread=False)
         try:
             for pragma in _PRAGMAS:
