@@ -55,7 +55,8 @@ def _still_open(scene: Scene, alike: list[list[int]]) -> list[list[int]]:
         if len(nodes) > 1:
             scopes = {scene.sightings[node].scope for node in nodes}
             if len(scopes) > 1:
-                waiting = [node for node in nodes if not scopes <= scene.group_of[node].scopes]
+                seen_by_all = {group: scopes <= group.scopes for group in {scene.group_of[node] for node in nodes}}
+                waiting = [node for node in nodes if not seen_by_all[scene.group_of[node]]]
                 if len(waiting) > 1:
                     left.append(waiting)
     return left

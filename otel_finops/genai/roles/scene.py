@@ -36,7 +36,7 @@ class Group:
 
     def __init__(self, node: int, sighting: Sighting) -> None:
         self.members = [node]
-        self.scopes = _only(sighting.scope)
+        self.scopes: frozenset[str] | set[str] = _only(sighting.scope)
         self.response_id = sighting.response_id
         self.copy_of: Group | None = None
         self.echoes: list[Group] = []
@@ -138,7 +138,9 @@ class Scene:
             mine, theirs = theirs, mine
         mine.members += theirs.members
         mine.echoes += theirs.echoes
-        mine.scopes |= theirs.scopes  # a new set: those of single sightings are shared
+        if isinstance(mine.scopes, frozenset):  # those of single sightings are shared
+            mine.scopes = set(mine.scopes)
+        mine.scopes |= theirs.scopes
         mine.response_id = mine.response_id or theirs.response_id
         if mine.copy_of is None and theirs.copy_of is not None:
             mine.copy_of, mine.rule = theirs.copy_of, theirs.rule
