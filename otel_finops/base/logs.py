@@ -13,6 +13,9 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 _QUIET: Final = ("uvicorn", "alembic", "grpc", "opentelemetry")
 """Libraries whose information is not ours to tell; their warnings are."""
 
+_SILENT: Final = ("urllib3",)
+"""Its warnings hold what a next hop answered, with a stack; that the hop is away is told by whoever asked it."""
+
 
 class _TextFormatter(logging.Formatter):
     """`2026-11-21T09:30:00Z INFO otel_finops: ready`."""
@@ -45,6 +48,8 @@ def start_logging(level: Literal["debug", "info", "warning", "error"], style: Li
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _one_line(message: str) -> str:

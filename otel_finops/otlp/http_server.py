@@ -35,6 +35,21 @@ class _Config(uvicorn.Config):
     connections_max: int = limits.CONNECTIONS_MAX
 
 
+class ForgivingTransport:
+    """A transport that drops what is written to a client that has gone: uvloop raises then, and uvicorn would log a fault of ours."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        """Write unless the connection is closing."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class _BoundedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with a deadline for every request, from its first byte to its last."""
 
@@ -47,7 +62,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(ForgivingTransport(transport))  # type: ignore[arg-type]
         if len(self.connections) > self._connections_max:
             transport.write(_FULL)
             transport.close()

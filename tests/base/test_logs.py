@@ -42,3 +42,9 @@ def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[st
     start_logging("warning", "text")
     logging.getLogger("otel_finops.test").info("chatter")
     assert capsys.readouterr().err == ""
+
+
+def test_what_a_next_hop_answered_is_not_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    start_logging("info", "text")
+    logging.getLogger("urllib3.connection").warning("Failed to parse headers, unparsed data: %r", "secret")
+    assert capsys.readouterr().err == ""

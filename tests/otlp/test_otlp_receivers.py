@@ -27,7 +27,7 @@ from otel_finops.base.protocols import ExportOutcome, ExportRequest
 from otel_finops.base.span import WantedKeys
 from otel_finops.otlp.admission import Admission
 from otel_finops.otlp.decode import decode
-from otel_finops.otlp.http_server import HttpReceiver
+from otel_finops.otlp.http_server import ForgivingTransport, HttpReceiver
 from otel_finops.otlp.inflate import inflate
 from otel_finops.otlp.receive_grpc import GrpcReceiver
 from otel_finops.settings.addresses import Address
@@ -354,3 +354,30 @@ def test_pages_of_other_sites_send_no_spans_where_no_token_is_asked_for(http_lis
         expected = status if local_pages_only else 200
         assert answer.status_code == expected
         assert len(intake.requests) == (expected == 200)
+
+
+class GoneTransport:
+    """uvloop's transport once the client has gone."""
+
+    def __init__(self, *, closing: bool) -> None:
+        self.closing, self.written = closing, b""
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def write(self, data: bytes) -> None:
+        if self.closing:
+            raise RuntimeError("the handler is closed")
+        self.written += data
+
+    def get_extra_info(self, name: str) -> str:
+        return name
+
+
+def test_an_answer_for_a_client_that_has_gone_is_dropped() -> None:
+    gone, there = GoneTransport(closing=True), GoneTransport(closing=False)
+    for transport in (gone, there):
+        forgiving = ForgivingTransport(transport)  # type: ignore[arg-type]
+        forgiving.write(b"HTTP/1.1 200 OK")
+        assert forgiving.get_extra_info("peername") == "peername"
+    assert (gone.written, there.written) == (b"", b"HTTP/1.1 200 OK")
