@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from otel_finops.base.protocols import DEFAULT_TENANT
 from otel_finops.genai.forest import Forest
 from otel_finops.genai.inheritance import Inheritance
 from otel_finops.genai.roles.aggregates import Aggregate, judge_aggregates
@@ -46,7 +47,7 @@ def decide(sightings: Iterable[Sighting]) -> list[Decision]:
     """One decision for every candidate of a neighbourhood of one realm, sorted by (trace id, span id).
 
     Pure: neither the order of the sightings nor repetitions change the answer. Skeletons take part as ancestors only and get
-    no decision. Spans of senders that do not speak for the same tenants are decided apart, tenant by tenant: nobody may
+    no decision. Senders that do not speak for the same tenants meet only in the tenants that both name: nobody may
     make a stranger's call his own, or his own call a copy of a stranger's.
     """
     forest = Forest(sightings)
@@ -62,14 +63,23 @@ def _decide(scene: Scene) -> list[Decision]:
 
 
 def _houses(forest: Forest, inheritance: Inheritance) -> list[frozenset[int] | None]:
-    """The spans to decide together: all (None) when one kind of credential sent them, else those of each tenant."""
+    """The spans to decide together: all (None) when one kind of credential sent them.
+
+    Otherwise those of each kind of credential, but for tenants that several kinds name: their spans are decided together, whoever
+    sent them. So a stranger who links to a trace changes at most what he may put costs on anyway. Spans that name no tenant stay
+    with their senders.
+    """
     if len({sighting.speaks_for for sighting in forest.sightings}) <= 1:
         return [None]
-    houses: dict[str, set[int]] = {}
-    for node, sighting in enumerate(forest.sightings):
-        if sighting.is_candidate:
-            houses.setdefault(inheritance.full(node)["tenant"], set()).add(node)
-    return [frozenset(houses[tenant]) for tenant in sorted(houses)]
+    tenants = {node: inheritance.full(node)["tenant"] for node, sighting in enumerate(forest.sightings) if sighting.is_candidate}
+    speakers: dict[str, set[str]] = {}
+    for node, tenant in tenants.items():
+        speakers.setdefault(tenant, set()).add(forest.sightings[node].speaks_for)
+    houses: dict[tuple[str, str], set[int]] = {}
+    for node, tenant in tenants.items():
+        shared = tenant != DEFAULT_TENANT and len(speakers[tenant]) > 1
+        houses.setdefault(("tenant", tenant) if shared else ("sender", forest.sightings[node].speaks_for), set()).add(node)
+    return [frozenset(houses[key]) for key in sorted(houses)]
 
 
 def _place(decision: Decision) -> SpanKey:
