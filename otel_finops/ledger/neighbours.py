@@ -22,53 +22,23 @@ Edge: TypeAlias = tuple[int, int]
 COPIES_MAX: Final = 8
 """When a call turns out to be earlier than its known copies, so many of them are decided again."""
 
-SCOPES_PER_KEY_MAX: Final = 16
-"""Scopes with one key that are looked at: as many as are compared with each other, though a sender may make up a scope for every call."""
-
-_SCOPES: Final = f"""
-k (trace_no, bucket, key, output, start_ns, end_ns, own, scope, nth) AS (
-  SELECT a.trace_no, a.bucket, a.key, a.output, a.start_ns, a.end_ns, a.scope,
-    (SELECT MIN(c.scope) FROM call_keys AS c WHERE c.bucket = a.bucket AND c.key = a.key), 1
-  FROM call_keys AS a WHERE a.trace_no IN ({{{{}}}}) AND a.bucket {{}}
-    AND EXISTS (SELECT 1 FROM area_scopes AS s WHERE s.area = a.area AND s.scope <> a.scope)
-  UNION ALL
-  SELECT k.trace_no, k.bucket, k.key, k.output, k.start_ns, k.end_ns, k.own,
-    (SELECT MIN(c.scope) FROM call_keys AS c WHERE c.bucket = k.bucket AND c.key = k.key AND c.scope > k.scope), k.nth + 1
-  FROM k WHERE k.scope IS NOT NULL AND k.nth < {SCOPES_PER_KEY_MAX}
-)
-"""
-"""Each key with each scope that has it, by one step of the index for each; an area with one scope ends the search at `area_scopes`."""
-_SAME_KEY: Final = "SELECT c.start_ns FROM call_keys AS c WHERE c.bucket = k.bucket AND c.key = k.key AND c.scope = k.scope"
+_SAME_KEY: Final = "SELECT c.start_ns FROM call_keys AS c WHERE c.bucket = a.bucket AND c.key = a.key AND c.scope = s.scope"
 _OTHER_SCOPE: Final = f"""
-WITH RECURSIVE {_SCOPES.format(f">= {ANSWER_BUCKET}")},
-w AS MATERIALIZED (
-  SELECT k.trace_no, k.bucket, k.key, k.output, k.start_ns, k.end_ns, k.scope,
-    COALESCE(({_SAME_KEY} AND c.start_ns < k.start_ns ORDER BY c.start_ns DESC LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), -1) AS low,
-    COALESCE(({_SAME_KEY} AND c.start_ns >= k.start_ns ORDER BY c.start_ns LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), {2**63 - 1}) AS high
-  FROM k WHERE k.scope <> k.own
+WITH w AS MATERIALIZED (
+  SELECT a.trace_no, a.bucket, a.key, a.output, a.start_ns, a.end_ns, s.scope,
+    COALESCE(({_SAME_KEY} AND c.start_ns < a.start_ns ORDER BY c.start_ns DESC LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), -1) AS low,
+    COALESCE(({_SAME_KEY} AND c.start_ns >= a.start_ns ORDER BY c.start_ns LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), {2**63 - 1}) AS high
+  FROM call_keys AS a CROSS JOIN area_scopes AS s
+  WHERE a.trace_no IN ({{}}) AND a.bucket >= {ANSWER_BUCKET} AND s.area = a.area AND s.scope <> a.scope
 )
 SELECT DISTINCT w.trace_no, b.trace_no
 FROM w CROSS JOIN call_keys AS b
 WHERE b.bucket = w.bucket AND b.key = w.key AND b.scope = w.scope AND b.start_ns > w.low AND b.start_ns < w.high
   AND b.trace_no <> w.trace_no
   AND b.output BETWEEN w.output - {OUTPUT_TOLERANCE} AND w.output + {OUTPUT_TOLERANCE}
-  AND b.start_ns <= w.end_ns + {APART_NS} AND b.end_ns >= w.start_ns - {APART_NS}
+  AND (w.bucket = {ANSWER_BUCKET} OR (b.start_ns <= w.end_ns + {APART_NS} AND b.end_ns >= w.start_ns - {APART_NS}))
 """
-"""Twins in other scopes at its time, nearest first."""
-_DEVIATIONS: Final = ", ".join(f"({deviation})" for deviation in range(-OUTPUT_TOLERANCE, OUTPUT_TOLERANCE + 1))
-_FIRST_TWINS: Final = f"""
-WITH RECURSIVE {_SCOPES.format(f"= {ANSWER_BUCKET}")},
-d (deviation) AS (VALUES {_DEVIATIONS})
-SELECT DISTINCT k.trace_no, (
-  SELECT e.trace_no FROM (
-    SELECT c.trace_no, c.output, c.start_ns, c.place FROM call_keys AS c
-    WHERE c.bucket = k.bucket AND c.key = k.key AND c.scope = k.scope ORDER BY c.start_ns, c.place LIMIT {TWINS_PER_CALL_MAX}
-  ) AS e WHERE e.output = k.output + d.deviation ORDER BY e.start_ns, e.place LIMIT 1
-)
-FROM k CROSS JOIN d WHERE k.scope <> k.own
-"""
-"""The first equal answer of each output in each other scope, whatever time lies between: the call itself as another clock saw it, or
-what was billed when this is a replay. Later ones are replays too: an answer that a cache gives for ever must not join all who got it."""
+"""Twins in other scopes, nearest in time first; an area with one scope ends the search at `area_scopes`."""
 
 _SAME_ANSWER: Final = f"FROM call_keys AS {{}} WHERE {{}}.bucket = {ANSWER_BUCKET} AND {{}}.key = a.key AND {{}}.scope = a.scope"
 _EARLIER: Final = (
@@ -126,7 +96,7 @@ SELECT w.trace_no, t.trace_no
 FROM w CROSS JOIN trace_links AS l CROSS JOIN traces AS t
 WHERE l.linked_trace_id = w.trace_id AND l.trace_no < w.high AND t.trace_no = l.trace_no AND t.realm = w.realm AND t.has_genai
 """
-_QUERIES: Final = (_OTHER_SCOPE, _FIRST_TWINS, _OTHER_SOURCE, _FIRST_COPY, _LINKED_FROM, _LINKED_TO)
+_QUERIES: Final = (_OTHER_SCOPE, _OTHER_SOURCE, _FIRST_COPY, _LINKED_FROM, _LINKED_TO)
 
 
 def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> list[list[TraceState]]:

@@ -147,7 +147,7 @@ def beyond_patience(tmp_path: Path, seconds: float) -> None:
         lost, _ = run.figures(f"inline, away {seconds:g} s, beyond patience")
         skipped = forwarded(run.service, "skipped")
         print(f"T10: counted as not passed on {skipped}")
-        assert lost == skipped > 0
+        assert 0 < lost <= skipped  # a request whose answer came too late is counted, and may be there all the same
         assert forwarded(run.service, "passed") + skipped == len(run.sent)
         run.check_ledger()
 
@@ -188,7 +188,7 @@ def spool_above_the_cap(tmp_path: Path, seconds: float) -> None:
         skipped = forwarded(run.service, "skipped")
         print(f"T10: counted as not passed on {skipped}")
         assert run.refusals == 0
-        assert lost == skipped > 0
+        assert 0 < lost <= skipped  # a request whose answer came too late is counted, and may be there all the same
         assert forwarded(run.service, "passed") + skipped == len(run.sent)
         assert max(sizes) < 8 * 2**20
         run.check_ledger()

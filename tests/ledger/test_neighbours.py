@@ -104,9 +104,8 @@ def test_one_answer_id_with_equal_numbers_is_one_answer_anywhere(sender: Sender)
         row(5, 5, response_id="a", start_s=9000, **usage(10, 50)),
         row(6, 6, response_id="a", realm="acme", **usage(10, 5)),
     )
-    for seed in (1, 3):
+    for seed in (1, 2, 3):
         assert sets(sender, seed) == [[1, 2, 3]]
-    assert sets(sender, 2) == [[1, 2]]  # who saw the first answer need not know who got it again
     assert sets(sender, 4) == [[4]]
     assert sets(sender, 5) == [[5]]
     assert sets(sender, 6, realm="acme") == [[6]]
@@ -127,14 +126,6 @@ def test_an_answer_that_is_replayed_again_and_again_leads_to_its_first_which_lea
     sender.send(*[row(trace, trace, response_id="cached", start_s=10 * trace) for trace in range(1, 41)])
     assert sets(sender, 30) == [[1, 30]]
     assert sets(sender, 1) == [list(range(1, COPIES_MAX + 1))]
-
-
-def test_a_replay_that_two_scopes_saw_leads_to_the_one_beside_it_and_to_the_first_of_both(sender: Sender) -> None:
-    for trace in range(1, 41):
-        sender.send(row(trace, trace, response_id="cached", start_s=10 * trace))
-        sender.send(row(100 + trace, trace, response_id="cached", start_s=10 * trace, scope="litellm", instance="gateway"))
-    assert sets(sender, 30) == [[1, 30, 101, 130]]
-    assert sets(sender, 130) == [[1, 30, 101, 130]]
 
 
 def test_every_version_of_a_span_is_found(sender: Sender) -> None:
@@ -160,18 +151,6 @@ def test_many_equal_calls_of_two_scopes_stay_cheap(sender: Sender) -> None:
     found = sets(sender, *range(1, 101))
     assert time.process_time() - began < 5
     assert all(len(one) <= NEIGHBOUR_TRACES_MAX for one in found)
-
-
-@pytest.mark.parametrize("equal", [True, False])
-def test_a_sender_with_a_scope_for_every_call_stays_cheap(sender: Sender, equal: bool) -> None:
-    """A load test: without a bound each of 1,000 calls would be looked for in each of 1,000 scopes."""
-    for first in range(0, 1000, 500):
-        sender.send(
-            *[row(trace, trace, scope=f"scope-{trace}", **usage(10 if equal else trace, 5)) for trace in range(first + 1, first + 501)]
-        )
-    began = time.process_time()
-    sets(sender, *range(1, 1001))
-    assert time.process_time() - began < 2
 
 
 def test_two_writers_that_bring_the_two_scopes_of_an_instance_at_once(sender: Sender) -> None:
