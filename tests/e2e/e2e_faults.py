@@ -125,7 +125,7 @@ def no_room_on_disk(service: Service, room: int = 1) -> Iterator[None]:
 def all_bytes_spoken_for(service: Service) -> Iterator[None]:
     """Four senders have sent the largest bodies but for the last byte, so that the budget of bytes in flight is used up.
 
-    Where an earlier request was still held when the fourth came, that one was refused: another takes its place.
+    A body that the service did not keep (it then has room for a small request) is replaced by another one.
     """
     held = [almost_sent(service) for _ in range(4)]
 
