@@ -20,6 +20,7 @@ class PriceableCall(NamedTuple):
         error_type: the provider's error; with usage missing the call costs 0.
         service_tier, region_kind, region, speed, mode, image_size, quality, resolution: what selects a rate; None = default.
         seconds: billed duration as an exact decimal string, "" for none (usage counts are integers).
+        account: the credential's or provider's account that pays, for contract prices; None when unknown.
     """
 
     provider: str | None
@@ -38,6 +39,7 @@ class PriceableCall(NamedTuple):
     quality: str | None = None
     resolution: str | None = None
     seconds: str = ""
+    account: str | None = None
 
 
 class CostLine(NamedTuple):
