@@ -299,6 +299,26 @@ quarantine: Final = Table(
 )
 """Spans whose writing fails whatever is tried (`ledger.poison`); their numbers are never given twice, since people name them."""
 
+price_rules: Final = Table(
+    "price_rules",
+    metadata,
+    Column("rule_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False, comment="override, contract, alias, or end: of the rule `ends_no`"),
+    Column("ends_no", BigInteger),
+    Column("provider", Text, comment="family; NULL: any"),
+    Column("model", Text, comment="name as spans carry it, or a price key, lower case"),
+    Column("account", Text),
+    Column("target", Text, comment="of an alias: the price key that it stands for"),
+    Column("fields", Text, comment="JSON: the price list's field names, USD for one unit as decimal strings"),
+    Column("valid_from_ns", BigInteger, comment="NULL: from the beginning"),
+    Column("valid_to_ns", BigInteger, comment="exclusive; NULL: open"),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("recorded_ns", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""The operator's price rules (`ledger.price_rules`), append-only."""
+
 ledger_identity: Final = Table(
     "ledger_identity",
     metadata,
