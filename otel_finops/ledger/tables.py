@@ -319,6 +319,105 @@ price_rules: Final = Table(
 )
 """The operator's price rules (`ledger.price_rules`), append-only."""
 
+price_snapshots: Final = Table(
+    "price_snapshots",
+    metadata,
+    Column("snapshot_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("source", Text, nullable=False, comment="whose list: litellm, openrouter, ..."),
+    Column("source_version", Text, nullable=False, comment="the list's own version, '' when unknown"),
+    Column("sha256", Text, nullable=False, comment="of the list's bytes, inflated; its first 16 digits are the price version"),
+    Column("taken_on", Text, nullable=False, comment="the list's day, YYYY-MM-DD; '' when unknown"),
+    Column("row_count", Integer, nullable=False),
+    Column("retired_count", Integer, nullable=False),
+    Column("stored_ns", BigInteger, nullable=False),
+    Column("payload", LargeBinary, nullable=False, comment="gzipped JSON: rows, retired, dated"),
+    UniqueConstraint("source", "sha256", name="uq_price_snapshots_source_sha256"),
+    sqlite_autoincrement=True,
+)
+"""Price lists as they were read (`ledger.price_store`), append-only."""
+
+price_activations: Final = Table(
+    "price_activations",
+    metadata,
+    Column("activation_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("snapshot_no", BigInteger, nullable=False),
+    Column("cause", Text, nullable=False, comment="base: the packaged or configured list; refresh; again: an older list once more"),
+    Column("activated_ns", BigInteger, nullable=False),
+    Column("valid_from_ns", BigInteger, comment="NULL: from the beginning"),
+    Column("who", Text, nullable=False),
+    Column("changes", LargeBinary, nullable=False, comment="gzipped JSON: what it changed, see ledger.price_store"),
+    sqlite_autoincrement=True,
+)
+"""Which lists make the book, in order, append-only; a further row is what tells running processes to load the book anew."""
+
+price_refreshes: Final = Table(
+    "price_refreshes",
+    metadata,
+    Column("refresh_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("origin", Text, nullable=False, comment="file name, or the URL without credentials"),
+    Column("outcome", Text, nullable=False, comment="activated, unchanged, refused or failed"),
+    Column("detail", Text, nullable=False, comment="version, or why not"),
+    Column("who", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Every attempt to refresh the prices, append-only."""
+
+price_watches: Final = Table(
+    "price_watches",
+    metadata,
+    Column("watch_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("ends_no", BigInteger, comment="this row ends that watch"),
+    Column("tenant", Text, nullable=False, comment="whose calls it is about; *: all"),
+    Column("provider", Text, comment="as it was given; NULL: any"),
+    Column("model", Text, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Models whose prices somebody wants to hear of (`ledger.price_watches`), append-only."""
+
+periods: Final = Table(
+    "periods",
+    metadata,
+    Column("month", Text, primary_key=True, comment="YYYY-MM, UTC"),
+    Column("from_ns", BigInteger, nullable=False),
+    Column("to_ns", BigInteger, nullable=False, comment="exclusive"),
+    Column("closed_ns", BigInteger, nullable=False),
+    Column("closed_by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("cost_pico", Text, nullable=False, comment="what the month came to when it closed, a decimal integer; it may pass 2^63"),
+    Column("calls", BigInteger, nullable=False),
+)
+"""Closed months (`ledger.periods`), append-only: a month is never opened again."""
+
+correction_runs: Final = Table(
+    "correction_runs",
+    metadata,
+    Column("run_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("verb", Text, nullable=False, comment="reprice or estimate"),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("selection", Text, nullable=False, comment="JSON"),
+    Column("price_version", Text, nullable=False),
+    Column("started_ns", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Who corrected the ledger's money, and why (`ledger.correction_runs`), append-only."""
+
+correction_rounds: Final = Table(
+    "correction_rounds",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("block_seq", BigInteger, primary_key=True, autoincrement=False, comment="the block that the round wrote"),
+    Column("run_no", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("before_pico", Text, nullable=False, comment="what the rows cost before, a decimal integer"),
+    Column("after_pico", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_correction_rounds_run", correction_rounds.c.run_no)
+
 ledger_identity: Final = Table(
     "ledger_identity",
     metadata,
