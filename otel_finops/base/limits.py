@@ -45,6 +45,8 @@ TAGS_MAX: Final = 32
 # --- counts --------------------------------------------------------------------------------------------------------
 UNITS_PER_CALL_MAX: Final = 1_000_000_000
 """Most tokens (or other units) that one call can have; beyond it the usage is `bad_usage`."""
+REPORTED_USD_MAX: Final = 10_000
+"""Most USD that a sender may state as the cost of one call: a thousand times the dearest calls there are, so more is another unit."""
 YEARS_AHEAD_MAX: Final = 1
 """Span times further ahead of our clock than this are rejected: they would open budget periods that never come."""
 EARLIEST_START_NS: Final = 1_577_836_800_000_000_000

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 from otel_finops.base.span import Attributes, Span, WantedKeys
-from otel_finops.genai.numbers import BAD_COUNT, read_count, read_pico
+from otel_finops.genai.numbers import BAD_AMOUNT, BAD_COUNT, read_amount, read_count
+from otel_finops.genai.reported import trust_rank
 from otel_finops.genai.sighting import RANK_CLIENT, RANK_FRAMEWORK, RANK_GATEWAY
 from otel_finops.genai.texts import clean_name, read_flag
 
@@ -70,7 +71,8 @@ class Facts:
         exclusive: `counts["input"]` leaves cached tokens out; None leaves it to the scope. reasoning_outside: the same for output.
         estimated: the counts are the sender's estimate. from_cache: a gateway marks the answer as one from its own cache.
         lead_ns: how long before the span the call began, for a span that is only written when an answer has ended.
-        reported_pico, reported_source: the sender's cost and the attribute it stood in.
+        reported_pico, reported_source: the cost that is stated and where it stood (see `state_cost`); a source alone: what stood there
+            is no cost.
         attribution: what only values can tell, for gaps that the attribution keys leave; None values are skipped.
         distrusted: attribution keys whose attributes are not to be believed on this span.
     """
@@ -104,6 +106,15 @@ class Facts:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
+
+    def state_cost(self, amount: int | None, source: str) -> None:
+        """Take a stated cost (see `numbers.read_amount`): what the provider answered beats what others say, else the first one stays."""
+        if amount is None:
+            return
+        if amount == BAD_AMOUNT:
+            self.reported_source = self.reported_source or source
+        elif self.reported_pico is None or trust_rank(source) < trust_rank(self.reported_source):
+            self.reported_pico, self.reported_source = amount, source
 
 
 Reader: TypeAlias = Callable[[Span], Facts]
@@ -320,10 +331,7 @@ class _ShapeReader:
 
     def _read_cost(self, attributes: Attributes, facts: Facts) -> None:
         for key in self._costs:
-            pico = read_pico(attributes[key])
-            if pico is not None:
-                facts.reported_pico, facts.reported_source = pico, key
-                break
+            facts.state_cost(read_amount(attributes[key]), key)
 
 
 def _present(table: CountTable, keys: Collection[str]) -> _Present:

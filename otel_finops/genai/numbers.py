@@ -6,11 +6,14 @@ import re
 from decimal import Decimal
 from typing import Final
 
-from otel_finops.base.limits import UNITS_PER_CALL_MAX
-from otel_finops.base.money import PICO_MAX, PICO_PER_USD, divide_half_even
+from otel_finops.base.limits import REPORTED_USD_MAX, UNITS_PER_CALL_MAX
+from otel_finops.base.money import PICO_PER_USD, divide_half_even
 
 BAD_COUNT: Final = -1
 """What `read_count` answers for a value that is no count: the call's usage is `bad_usage` and nothing is charged."""
+
+BAD_AMOUNT: Final = -1
+"""What `read_amount` answers for a cost that is none: negative, not a number, infinite, or absurd."""
 
 _WHOLE: Final = re.compile(r"\+?(\d{1,15})(?:\.0*)?")
 _AMOUNT: Final = re.compile(r"\d{1,9}(?:\.\d{1,30})?(?:[eE][+-]?\d{1,2})?")
@@ -45,13 +48,21 @@ def _count_in(text: str) -> int | None:
     return count if count <= UNITS_PER_CALL_MAX else BAD_COUNT
 
 
-def read_pico(value: object) -> int | None:
-    """Read an amount in USD as pico-USD; None for 0 (which means "unknown" in the field) and for all that is no positive amount."""
+def read_amount(value: object) -> int | None:
+    """Read an amount in USD as pico-USD; None where nothing was said, or 0, which means "unknown" in the field.
+
+    Returns:
+        `BAD_AMOUNT` for what is no cost of a call: negative, NaN, infinite, no number, or more than `limits.REPORTED_USD_MAX`.
+    """
+    if value is None:
+        return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
+        return BAD_AMOUNT
     text = str(value).strip().strip('"')
-    if not _AMOUNT.fullmatch(text):
+    if text in _NOTHING:
         return None
+    if not _AMOUNT.fullmatch(text):
+        return BAD_AMOUNT
     numerator, denominator = Decimal(text).as_integer_ratio()
     pico = divide_half_even(numerator * PICO_PER_USD, denominator)
-    return pico if 0 < pico <= PICO_MAX else None
+    return (pico or None) if pico <= REPORTED_USD_MAX * PICO_PER_USD else BAD_AMOUNT

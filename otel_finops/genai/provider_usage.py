@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from otel_finops.genai.numbers import BAD_COUNT, read_count
+from otel_finops.genai.reported import answered_cost
 from otel_finops.genai.texts import clean_name, first_name
 
 _COUNTS: Final = {
@@ -77,6 +78,7 @@ class ProviderUsage:
         exclusive: `input` leaves the cached tokens out.
         reasoning_outside: `output` leaves the reasoning out.
         service_tier, speed, inference_geo, response_id, response_model: as sent, None where not said.
+        reported_pico, reported_source: the cost that the provider answered, see `reported.answered_cost`.
         counted_twice: tokens of output that the sender certainly counts twice in its own sum.
     """
 
@@ -89,6 +91,8 @@ class ProviderUsage:
     inference_geo: str | None = None
     response_id: str | None = None
     response_model: str | None = None
+    reported_pico: int | None = None
+    reported_source: str | None = None
     counted_twice: int = 0
 
 
@@ -123,6 +127,7 @@ def find_message_usage(document: object) -> ProviderUsage | None:
             found.service_tier = raw.service_tier
             found.counts = {**raw.counts, **found.counts}
             found.speed, found.inference_geo = raw.speed, raw.inference_geo
+            found.reported_pico, found.reported_source = raw.reported_pico, raw.reported_source
             if not isinstance(usage, Mapping):
                 found.exclusive, found.reasoning_outside, found.bad = raw.exclusive, raw.reasoning_outside, raw.bad
         found.counted_twice = _start_added(metadata.get("usage"))
@@ -186,6 +191,7 @@ def read_provider_usage(usage: Mapping[str, object]) -> ProviderUsage:
     found.service_tier = clean_name(usage.get("service_tier")) or found.service_tier
     found.speed = clean_name(usage.get("speed"))
     found.inference_geo = clean_name(usage.get("inference_geo"))
+    found.reported_pico, found.reported_source = answered_cost(usage)
     return found
 
 

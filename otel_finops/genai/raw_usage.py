@@ -16,6 +16,7 @@ def take_provider_usage(facts: Facts, found: ProviderUsage) -> None:
     A sender that attaches the object derived its sums from it, not always rightly: cached tokens may be in them or not. The tier, the
     residency and the answer's id fill gaps only. An object with broken counts spoils the usage only where nothing else gave any.
     """
+    take_cost(facts, found)
     facts.tier_served = facts.tier_served or found.service_tier
     facts.speed = facts.speed or found.speed
     facts.response_id = facts.response_id or found.response_id
@@ -28,3 +29,9 @@ def take_provider_usage(facts: Facts, found: ProviderUsage) -> None:
     else:
         facts.counts, facts.bad = found.counts, False
         facts.exclusive, facts.reasoning_outside = found.exclusive, found.reasoning_outside
+
+
+def take_cost(facts: Facts, found: ProviderUsage) -> None:
+    """Take the cost that the provider answered."""
+    if found.reported_source is not None:
+        facts.state_cost(found.reported_pico, found.reported_source)

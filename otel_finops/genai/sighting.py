@@ -65,7 +65,8 @@ class Sighting(NamedTuple):
         streaming: None when not said.
         error_type: the error of a failed span; None otherwise.
         partial: the stream broke off, so the output is not all that was billed.
-        reported_pico, reported_source: the sender's own cost and where it stood; None when absent or 0.
+        reported_pico, reported_source: the cost that the span states and where it stood (`genai.reported`); None when absent or 0. A source
+            without an amount: what stood there is no cost (negative, NaN, absurd).
         attribution: what the span itself says, by `ATTRIBUTION_KEYS`, plus step names etc. of its dialect; only known values.
         defaults: what baggage-copied and resource attributes say; weaker than anything in the span's ancestors.
         tags: allow-listed tags.

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from otel_finops.genai.numbers import BAD_COUNT, read_count, read_pico
+from otel_finops.genai.numbers import BAD_AMOUNT, BAD_COUNT, read_amount, read_count
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,17 @@ def test_what_is_no_count_is_bad(sent: object) -> None:
 
 
 def test_a_reported_cost_is_read_exactly() -> None:
-    assert read_pico(0.0101025) == 10_102_500_000
-    assert read_pico("0.00000000013") == 130
-    assert read_pico(1e-07) == 100_000
+    assert read_amount(0.0101025) == 10_102_500_000
+    assert read_amount("0.00000000013") == 130
+    assert read_amount(1e-07) == 100_000
+    assert read_amount(10_000) == 10_000 * 10**12
 
 
-@pytest.mark.parametrize("sent", [0, 0.0, "0", -1.0, math.nan, math.inf, True, None, "free", (1.0,), 1e30])
-def test_zero_and_nonsense_are_no_cost(sent: object) -> None:
-    assert read_pico(sent) is None
+@pytest.mark.parametrize("sent", [0, 0.0, "0", None, "", "None"])
+def test_zero_and_silence_are_no_cost(sent: object) -> None:
+    assert read_amount(sent) is None
+
+
+@pytest.mark.parametrize("sent", [-1.0, "-0.5", math.nan, math.inf, "nan", True, "free", (1.0,), 1e30, 10_001])
+def test_nonsense_is_a_bad_cost(sent: object) -> None:
+    assert read_amount(sent) == BAD_AMOUNT

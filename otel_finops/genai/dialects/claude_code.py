@@ -15,7 +15,7 @@ from otel_finops.base.span import Span
 from otel_finops.genai.dialect import ALL_PROVIDERS, CountTable, Facts, KeyTable, ScopeTraits, TableDialect
 from otel_finops.genai.dialects import semconv_legacy
 from otel_finops.genai.log_events import LogEvent, ended_by
-from otel_finops.genai.numbers import read_count, read_pico
+from otel_finops.genai.numbers import read_amount, read_count
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, RANK_LOG, RANK_VENDOR_SDK, TOOL
 from otel_finops.genai.texts import clean_name, read_flag
 
@@ -98,8 +98,8 @@ def _refine_request(span: Span, facts: Facts) -> None:
     facts.kind, facts.finished = CALL, True
     if facts.reported_pico is None:
         micros = read_count(span.attributes.get("cost_usd_micros"))
-        facts.reported_pico = read_pico(f"{micros / _MICRO:.6f}") if micros and micros > 0 else None
-        facts.reported_source = "cost_usd_micros" if facts.reported_pico is not None else None
+        if micros:
+            facts.state_cost(read_amount(f"{micros / _MICRO:.6f}"), "cost_usd_micros")
     _interpret(facts)
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from otel_finops.base.span import Span
 from otel_finops.genai.dialect import Facts, KeyTable, ScopeTraits, TableDialect
 from otel_finops.genai.provider_usage import find_provider_usage
+from otel_finops.genai.raw_usage import take_cost
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, RANK_FRAMEWORK, TOOL
 from otel_finops.genai.texts import clean_name, first_name, read_json
 
@@ -79,6 +80,7 @@ def _read_output(facts: Facts, output: object) -> None:
     found = find_provider_usage(meta)
     if found is None:
         return
+    take_cost(facts, found)
     facts.bad, facts.counts = found.bad, found.counts
     facts.exclusive, facts.reasoning_outside = found.exclusive, found.reasoning_outside
     facts.tier_served, facts.speed = found.service_tier, found.speed

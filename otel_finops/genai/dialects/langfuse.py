@@ -15,7 +15,7 @@ from typing import Final
 from otel_finops.base.span import Span
 from otel_finops.genai.dialect import Facts, KeyTable, ScopeTraits, TableDialect
 from otel_finops.genai.dialects import semconv_legacy
-from otel_finops.genai.numbers import BAD_COUNT, read_count, read_pico
+from otel_finops.genai.numbers import BAD_AMOUNT, BAD_COUNT, read_amount, read_count
 from otel_finops.genai.provider_usage import ProviderUsage, read_provider_usage
 from otel_finops.genai.raw_usage import take_provider_usage
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, RANK_FRAMEWORK, TOOL
@@ -115,9 +115,11 @@ def _read_cost(value: object, facts: Facts) -> None:
     costs = read_json(value)
     if not isinstance(costs, Mapping):
         return
-    pico = read_pico(costs.get("total")) or sum(read_pico(cost) or 0 for key, cost in costs.items() if key != "total")
-    if pico:
-        facts.reported_pico, facts.reported_source = pico, _COST
+    total = read_amount(costs.get("total"))
+    if total is None:
+        parts = [read_amount(cost) or 0 for key, cost in costs.items() if key != "total"]
+        total = BAD_AMOUNT if BAD_AMOUNT in parts else sum(parts) or None
+    facts.state_cost(total, _COST)
 
 
 def _read_failure(value: object, facts: Facts) -> None:

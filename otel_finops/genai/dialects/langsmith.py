@@ -13,7 +13,7 @@ from typing import Final
 from otel_finops.base.span import Attributes, Span
 from otel_finops.genai.dialect import Facts, KeyTable, ScopeTraits, TableDialect
 from otel_finops.genai.dialects import semconv_legacy
-from otel_finops.genai.numbers import read_pico
+from otel_finops.genai.numbers import read_amount
 from otel_finops.genai.provider_usage import read_provider_usage
 from otel_finops.genai.raw_usage import take_provider_usage
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, RANK_FRAMEWORK, TOOL
@@ -80,9 +80,7 @@ def _usage(attributes: Attributes) -> Mapping[str, object]:
 
 def _read_cost(usage: Mapping[str, object], facts: Facts) -> None:
     """A user may give the call's cost with its usage."""
-    pico = read_pico(usage.get("total_cost"))
-    if pico is not None:
-        facts.reported_pico, facts.reported_source = pico, _USAGE[1]
+    facts.state_cost(read_amount(usage.get("total_cost")), _USAGE[1])
 
 
 DIALECT: Final = TableDialect(

@@ -22,6 +22,7 @@ from otel_finops.genai.dialect import Facts, KeyTable, ScopeTraits, TableDialect
 from otel_finops.genai.dialects import semconv, semconv_legacy
 from otel_finops.genai.provider_usage import ProviderUsage, read_provider_usage
 from otel_finops.genai.providers import route_family
+from otel_finops.genai.raw_usage import take_cost
 from otel_finops.genai.sighting import OTHER, RANK_GATEWAY
 from otel_finops.genai.texts import clean_name, first_name, read_flag, read_json
 
@@ -141,6 +142,7 @@ def _name_provider(span: Span, facts: Facts, hidden: Mapping[str, object]) -> No
 
 def _fill_gaps(facts: Facts, found: ProviderUsage) -> None:
     """The usage object has the cache split and cache lifetimes; what stands in attributes of their own is not replaced."""
+    take_cost(facts, found)
     facts.tier_served = facts.tier_served or found.service_tier
     facts.speed = facts.speed or found.speed
     if found.inference_geo is not None and facts.region_kind is None:

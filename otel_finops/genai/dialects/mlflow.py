@@ -14,8 +14,9 @@ from typing import Final
 from otel_finops.base.span import Span
 from otel_finops.genai.dialect import Facts, KeyTable, TableDialect
 from otel_finops.genai.dialects import openinference, semconv_legacy
-from otel_finops.genai.numbers import read_pico
+from otel_finops.genai.numbers import read_amount
 from otel_finops.genai.provider_usage import ProviderUsage, find_provider_usage, read_provider_usage
+from otel_finops.genai.raw_usage import take_cost
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, TOOL, WORKFLOW
 from otel_finops.genai.texts import clean_name, first_name, read_flag, read_json
 
@@ -100,6 +101,7 @@ def _read_usage(facts: Facts, value: object) -> None:
     usage = read_json(value)
     if isinstance(usage, Mapping):
         found = read_provider_usage(usage)
+        take_cost(facts, found)
         facts.bad = facts.bad or found.bad
         facts.counts = found.counts
 
@@ -113,6 +115,7 @@ def _read_answer(facts: Facts, answer: Mapping[str, object]) -> None:
     found = find_provider_usage(document)
     if found is None:
         return
+    take_cost(facts, found)
     facts.tier_served = facts.tier_served or found.service_tier
     facts.speed = found.speed
     if found.inference_geo is not None:
@@ -149,8 +152,7 @@ def _sort_models(span: Span, facts: Facts) -> None:
 def _read_cost(span: Span, facts: Facts) -> None:
     cost = read_json(span.attributes.get(_COST))
     if isinstance(cost, Mapping):
-        facts.reported_pico = read_pico(cost.get("total_cost"))
-        facts.reported_source = _COST if facts.reported_pico is not None else None
+        facts.state_cost(read_amount(cost.get("total_cost")), _COST)
 
 
 DIALECT: Final = TableDialect(name="mlflow", table=TABLE, recognises=_recognises, attribution=ATTRIBUTION, refine=_refine)

@@ -14,6 +14,7 @@ from otel_finops.genai.dialect import CountTable, Facts, KeyTable, TableDialect
 from otel_finops.genai.dialects import semconv_legacy
 from otel_finops.genai.kinds import GRAPH_NODE
 from otel_finops.genai.provider_usage import ProviderUsage, find_message_usage, find_provider_usage
+from otel_finops.genai.raw_usage import take_cost
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, TOOL
 from otel_finops.genai.texts import clean_name, first_name, read_flag, read_json
 
@@ -128,6 +129,7 @@ def _read_parameters(span: Span, facts: Facts) -> None:
 
 def _fill_gaps(facts: Facts, found: ProviderUsage) -> None:
     """Take from the provider's answer what the attributes do not say; what they say stands."""
+    take_cost(facts, found)
     facts.tier_served = facts.tier_served or found.service_tier
     facts.speed = facts.speed or found.speed
     facts.response_id = facts.response_id or found.response_id

@@ -16,7 +16,7 @@ from typing import Final
 from otel_finops.base.span import Span
 from otel_finops.genai.dialect import CountTable, Facts, KeyTable, ScopeTraits, TableDialect
 from otel_finops.genai.dialects import semconv, semconv_legacy
-from otel_finops.genai.numbers import BAD_COUNT, read_count, read_pico
+from otel_finops.genai.numbers import BAD_COUNT, read_count
 from otel_finops.genai.provider_usage import ProviderUsage, read_provider_usage
 from otel_finops.genai.raw_usage import take_provider_usage
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, RANK_FRAMEWORK, TOOL
@@ -166,7 +166,6 @@ def _read_provider_json(span: Span, facts: Facts) -> None:
             facts.tier_served = facts.tier_served or first_name((section.get("serviceTier"), section.get("service_tier")))
             for usage in _usages(section):
                 _take(facts, read_provider_usage(usage))
-                _read_cost(facts, usage)
 
 
 def _usages(section: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
@@ -192,14 +191,6 @@ def _same(stated: Mapping[str, int], found: ProviderUsage) -> bool:
     output, reasoning = found.counts.get("output", 0), found.counts.get("reasoning", 0)
     inputs = (found.counts["input"], found.counts["input"] + cached)
     return not stated or (stated.get("input", 0) in inputs and stated.get("output", 0) in (output, output + reasoning))
-
-
-def _read_cost(facts: Facts, usage: Mapping[str, object]) -> None:
-    """Gateways and resellers say what they charged."""
-    if facts.reported_pico is None:
-        facts.reported_pico = read_pico(usage.get("cost"))
-        if facts.reported_pico is not None:
-            facts.reported_source = _PROVIDER_JSON[0]
 
 
 DIALECT: Final = TableDialect(

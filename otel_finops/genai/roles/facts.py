@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from otel_finops.genai.reported import trust_rank
 from otel_finops.genai.roles.agreement import same_model
 from otel_finops.genai.roles.scene import Scene
 from otel_finops.genai.sighting import AGENT, RANK_GATEWAY, RANK_LOG, Sighting
@@ -17,7 +18,8 @@ _GAPS: Final = tuple(
         "operation", "request_model", "response_model", "response_id", "service_tier", "speed", "streaming", "error_type", "missing_reason",
     )
 )  # fmt: skip
-_GAP_PAIRS: Final = ((_AT["region"], _AT["region_kind"]), (_AT["reported_pico"], _AT["reported_source"]))
+_REGION: Final = (_AT["region"], _AT["region_kind"])
+_REPORT: Final = (_AT["reported_pico"], _AT["reported_source"])
 _FROM_BEST: Final = tuple(_AT[field] for field in ("input_readings", "usage_source", "usage_rule", "partial"))
 _MISSING_REASON: Final = _AT["missing_reason"]
 _PROVIDER: Final = _AT["provider"]
@@ -84,8 +86,11 @@ def merged_facts(standing: Sighting, informed: list[Sighting], attribution: dict
     facts: list[Any] = list(standing)
     for field in _GAPS:
         facts[field] = _first(informed, field)
-    for field, companion in _GAP_PAIRS:
-        source = next((s for s in informed if s[field] is not None), best)
+    reporter = min(informed, key=lambda s: (s.reported_pico is None, s.reported_source is None, trust_rank(s.reported_source)))
+    for (field, companion), source in (
+        (_REGION, next((s for s in informed if s.region is not None), best)),
+        (_REPORT, reporter),
+    ):
         facts[field], facts[companion] = source[field], source[companion]
     for field in _FROM_BEST:
         facts[field] = best[field]
