@@ -25,6 +25,11 @@ _FAMILY: Final = {"azure": "openai", "azure_ai": "openai", "vertex_ai": "gemini"
 _ALIASING: Final = frozenset({"azure", "azure_ai", "bedrock", "sagemaker"})
 """Providers where the customer names the model, so that two different names can mean one."""
 
+_WORD: Final = re.compile(r"(?:[a-z]+[-_.:])+")
+"""What stands before the part of an answer id that differs: `chatcmpl-`, `msg_`."""
+_FEW_DIGITS, _FEW_CHARACTERS = 12, 8
+"""Numbers and texts that are shorter are drawn from a range small enough to be drawn twice."""
+
 
 @lru_cache(maxsize=4096)
 def plain_model(name: str) -> str:
@@ -73,6 +78,20 @@ def behind_gateway(one: Sighting, other: Sighting) -> bool:
 def ids_contradict(one: Sighting, other: Sighting) -> bool:
     """Both have an answer id, and not the same."""
     return one.response_id is not None and other.response_id is not None and one.response_id != other.response_id
+
+
+def drawn_from_few(response_id: str) -> bool:
+    """Whether an answer id is visibly one of few, as local servers draw them (`chatcmpl-417`): another answer may get the same one.
+
+    The part behind words such as `chatcmpl-` is then a short number or a short text; providers' and gateways' own ids have 20
+    characters and more of it.
+    """
+    varying = response_id[word.end() :] if (word := _WORD.match(response_id)) else response_id
+    return len(varying) < (_FEW_DIGITS if _is_number(varying) else _FEW_CHARACTERS)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace("-", "").replace("_", "").isdigit()
 
 
 def readings_of(sighting: Sighting) -> tuple[int, ...]:

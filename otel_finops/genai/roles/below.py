@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
 
 from otel_finops.genai.roles.agreement import readings_of
 from otel_finops.genai.roles.scene import NONE, Group, Scene
 from otel_finops.genai.usage import prompt_tokens
+
+Inputs: TypeAlias = tuple[int, int, int, int]
+
+
+class Amounts(NamedTuple):
+    """Tokens of a call, or of several.
+
+    Attributes:
+        output: generated tokens.
+        inputs: the prompt without cached tokens; as its sender wrote it; whole, as it was understood; and with the cached tokens
+            beside what was written. Who sums up counts all calls in one way, so sums in different ways are kept apart.
+    """
+
+    output: int
+    inputs: Inputs
 
 
 class Below:
@@ -15,27 +31,29 @@ class Below:
     Attributes:
         groups: the calls, copies included; a call seen by several spans counts once.
         output: sum of their outputs.
-        input_low, input_high: sums of their whole prompts under the smallest and the largest reading.
+        inputs: sums of their prompts, one for each way of counting (`Amounts.inputs`).
     """
 
-    __slots__ = ("groups", "input_high", "input_low", "output")
+    __slots__ = ("groups", "inputs", "output")
 
     def __init__(self) -> None:
-        self.groups: dict[Group, tuple[int, int, int]] = {}
-        self.output = self.input_low = self.input_high = 0
+        self.groups: dict[Group, Amounts] = {}
+        self.output = 0
+        self.inputs: Inputs = (0, 0, 0, 0)
 
-    def add(self, group: Group, amounts: tuple[int, int, int]) -> None:
+    def add(self, group: Group, amounts: Amounts) -> None:
         """Count a call, once."""
         if group not in self.groups:
             self.groups[group] = amounts
-            self.output += amounts[0]
-            self.input_low += amounts[1]
-            self.input_high += amounts[2]
+            self.output += amounts.output
+            self.inputs = _plus(self.inputs, amounts.inputs)
 
-    def without(self, group: Group) -> tuple[int, int, int, int]:
-        """(calls, output, input_low, input_high) of all but one group."""
-        output, low, high = self.groups.get(group, (0, 0, 0))
-        return len(self.groups) - (group in self.groups), self.output - output, self.input_low - low, self.input_high - high
+    def without(self, group: Group) -> tuple[int, Amounts]:
+        """How many calls there are, and their sums, without one group."""
+        own = self.groups.get(group)
+        if own is None:
+            return len(self.groups), Amounts(self.output, self.inputs)
+        return len(self.groups) - 1, Amounts(self.output - own.output, _minus(self.inputs, own.inputs))
 
     def absorb(self, other: Below) -> Below:
         """Both together; the smaller is poured into the larger, so that each call moves few times."""
@@ -69,14 +87,24 @@ def gather(scene: Scene, counts: Callable[[int], bool], crosses: Callable[[int, 
             below[above] = found if known is None else known.absorb(found)
 
 
-def _amounts(scene: Scene, node: int) -> tuple[int, int, int]:
-    """Output, smallest and largest reading of the prompt over all sightings of the node's call.
-
-    The smallest is without the cached tokens: a sum above may have lost them.
-    """
-    inputs = []
+def _amounts(scene: Scene, node: int) -> Amounts:
+    """Of the node's call, over all its sightings: what one of them lost or counted twice shows as the lowest or highest."""
+    low, high, uncached, whole = [], [], [], []
     for member in scene.group_of[node].members:
         sighting = scene.sightings[member]
         if sighting.usage:
-            inputs += [*readings_of(sighting), prompt_tokens(sighting.usage), sighting.usage.get("input_uncached", 0)]
-    return scene.sightings[node].usage.get("output", 0), min(inputs, default=0), max(inputs, default=0)
+            readings = readings_of(sighting)
+            low.append(min(readings))
+            high.append(max(readings))
+            uncached.append(sighting.usage.get("input_uncached", 0))
+            whole.append(prompt_tokens(sighting.usage))
+    inputs = (min(uncached, default=0), min(low, default=0), max(whole, default=0), max(high, default=0))
+    return Amounts(scene.sightings[node].usage.get("output", 0), inputs)
+
+
+def _plus(one: Inputs, other: Inputs) -> Inputs:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]
+
+
+def _minus(one: Inputs, other: Inputs) -> Inputs:
+    return one[0] - other[0], one[1] - other[1], one[2] - other[2], one[3] - other[3]

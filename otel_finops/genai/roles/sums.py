@@ -2,54 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final
 
-from otel_finops.genai.roles.agreement import OUTPUT_TOLERANCE, ids_contradict, readings_of, says_anything
-from otel_finops.genai.roles.below import Below, gather
+from otel_finops.genai.roles.agreement import OUTPUT_TOLERANCE, drawn_from_few, ids_contradict, readings_of, says_anything
+from otel_finops.genai.roles.below import Amounts, Below, gather
 from otel_finops.genai.roles.scene import Group, Scene
 
 SUM: Final = "wrapper.sum"
 
 
 def mark_sums(scene: Scene) -> None:
-    """Find call spans whose output equals the sum of the calls under them (2 tokens a call) and whose input can be their sum.
+    """Find call spans that repeat the sum of the calls under them: output within 2 tokens a call, input exactly.
 
-    A wrapper is no part of the sums above it. A single call with equal numbers is repeated too, unless a tool ran in between. Some
-    senders leave out of a sum what agents and tools below have spent, so sums are looked for without those first, then with all.
+    The input is the sum of the calls' prompts in one way of counting, the same for all of them (`below.Amounts`). A wrapper is no part
+    of the sums above it. A single call with equal numbers is repeated too, unless a tool ran in between. Some senders leave out of a
+    sum what agents and tools below have spent, so sums are looked for without those first, then with agents, then with tools too: but
+    there only above a call that no tool made, for what runs in a call's own tools was asked by it and is no part of it (trap 4).
     """
     if not any(above >= 0 for above in scene.candidate_above.values()):
         return
-
-    def crosses(upper: int, lower: int) -> bool:
-        return not (scene.tool_between(upper, lower) or scene.agent_between(upper, lower))
-
-    _mark(scene, crosses)
-    _mark(scene, None)
+    _mark(scene, lambda upper, lower: not (scene.tool_between(upper, lower) or scene.agent_between(upper, lower)))
+    if any(scene.tools_above.values()) or any(scene.agents_above.values()):
+        above_calls = _mark(scene, lambda upper, lower: not scene.tool_between(upper, lower))
+        _mark(scene, None, above_calls)
 
 
-def _mark(scene: Scene, crosses: Callable[[int, int], bool] | None) -> None:
+def _mark(scene: Scene, crosses: Callable[[int, int], bool] | None, only: Container[int] | None = None) -> set[int]:
+    """Mark the sums over what is seen through `crosses`, if in `only`; the spans above other calls than their own."""
+
     def counts(node: int) -> bool:
         group = scene.group_of.get(node)
         return group is not None and group.wraps is None and bool(scene.sightings[node].usage)
 
+    above_calls: set[int] = set()
     for node, below in gather(scene, counts, crosses):
-        if counts(node):
+        if counts(node) and (only is None or node in only):
             group = scene.group_of[node]
-            calls, output, low, high = below.without(group)
-            sighting = scene.sightings[node]
-            if not calls or not says_anything(sighting) or abs(sighting.usage.get("output", 0) - output) > OUTPUT_TOLERANCE * calls:
-                continue
-            if any(low <= reading <= high for reading in readings_of(sighting)):
-                _wrap(scene, node, group, below)
-            elif _bears_an_answer(scene, node, below):
-                group.wraps, group.rule = (), SUM
+            calls, sums = below.without(group)
+            if calls:
+                above_calls.add(node)
+                _judge(scene, node, below, calls, sums)
+    return above_calls
 
 
-def _bears_an_answer(scene: Scene, node: int, below: Below) -> bool:
-    """The span has the answer id of a call under it that its own instrumentation saw: its input may be a sum made wrongly (trap 16)."""
+def _judge(scene: Scene, node: int, below: Below, calls: int, sums: Amounts) -> None:
+    sighting, group = scene.sightings[node], scene.group_of[node]
+    if not says_anything(sighting) or abs(sighting.usage.get("output", 0) - sums.output) > OUTPUT_TOLERANCE * calls:
+        return
+    if not set(sums.inputs).isdisjoint(readings_of(sighting)):
+        _wrap(scene, node, group, below)
+    elif _bears_an_answer(scene, node, below, calls):
+        group.wraps, group.rule = (), SUM
+
+
+def _bears_an_answer(scene: Scene, node: int, below: Below, calls: int) -> bool:
+    """The span has the answer id of a call under it that its own instrumentation saw: its input may be a sum made wrongly (trap 16).
+
+    An id from a small range tells nothing of a single call: an honest call's answer above it may have got the same one.
+    """
     mine = scene.sightings[node]
-    if mine.response_id is None or not mine.usage.get("output"):
+    if mine.response_id is None or not mine.usage.get("output") or (calls == 1 and drawn_from_few(mine.response_id)):
         return False
     return any(group.response_id == mine.response_id and mine.scope in group.scopes for group in below.groups if node not in group.members)
 
