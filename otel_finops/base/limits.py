@@ -45,6 +45,8 @@ TAGS_MAX: Final = 32
 # --- counts --------------------------------------------------------------------------------------------------------
 UNITS_PER_CALL_MAX: Final = 1_000_000_000
 """Most tokens (or other units) that one call can have; beyond it the usage is `bad_usage`."""
+MONEY_RULES_MAX: Final = 1_000
+"""Accounts, discounts, subscriptions and trusted sources in the settings, each: they are tried one after the other for every call."""
 REPORTED_USD_MAX: Final = 10_000
 """Most USD that a sender may state as the cost of one call: a thousand times the dearest calls there are, so more is another unit."""
 YEARS_AHEAD_MAX: Final = 1

@@ -14,6 +14,8 @@ from pydantic.config import JsonDict
 
 from otel_finops.base.limits import MIB, NAME_CHARS_MAX, RESERVE_BYTES, SERIES_MAX, TAGS_MAX
 from otel_finops.settings.addresses import Address, parse_address
+from otel_finops.settings.money import Currency, Pricing
+from otel_finops.settings.section import Section as _Section
 
 SECRET: Final[JsonDict] = {"secret": True}
 """Marks a field whose value is never shown, not even in a fault."""
@@ -90,10 +92,6 @@ AttributionName: TypeAlias = Literal[
     "agent", "step", "tool", "workflow", "user", "session", "tenant", "cost_center", "purpose", "service", "environment", "reservation"
 ]
 RoleName: TypeAlias = Literal["viewer", "analyst", "approver", "manager", "admin"]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class SenderToken(_Section):
@@ -285,8 +283,10 @@ class Prices(_Section):
 class Display(_Section):
     """How amounts are shown to people."""
 
-    currency: Literal["USD"] = Field(
-        default="USD", description="Currency of displays. The ledger itself is kept in USD, and only USD can be shown so far."
+    currency: Currency = Field(
+        default="USD",
+        description="ISO code of the currency in which spend reports show amounts beside USD, at the rate of each day (`fx import`). "
+        "The ledger itself is kept in USD.",
     )
 
 
@@ -366,6 +366,7 @@ class Settings(BaseModel):
     metering: Metering = Metering()
     features: Features = Features()
     prices: Prices = Prices()
+    pricing: Pricing = Pricing()
     display: Display = Display()
     retention: Retention = Retention()
     attribution: Attribution = Attribution()
