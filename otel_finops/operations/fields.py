@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, JsonValue
 
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import NAME_CHARS_MAX, PAGE_ROWS_MAX
@@ -18,6 +18,8 @@ from otel_finops.operations.context import Window
 from otel_finops.operations.registry import Input
 from otel_finops.trees.queries import Tenants
 
+NAMED: Final[dict[str, JsonValue]] = {"x-named": True}
+"""As `json_schema_extra` of a required field: the command line asks for it by name (`--why TEXT`), not by its place."""
 _INT64_MAX: Final = 2**63 - 1
 _CURSOR_CHARS_MAX: Final = 200
 

@@ -43,6 +43,12 @@ class Changed(NamedTuple):
     after: Any
 
 
+class Unchanged(NamedTuple):
+    """What a changing handler returns when it only tried (a dry run): nothing goes on record."""
+
+    output: Json
+
+
 class Operation(NamedTuple):
     """One verb.
 
@@ -56,6 +62,7 @@ class Operation(NamedTuple):
         feature: the switch it hangs on, a field of `settings.Features`; None for always.
         changes: it changes something; then it is a POST and goes on record.
         agents: it may be shown to a language model's agent.
+        by_body: it reads, and takes its input as a JSON body by POST as well, for what is too long for a URL.
     """
 
     name: str
@@ -68,6 +75,12 @@ class Operation(NamedTuple):
     feature: str | None = None
     changes: bool = False
     agents: bool = True
+    by_body: bool = False
+
+    @property
+    def method(self) -> str:
+        """The HTTP method of its route."""
+        return "POST" if self.changes else "GET"
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -95,11 +108,12 @@ def operation(
     feature: str | None = None,
     changes: bool = False,
     agents: bool = True,
+    by_body: bool = False,
 ) -> Callable[[Handler], Operation]:
     """Declare the decorated handler as an operation; the arguments are those of `Operation`."""
 
     def declare(handler: Handler) -> Operation:
-        return Operation(name, path, takes, output, permission, summary, handler, feature, changes, agents)
+        return Operation(name, path, takes, output, permission, summary, handler, feature, changes, agents, by_body)
 
     return declare
 
@@ -150,6 +164,8 @@ def invoke(one: Operation, context: Context, principal: Principal, given: Input,
     answer = one.handler(context, principal, given)
     if not one.changes:
         return answer  # type: ignore[no-any-return]
+    if isinstance(answer, Unchanged):
+        return answer.output
     assert isinstance(answer, Changed), f"{one.name} changes something and must say what"
     context.trail.record(Change(principal.who, one.name, answer.before, answer.after, context.clock.now_ns(), origin))
     return answer.output

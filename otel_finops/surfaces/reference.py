@@ -40,7 +40,8 @@ def api_page() -> str:
 def _route(one: Operation) -> Iterator[str]:
     yield f"## {one.name}"
     yield ""
-    yield f"`{'POST' if one.changes else 'GET'} {PREFIX}/{one.path}`: {one.summary}"
+    also = ", or `POST` with the parameters as a JSON body" if one.by_body else ""
+    yield f"`{one.method} {PREFIX}/{one.path}`{also}: {one.summary}"
     yield ""
     yield f"Permission {one.permission}{f', feature `{one.feature}`' if one.feature else ''}."
     yield ""

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 PREFIX: Final = "/api/v1"
 Authenticate = Callable[[str | None], Principal]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 _FAULTS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"description": description, "model": Problem, "content": {MEDIA_TYPE: {}}}
@@ -40,33 +41,44 @@ _FAULTS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def add_route(app: FastAPI, one: Operation, context: Context, authenticate: Authenticate) -> None:
-    """Serve an operation at its path; GET for what reads, POST for what changes."""
+    """Serve an operation at its path; GET for what reads, POST for what changes; both where what is read may be asked by a body."""
+    _add(app, one, _endpoint(one, context, authenticate, body=one.changes), one.method, one.name)
+    if one.by_body:
+        _add(app, one, _endpoint(one, context, authenticate, body=True), "POST", f"{one.name}.post")
+
+
+def _add(app: FastAPI, one: Operation, endpoint: Endpoint, method: str, operation_id: str) -> None:
+    by_body = method == "POST"
     app.add_api_route(
         f"{PREFIX}/{one.path}",
-        _endpoint(one, context, authenticate),
-        methods=["POST" if one.changes else "GET"],
-        operation_id=one.name,
+        endpoint,
+        methods=[method],
+        operation_id=operation_id,
         summary=one.summary,
         tags=[one.name.partition(".")[0]],
         responses={200: {"description": "The answer.", "model": one.output}, **_FAULTS},
         response_class=Response,
         response_model=None,
-        openapi_extra={"parameters": parameters(one), "security": [{"bearer": []}, {}]},
+        openapi_extra={
+            "parameters": parameters(one, by_body=by_body),
+            "security": [{"bearer": []}, {}],
+            **({"requestBody": request_body(one)} if by_body and set(one.input.model_fields) - set(one.path_fields) else {}),
+        },
     )
 
 
-def _endpoint(one: Operation, context: Context, authenticate: Authenticate) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(one: Operation, context: Context, authenticate: Authenticate, *, body: bool) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         try:
             principal = authenticate(bearer_token(request.headers.get("authorization")))
-            given = one.input.model_validate(await _given(one, request))
-            body = await run_in_threadpool(_answer, one, context, principal, given, _origin(request))
+            given = one.input.model_validate(await _given(one, request, body=body))
+            answer = await run_in_threadpool(_answer, one, context, principal, given, _origin(request))
         except (FinopsError, ValidationError) as fault:
             return of_fault(fault, request.state.request_id)
         except Exception as fault:
             log.exception("request %s to %s failed", request.state.request_id, one.name)
             return of_fault(fault, request.state.request_id)
-        return Response(body, media_type="application/json")
+        return Response(answer, media_type="application/json")
 
     return endpoint
 
@@ -76,9 +88,9 @@ def _answer(one: Operation, context: Context, principal: Principal, given: Input
     return orjson.dumps(invoke(one, context, principal, given, origin=origin))
 
 
-async def _given(one: Operation, request: Request) -> dict[str, Any]:
-    """Path parameters, and the query's (or, for what changes, the JSON body's) fields."""
-    fields: Mapping[str, Any] = await _body(request) if one.changes else _query(request)
+async def _given(one: Operation, request: Request, *, body: bool) -> dict[str, Any]:
+    """Path parameters, and the query's (or the JSON body's) fields."""
+    fields: Mapping[str, Any] = await _body(request) if body else _query(request)
     if taken := sorted(set(fields) & set(one.path_fields)):
         raise BadInput(f"{', '.join(taken)}: stands in the path already")
     return {**fields, **request.path_params}
@@ -107,14 +119,23 @@ def _origin(request: Request) -> str:
     return request.client.host if request.client else "api"
 
 
-def parameters(one: Operation) -> list[dict[str, Any]]:
-    """The operation's input as OpenAPI parameters; for what changes only those of the path."""
+def request_body(one: Operation) -> dict[str, Any]:
+    """The operation's input as an OpenAPI request body, fields of the path left out."""
+    schema = one.input.model_json_schema()
+    fields = {name: field for name, field in schema.get("properties", {}).items() if name not in one.path_fields}
+    required = [name for name in schema.get("required", ()) if name in fields]
+    described = {"type": "object", "properties": fields, "additionalProperties": False, **({"required": required} if required else {})}
+    return {"required": bool(required), "content": {"application/json": {"schema": described}}}
+
+
+def parameters(one: Operation, *, by_body: bool) -> list[dict[str, Any]]:
+    """The operation's input as OpenAPI parameters; where a body holds it only those of the path."""
     schema = one.input.model_json_schema()
     required = schema.get("required", [])
     found = []
     for name, field in schema.get("properties", {}).items():
         place = "path" if name in one.path_fields else "query"
-        if place == "query" and one.changes:
+        if place == "query" and by_body:
             continue
         found.append({
             "name": name,

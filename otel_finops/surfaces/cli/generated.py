@@ -1,4 +1,7 @@
-"""Commands made from operations: required fields are arguments, the others options, and `--json` gives the API's answer."""
+"""Commands made from operations: required fields are arguments, the others options, and `--json` gives the API's answer.
+
+A switch (`bool`, False by default) is a flag; a required field that says `json_schema_extra=NAMED` is an option that must be given.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from otel_finops.identity.principals import LOCAL
+from otel_finops.operations.fields import NAMED
 from otel_finops.operations.registry import Input, Json, Operation, invoke
 from otel_finops.surfaces.cli.runtime import guarded, settings_of, write_json
 
@@ -57,11 +61,15 @@ def command_of(one: Operation) -> Callable[..., None]:
 
 
 def _parameter(name: str, field: FieldInfo) -> tuple[Any, Any]:
-    """Annotation and default; all values are texts that the operation's model reads, as in a query."""
+    """Annotation and default; all values but switches are texts that the operation's model reads, as in a query."""
     help_text = field.description or ""
+    flag = "--" + (field.alias or name).replace("_", "-")
+    if field.annotation is bool and field.default is False:
+        return Annotated[bool, typer.Option(flag, help=help_text)], False
+    if field.json_schema_extra == NAMED:
+        return Annotated[str, typer.Option(flag, help=f"{help_text} [required]")], inspect.Parameter.empty
     if field.is_required():
         return Annotated[str, typer.Argument(help=help_text, metavar=name.upper())], inspect.Parameter.empty
     if field.default not in (None, ""):
         help_text = f"{help_text} [default: {field.default}]"
-    flag = "--" + (field.alias or name).replace("_", "-")
     return Annotated[str | None, typer.Option(flag, help=help_text)], None
