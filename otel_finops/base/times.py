@@ -12,6 +12,7 @@ NS_PER_HOUR: Final = 3600 * NS_PER_SECOND
 NS_PER_DAY: Final = 24 * NS_PER_HOUR
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGER_THAN_ANY_MONTH_NS: Final = 32 * NS_PER_DAY
 
 
 def format_ns(instant_ns: int) -> str:
@@ -24,6 +25,19 @@ def format_ns(instant_ns: int) -> str:
 def _second(seconds: int) -> str:
     """A second as text, kept: neighbouring rows and spans share it."""
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+
+
+@lru_cache(maxsize=4096)
+def month_start_ns(instant_ns: int) -> int:
+    """The instant at which the month (UTC) of an instant begins."""
+    moment = _EPOCH + timedelta(seconds=instant_ns // NS_PER_SECOND)
+    start = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return (start - _EPOCH) // timedelta(seconds=1) * NS_PER_SECOND
+
+
+def month_end_ns(instant_ns: int) -> int:
+    """The instant at which the month (UTC) after that of an instant begins."""
+    return month_start_ns(month_start_ns(instant_ns) + _LONGER_THAN_ANY_MONTH_NS)
 
 
 def parse_ns(text: str) -> int:

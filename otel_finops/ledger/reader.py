@@ -15,9 +15,10 @@ from otel_finops.base.limits import PAGE_ROWS_MAX
 from otel_finops.base.money import PICO_PER_USD
 from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.journal import CONFLICTS, pending, traces_with_id
+from otel_finops.ledger.period_bounds import closed_until_ns, month_ns
 from otel_finops.ledger.rollups import MOVED, OPTIONAL_LABELS, TOTAL
 from otel_finops.ledger.rows import COLUMN_LIST, entries_of_traces, entry_of
-from otel_finops.ledger.spend import Question, SpendGroup, SpendReport, Tallies, tally
+from otel_finops.ledger.spend import PERIOD, Question, SpendGroup, SpendReport, Tallies, tally
 from otel_finops.ledger.standing import EntryKey, states
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.tables import DIMENSIONS, ROLLUP_TOKENS
@@ -98,7 +99,7 @@ class LedgerReader:
         with self._store.read() as transaction:
             tallies = tally(transaction, question._replace(filters=self._by_reference(transaction, question.filters)))
             names = self._clear_names(transaction, question.group_by, tallies)
-            pending_pico, _ = pending(transaction, tenants)
+            pending_pico = 0 if _is_closed(transaction, question) else pending(transaction, tenants)[0]
         return _report(question.group_by, tallies, names, pending_pico)
 
     def usage(
@@ -217,6 +218,12 @@ def _report(group_by: Sequence[str], tallies: Tallies, names: Mapping[str, str],
 def _named(group_by: Sequence[str], key: Sequence[str], names: Mapping[str, str]) -> dict[str, str | None]:
     """The key with users and sessions in clear; erased ones keep their reference."""
     return {name: (names.get(value, value) if name in SUBJECT_KEYS else value) or None for name, value in zip(group_by, key, strict=True)}
+
+
+def _is_closed(transaction: Transaction, question: Question) -> bool:
+    """Only closed months are asked for: what is pending does not go there any more."""
+    months = question.filters.get(PERIOD)
+    return bool(months) and max(map(month_ns, months or ())) < closed_until_ns(transaction)
 
 
 def _owners(entries: Iterable[Entry]) -> dict[EntryKey, str]:

@@ -4,9 +4,10 @@ Only calls are summed; duplicates, wrappers and gateway copies have no money and
 and what is taken back are kept apart, so that counters never go down. When a correction or a reattribution changes a
 dimension, the whole row moves: taken back under the old dimensions, added under the new ones.
 
-Levels: `hour` and `day` (bucket = start of the hour or day of `started_at`, UTC), `total` (bucket 0), and `moved:LABELS` beside
-`total` for what reattributions moved, where LABELS are the optional metric labels that changed. A counter without these
-labels must not see the move; spend over all time is `total` plus all `moved:` levels.
+Levels: `hour` and `day` (bucket = start of the hour or day of `started_at`, UTC), `month` (bucket = start of the month to which
+the entry belongs, see `ledger.period_bounds`), `late` (of that, what is late), `total` (bucket 0), and `moved:LABELS` beside `total`
+for what reattributions moved, where LABELS are the optional metric labels that changed. A counter without these labels must not
+see the move; spend over all time is `total` plus all `moved:` levels.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from typing import Final, TypeAlias
 
 from otel_finops.base import limits
 from otel_finops.base.money import PICO_PER_USD
-from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR
+from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, month_start_ns
 from otel_finops.genai.usage import total_tokens
 from otel_finops.ledger.entry import ADJUSTMENT, CHARGE, CORRECTION, REATTRIBUTION, REVERSAL, ROLE_CALL, Entry
+from otel_finops.ledger.period_bounds import month_of
 from otel_finops.ledger.standing import Standing, follow
 from otel_finops.ledger.tables import DIMENSIONS, ROLLUP_TOKENS
 from otel_finops.store.unit_of_work import Transaction
 
 HOUR: Final = "hour"
 DAY: Final = "day"
+MONTH: Final = "month"
+LATE: Final = "late"
 TOTAL: Final = "total"
 MOVED: Final = "moved:"
 OPTIONAL_LABELS: Final = ("tenant", "agent", "cost_center")
@@ -100,8 +104,9 @@ class _Sum:
 
 Sums: TypeAlias = dict[tuple[str, int, Dims], _Sum]
 """By level, bucket and dimensions."""
-_Posted: TypeAlias = dict[tuple[str, int, tuple[str | None, ...]], _Sum]
-"""By the level over all time (`total` or `moved:..`), hour and dimensions with None: what the three levels are made of."""
+_Posted: TypeAlias = dict[tuple[str, int, int | None, tuple[str | None, ...]], _Sum]
+"""By the level over all time (`total` or `moved:..`), hour, month of what is late (else None) and dimensions with None: what the
+levels are made of."""
 
 
 class Rollups:
@@ -144,9 +149,11 @@ def summed(entries: Sequence[Entry]) -> Sums:
         if entry.role == ROLE_CALL:
             _post(posted, entry)
     sums: Sums = {}
-    for (over_all, hour, known), found in posted.items():
+    for (over_all, hour, late_month, known), found in posted.items():
         dims = tuple([value or "" for value in known])
-        for key in ((HOUR, hour, dims), (DAY, hour - hour % NS_PER_DAY, dims), (over_all, 0, dims)):
+        month = month_start_ns(hour) if late_month is None else late_month
+        late = () if late_month is None else ((LATE, month, dims),)
+        for key in ((HOUR, hour, dims), (DAY, hour - hour % NS_PER_DAY, dims), (MONTH, month, dims), *late, (over_all, 0, dims)):
             held = sums.get(key)
             sums[key] = found if held is None else held.plus(found)
     return sums
@@ -170,10 +177,10 @@ def _post_change(posted: _Posted, entry: Entry) -> None:
     assert after is not None
     if dims_of(before) != dims_of(after):
         level = _moved_level(before, after) if entry.kind == REATTRIBUTION else TOTAL
-        _take(posted, level, before, 1)
-        _take(posted, level, after._replace(recorded_ns=entry.recorded_ns), 0)
+        _take(posted, level, before._replace(recorded_ns=entry.recorded_ns, late=entry.late), 1)
+        _take(posted, level, after._replace(recorded_ns=entry.recorded_ns, late=entry.late), 0)
     elif entry.kind != REATTRIBUTION:
-        _sum_at(posted, TOTAL, after).add_difference(entry)
+        _sum_at(posted, TOTAL, after._replace(recorded_ns=entry.recorded_ns, late=entry.late)).add_difference(entry)
 
 
 def _take(posted: _Posted, over_all: str, entry: Entry, side: int) -> None:
@@ -188,7 +195,8 @@ def _moved_level(before: Entry, after: Entry) -> str:
 
 
 def _sum_at(posted: _Posted, over_all: str, entry: Entry) -> _Sum:
-    key = over_all, entry.started_ns - entry.started_ns % NS_PER_HOUR, dims_of(entry)
+    late_month = month_of(entry) if entry.late else None
+    key = over_all, entry.started_ns - entry.started_ns % NS_PER_HOUR, late_month, dims_of(entry)
     found = posted.get(key)
     if found is None:
         found = posted[key] = _Sum()

@@ -1,6 +1,7 @@
 """Spend by dimension and time: from roll-ups where whole hours and days allow it, from entries for the rest.
 
-A row counts at its span's start. The money is exact: sums are taken in two parts and added as Python integers.
+A row counts at its span's start; by period, in the month to which it belongs (`ledger.period_bounds`), so that what is asked of
+a closed month is answered alike for ever. The money is exact: sums are taken in two parts and added as Python integers.
 """
 
 from __future__ import annotations
@@ -15,19 +16,24 @@ from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, format_ns
 from otel_finops.genai.usage import PROMPT_UNITS
 from otel_finops.ledger.brief_rows import FACTS_OF_MONEY, brief_rows
 from otel_finops.ledger.entry import ROLE_CALL
-from otel_finops.ledger.rollups import DAY, HOUR, MOVED, TOTAL
+from otel_finops.ledger.period_bounds import month_ns
+from otel_finops.ledger.rollups import DAY, HOUR, LATE, MONTH, MOVED, TOTAL
 from otel_finops.ledger.tables import DIMENSIONS
 from otel_finops.store.unit_of_work import Transaction
 
 TIME_KEYS: Final = ("day", "hour")
+PERIOD: Final = "period"
+"""The month, YYYY-MM, to which a row belongs; only sums by the other dimensions go with it."""
 RAW_KEYS: Final = {
     "realm": "realm", "step": "step", "tool": "tool", "workflow": "workflow", "user": "user_ref", "session": "session_ref",
     "purpose": "purpose", "service_tier": "service_tier", "region": "region", "price_key": "price_key", "error_type": "error_type",
 }  # fmt: skip
 """Keys that only entries know, with their columns."""
-SPEND_KEYS: Final = (*DIMENSIONS, *TIME_KEYS, *RAW_KEYS)
+SPEND_KEYS: Final = (*DIMENSIONS, PERIOD, *TIME_KEYS, *RAW_KEYS)
 """Everything by which spend can be grouped; all but the times can filter too."""
 
+_INSTANTS: Final = (PERIOD, *TIME_KEYS)
+_DATE_CHARS: Final = {PERIOD: len("2026-11"), "day": len("2026-11-21")}
 _LAST_NS: Final = 2**63 - 1
 Key: TypeAlias = tuple[str, ...]
 
@@ -94,9 +100,26 @@ class Question(NamedTuple):
         for name in (*self.group_by, *self.filters):
             if name not in SPEND_KEYS or (name in self.filters and name in TIME_KEYS):
                 raise BadInput(f"spend cannot be grouped or filtered by {name[:40]!r}; use one of {', '.join(SPEND_KEYS)}")
+        if self.by_period:
+            self._check_period()
         if self.from_ns is not None and self.to_ns is not None and self.to_ns < self.from_ns:
             raise BadInput("`to` lies before `from`")
         return self
+
+    def _check_period(self) -> None:
+        """Months are summed up by dimensions alone, and are times themselves."""
+        others = [name for name in (*self.group_by, *self.filters) if name in TIME_KEYS or name in RAW_KEYS]
+        if others:
+            raise BadInput(f"period: goes with {', '.join(DIMENSIONS)}, not with {', '.join(dict.fromkeys(others))}")
+        if self.from_ns is not None or self.to_ns is not None:
+            raise BadInput("period: takes the place of `from` and `to`; give one or the other")
+        for month in self.filters.get(PERIOD, ()):
+            month_ns(month)
+
+    @property
+    def by_period(self) -> bool:
+        """Rows count in the month to which they belong."""
+        return PERIOD in self.group_by or PERIOD in self.filters
 
     @property
     def needs_entries(self) -> bool:
@@ -153,6 +176,9 @@ _Reader: TypeAlias = "Callable[[Transaction, Question, int, int], Iterator[tuple
 
 def _segments(question: Question) -> Iterator[tuple[_Reader, int, int]]:
     """Cut the time asked for into the coarsest pieces that answer it exactly."""
+    if question.by_period:
+        yield _from_months, 0, _LAST_NS
+        return
     if question.needs_entries:
         yield _from_entries, question.from_ns or 0, _LAST_NS if question.to_ns is None else question.to_ns
         return
@@ -192,6 +218,19 @@ def _from_hours(transaction: Transaction, question: Question, lower: int, upper:
     return _from_rollups(transaction, question, ("r.level = ?", (HOUR,)), lower, upper)
 
 
+def _from_months(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
+    return _from_rollups(transaction, question, ("r.level = ?", (MONTH,)), lower, upper)
+
+
+def late_amounts(transaction: Transaction, tenants: Collection[str] | None) -> dict[str, Tally]:
+    """By month, what of its sums is late: it started in a month that was closed when it came."""
+    late: dict[str, Tally] = {}
+    question = Question(tenants, (PERIOD,))
+    for key, amounts in _from_rollups(transaction, question, ("r.level = ?", (LATE,)), 0, _LAST_NS):
+        late.setdefault(key[0], Tally()).add(*amounts)
+    return late
+
+
 def _from_totals(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
     return _from_rollups(
         transaction, question, ("(r.level = ? OR (r.level >= ? AND r.level < ?))", (TOTAL, MOVED, MOVED[:-1] + ";")), lower, upper
@@ -208,7 +247,7 @@ _SUMS: Final = (
 def _from_rollups(
     transaction: Transaction, question: Question, level: tuple[str, tuple[str, ...]], lower: int, upper: int
 ) -> Iterator[tuple[Key, Amounts]]:
-    keys = ["r.bucket_ns" if name in TIME_KEYS else f"d.{name}" for name in question.group_by]
+    keys = ["r.bucket_ns" if name in _INSTANTS else f"d.{name}" for name in question.group_by]
     conditions, values = _dimension_conditions(question, "d.")
     where = " AND ".join((level[0], "r.bucket_ns >= ?", "r.bucket_ns < ?", *conditions))
     columns = ", ".join(dict.fromkeys(keys))
@@ -221,12 +260,13 @@ def _from_rollups(
         yield _time_named(question, row[: len(keys)]), (cost, sums[4], sums[5], sums[6], sums[7])
 
 
-def _dimension_conditions(question: Question, prefix: str) -> tuple[list[str], list[str]]:
+def _dimension_conditions(question: Question, prefix: str) -> tuple[list[str], list[Any]]:
     conditions: list[str] = []
-    values: list[str] = []
+    values: list[Any] = []
     for name, allowed in question.filters.items():
-        conditions.append(f"{prefix}{name} IN ({', '.join('?' * len(allowed)) or 'NULL'})")
-        values += list(allowed)
+        column = "r.bucket_ns" if name == PERIOD else f"{prefix}{name}"
+        conditions.append(f"{column} IN ({', '.join('?' * len(allowed)) or 'NULL'})")
+        values += [month_ns(month) for month in allowed] if name == PERIOD else list(allowed)
     if question.tenants is not None:
         conditions.append(f"{prefix}tenant IN ({', '.join('?' * len(question.tenants)) or 'NULL'})")
         values += list(question.tenants)
@@ -234,13 +274,13 @@ def _dimension_conditions(question: Question, prefix: str) -> tuple[list[str], l
 
 
 def _time_named(question: Question, values: Sequence[Any]) -> Key:
-    return tuple(_time_name(name, value) if name in TIME_KEYS else value for name, value in zip(question.group_by, values, strict=True))
+    return tuple(_time_name(name, value) if name in _INSTANTS else value for name, value in zip(question.group_by, values, strict=True))
 
 
 def _time_name(name: str, instant_ns: int) -> str:
-    """The day as a date, the hour as the instant at which it begins."""
-    text = format_ns(instant_ns - instant_ns % (NS_PER_DAY if name == "day" else NS_PER_HOUR))
-    return text[:10] if name == "day" else f"{text[:19]}Z"
+    """The month and the day as dates, the hour as the instant at which it begins."""
+    text = format_ns(instant_ns)
+    return f"{text[:13]}:00:00Z" if name == "hour" else text[: _DATE_CHARS[name]]
 
 
 _ENTRY_COLUMNS: Final = {
