@@ -141,5 +141,9 @@ PRICE_FILE_BYTES_MAX: Final = 64 * MIB
 """A price list, inflated: LiteLLM's whole file has 3 MiB; a bomb must not fill the memory."""
 PRICE_MEMO_MAX: Final = 20_000
 """Model names whose row is remembered, misses too; when it is full it starts anew, so that random names cost time and no memory."""
+PRICE_RULES_MAX: Final = 20_000
+"""Price rules of an installation, ended ones and ends included: all are read into memory by every process whenever one changes."""
+QUOTES_PER_REQUEST_MAX: Final = 1_000
+"""Calls priced by one request: some 10 ms, so that quotes for a screen do not keep others waiting."""
 CALCULATOR_LINE_CHARS_MAX: Final = 65_536
 """One record of `price` or `resolve`; a real one has some 600 characters."""
