@@ -45,8 +45,8 @@ def test_trap_2_in_another_service_instance_equal_numbers_are_two_calls() -> Non
 
 def test_trap_2_the_answer_id_joins_across_services_traces_and_time() -> None:
     decisions = decided(
-        call("app", scope="a", response_id="resp_1"),
-        call("gateway", trace=OTHER_TRACE, scope="b", instance="other", at=60, to=61, response_id="resp_1"),
+        call("app", scope="a", response_id="resp_68f0c1d29a"),
+        call("gateway", trace=OTHER_TRACE, scope="b", instance="other", at=60, to=61, response_id="resp_68f0c1d29a"),
     )
     assert decisions["gateway"][1:] == ("duplicate", (TRACE, "app"), "merge.response_id")
 

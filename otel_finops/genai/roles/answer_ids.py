@@ -8,6 +8,7 @@ from typing import Final
 from otel_finops.genai.roles.agreement import (
     OUTPUT_TOLERANCE,
     behind_gateway,
+    drawn_from_few,
     gap_ns,
     models_of,
     near,
@@ -15,6 +16,8 @@ from otel_finops.genai.roles.agreement import (
     same_model,
     same_output,
 )
+from otel_finops.genai.roles.binding import bound_sets
+from otel_finops.genai.roles.links import linked_areas
 from otel_finops.genai.roles.scene import Scene
 from otel_finops.genai.sighting import Sighting
 
@@ -29,18 +32,21 @@ OUTPUTS_TRIED: Final = 8
 def merge_by_response_id(scene: Scene) -> None:
     """Join calls with the same answer id, input (under either reading), output (within 2) and model, in any trace and service.
 
-    An id alone joins nothing: local servers draw ids from a small range. A repetition in the same scope is a cached answer and
-    costs nothing, unless it is nested in the first or another service's view of it, which is one call seen twice.
+    An id alone joins nothing: local servers draw ids from a small range, and where an id looks like one of few (`drawn_from_few`),
+    equal numbers with it do not either, unless something else binds the sightings (`bound_sets`). A repetition in the same scope is a
+    cached answer and costs nothing, unless it is nested in the first or another service's view of it, which is one call seen twice.
     """
+    areas = linked_areas(scene)
     by_id: dict[str, list[int]] = {}
     for node in scene.measured(scene.calls):
         response_id = scene.sightings[node].response_id
         if response_id is not None:
             by_id.setdefault(response_id, []).append(node)
-    for nodes in by_id.values():
+    for response_id, nodes in by_id.items():
         if len(nodes) > 1:
             for alike in _alike(scene, nodes):
-                _fold(scene, alike)
+                for bound in bound_sets(scene, alike, areas) if drawn_from_few(response_id) else (alike,):
+                    _fold(scene, bound)
 
 
 def _fold(scene: Scene, nodes: list[int]) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final
 
-from otel_finops.genai.roles.agreement import behind_gateway, gap_ns, models_contradict, models_of, near, same_model
+from otel_finops.genai.roles.agreement import behind_gateway, drawn_from_few, gap_ns, models_contradict, models_of, near, same_model
 from otel_finops.genai.roles.below import gather
+from otel_finops.genai.roles.binding import bound
 from otel_finops.genai.roles.links import linked_areas
 from otel_finops.genai.roles.pairing import Fits, pair_neighbours
 from otel_finops.genai.roles.scene import Group, Scene
@@ -71,12 +72,15 @@ def _join_by_id(scene: Scene) -> None:
 def _within_reach(scene: Scene, one: int, other: int, areas: Mapping[str, str]) -> bool:
     """Whether such calls are always decided together (`ledger.call_keys`): otherwise the company of the day would decide.
 
-    Across traces that are not linked only a gateway's call is found by its answer id alone, or a call that has no usage either.
+    Across traces that are not linked only a gateway's call is found by its answer id alone, or a call that has no usage either: by
+    an id that may be an accident only where something else binds them.
     """
     mine, theirs = scene.sightings[one], scene.sightings[other]
     if mine.trace_id == theirs.trace_id or areas.get(mine.trace_id, mine.trace_id) == areas.get(theirs.trace_id):
         return True
-    return all(not sighting.usage or sighting.rank == RANK_GATEWAY for sighting in (mine, theirs))
+    if not all(not sighting.usage or sighting.rank == RANK_GATEWAY for sighting in (mine, theirs)):
+        return False
+    return not drawn_from_few(mine.response_id or "") or bound(scene, one, other, areas)
 
 
 def _take_what_is_below(scene: Scene, *, measured: bool) -> None:
