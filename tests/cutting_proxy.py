@@ -16,6 +16,8 @@ from typing import NamedTuple
 _PIECE = 16 * 1024
 _RECORDED_MAX = 4 * 1024 * 1024
 _REPLAY_S = 1.0
+_SAID_ALL_S = 0.25
+"""A server that is quiet for so long has answered: over HTTP/2 it says much before it takes the request."""
 
 
 class Fault(NamedTuple):
@@ -26,7 +28,8 @@ class Fault(NamedTuple):
         delay_s: before anything is passed on.
         request_bytes: so much of what the client sends arrives, then the connection is cut; None for all.
         answer_bytes: so much of what the server says comes back, then the connection is cut; None for all.
-        deaf_after: what the server says after so many bytes of the client is swallowed, and the connection cut; None for never.
+        deaf_after: what the server says after so many bytes of the client is swallowed, and the connection cut when it has said all;
+            None for never.
         twice: what the client sent is sent again, over another connection, when this one is over.
     """
 
@@ -167,12 +170,20 @@ async def _answers(answers: asyncio.StreamReader, writer: asyncio.StreamWriter, 
     with suppress(OSError):
         while (left is None or left > 0) and (piece := await answers.read(_PIECE)):
             if fault.deaf_after is not None and len(sent) >= fault.deaf_after:
+                await _swallow(answers)
                 return
             if left is not None:
                 piece = piece[:left]
                 left -= len(piece)
             writer.write(piece)
             await writer.drain()
+
+
+async def _swallow(answers: asyncio.StreamReader) -> None:
+    """Read what the server says until it is quiet."""
+    with suppress(TimeoutError):
+        while await asyncio.wait_for(answers.read(_PIECE), _SAID_ALL_S):
+            pass
 
 
 @contextmanager

@@ -75,4 +75,4 @@ def grpc_backend(backend: Backend, port: int = 0) -> Iterator[str]:
     try:
         yield f"127.0.0.1:{port}"
     finally:
-        server.stop(0).wait()
+        server.stop(5).wait()  # what it has taken it answers: a restart in good order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import threading
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,15 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from e2e_exporters import PRICE, Key, exporter, keys, stock_calls
 from e2e_faults import no_room_on_disk
 from e2e_service import PROTOBUF, Service, eventually, export_over, running
 from e2e_spans import body, calls, put, trace_id, unchanged
+from opentelemetry.sdk.trace.export import SpanExportResult
 from small_disk import small_disk
 
-Key = tuple[bytes, bytes]
 SPANS = 50
+SEED = int(os.environ.get("KILL_SEED", "6"))
 
 
 def _below_a_missing_root(span: Any, index: int) -> None:
@@ -124,6 +128,76 @@ def kill_loop(url: str, loops: int) -> None:
 
 def test_t6_killed_again_and_again_under_load(tmp_path: Path) -> None:
     kill_loop(f"sqlite:///{tmp_path / 'ledger.db'}", 10)
+
+
+class StockSenders:
+    """Four stock exporters, half gRPC and half HTTP: together a thousand spans a second; what is not delivered is sent again."""
+
+    def __init__(self, service: Service) -> None:
+        self._stop = threading.Event()
+        self._ports = {"grpc": service.grpc_port, "http": service.http_port}
+        self.delivered: list[Key] = []
+        self.given_up = 0
+        self._threads = [threading.Thread(target=self._send, args=(way,)) for way in ("grpc", "http", "grpc", "http")]
+
+    def __enter__(self) -> StockSenders:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self, way: str) -> None:
+        sender = exporter(way, self._ports[way])
+        due = time.monotonic()
+        while not self._stop.is_set():
+            batch = stock_calls(SPANS)
+            while sender.export(batch) is not SpanExportResult.SUCCESS:
+                self.given_up += 1
+            self.delivered += keys(batch)
+            due = max(due + 0.2, time.monotonic() - 1)
+            time.sleep(max(0, due - time.monotonic()))
+        sender.shutdown()
+
+
+def kill_loop_under_stock_exporters(url: str, kills: int, seed: int) -> None:
+    """Every span that an exporter reported as delivered is there once, and charged once."""
+    rng = random.Random(seed)
+    with running(url) as service, StockSenders(service) as senders:
+        began, running_s = time.monotonic(), 0.0
+        for _ in range(kills):
+            up, before = time.monotonic(), len(senders.delivered)
+            eventually(lambda before=before: len(senders.delivered) > before, 30)
+            time.sleep(rng.random() * 0.8)
+            service.kill()
+            running_s += time.monotonic() - up
+            service.start()
+        senders.__exit__()
+        seconds, sent = time.monotonic() - began, senders.delivered
+        database = service.settled(60)
+        for table in ("journal", "entries"):
+            rows = Counter(database.span_keys(table))
+            lost, doubled = len(set(sent) - set(rows)), sum(rows.values()) - len(rows)
+            print(f"T6: {kills} kills, seed {seed}: {table}: {len(sent)} spans by stock exporters, lost {lost}, doubled {doubled}")
+            assert rows == Counter(sent)
+        print(
+            f"T6: {seconds:.0f} s, of these {running_s:.0f} s up; {len(sent) / running_s:.0f} spans/s; {senders.given_up} exports repeated"
+        )
+        assert sum((Decimal(row["cost_usd"]) for row in database.entries()), Decimal(0)) == len(sent) * PRICE
+        service.stop()
+        database.verify()
+
+
+def test_t6_killed_under_stock_exporters(tmp_path: Path) -> None:
+    kill_loop_under_stock_exporters(f"sqlite:///{tmp_path / 'ledger.db'}", 4, SEED)
+
+
+@pytest.mark.long
+def test_t6_two_hundred_kills_under_stock_exporters(tmp_path: Path) -> None:
+    kill_loop_under_stock_exporters(f"sqlite:///{tmp_path / 'ledger.db'}", 200, SEED)
 
 
 @pytest.mark.long

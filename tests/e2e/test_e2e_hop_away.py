@@ -25,10 +25,15 @@ Key = tuple[bytes, bytes]
 
 
 class Senders:
-    """Threads that send one request after another, each of the next calls of one trace, and repeat what is refused."""
+    """Threads that send one request after another, each of the next calls of one trace, and repeat what is refused.
 
-    def __init__(self, service: Service, traces: list[bytes], content: int = 0) -> None:
-        self._service, self._content = service, content
+    Args:
+        content: characters of a prompt in each call.
+        pause_s: between two requests of one sender.
+    """
+
+    def __init__(self, service: Service, traces: list[bytes], content: int, pause_s: float) -> None:
+        self._service, self._content, self._pause_s = service, content, pause_s
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self.acknowledged: list[Key] = []
@@ -52,11 +57,11 @@ class Senders:
             while self._service.post(request).status_code != 200:
                 with self._lock:
                     self.refusals += 1
-                time.sleep(0.1)
+                time.sleep(2 * self._pause_s)
             with self._lock:
                 self.acknowledged += keys
             first += SPANS
-            time.sleep(0.05)
+            time.sleep(self._pause_s)
 
     def _request(self, trace: bytes, first: int) -> tuple[bytes, list[Key]]:
         def edit(span: Any, index: int) -> None:
@@ -94,17 +99,17 @@ class Run:
 
     def outage(self, seconds: float, *, content: int = 0, meanwhile: Callable[[], None] = lambda: None) -> None:
         """The hop is there for a second, away, and there again until all that waits has left."""
-        with Senders(self.service, self.traces, content) as senders:
+        with Senders(self.service, self.traces, content, 0.05 if seconds < 10 else 0.25) as senders:
             with grpc_backend(self.backend, self.port):
-                eventually(lambda: arrived(self.backend))
+                eventually(lambda: self.backend.seen)
                 time.sleep(0.5)
             time.sleep(seconds)
             meanwhile()
             with grpc_backend(self.backend, self.port):
-                before = len(arrived(self.backend))
-                eventually(lambda: len(arrived(self.backend)) > before, 60)
+                before = len(self.backend.seen)
+                eventually(lambda: len(self.backend.seen) > before, 60)
                 senders.__exit__()
-                eventually(lambda: self.service.metric("finops_spooled_requests") == 0, 120)
+                eventually(lambda: self.service.metric("finops_spooled_requests") == 0, 120 + seconds)
         self.sent, self.refusals = senders.acknowledged, senders.refusals
 
     def check_ledger(self) -> None:
@@ -141,13 +146,17 @@ def within_patience(tmp_path: Path, seconds: float) -> None:
 
 
 def beyond_patience(tmp_path: Path, seconds: float) -> None:
-    """After the patience senders hear OK, what is not passed on is counted, and nothing else is missing at the hop."""
-    with forwarding(tmp_path, FORWARD__PATIENCE=str(min(0.5, seconds / 4))) as run:
+    """After the patience senders hear OK, what is not passed on is counted, and exactly that is missing at the hop.
+
+    A request that the hop took and answered too late would be counted and be there all the same; this hop has enough time, and
+    answers what it has taken before it goes.
+    """
+    with forwarding(tmp_path, FORWARD__PATIENCE=str(min(0.5, seconds / 4)), FORWARD__TIMEOUT="10") as run:
         run.outage(seconds)
         lost, _ = run.figures(f"inline, away {seconds:g} s, beyond patience")
         skipped = forwarded(run.service, "skipped")
         print(f"T10: counted as not passed on {skipped}")
-        assert 0 < lost <= skipped  # a request whose answer came too late is counted, and may be there all the same
+        assert lost == skipped > 0
         assert forwarded(run.service, "passed") + skipped == len(run.sent)
         run.check_ledger()
 
@@ -188,7 +197,7 @@ def spool_above_the_cap(tmp_path: Path, seconds: float) -> None:
         skipped = forwarded(run.service, "skipped")
         print(f"T10: counted as not passed on {skipped}")
         assert run.refusals == 0
-        assert 0 < lost <= skipped  # a request whose answer came too late is counted, and may be there all the same
+        assert lost == skipped > 0
         assert forwarded(run.service, "passed") + skipped == len(run.sent)
         assert max(sizes) < 8 * 2**20
         run.check_ledger()
