@@ -1,7 +1,8 @@
 """From decisions to the charges that should stand: which facts are booked, and when a booked price is kept.
 
-A price is a pure function of its inputs and the price book. Whatever was booked from equal inputs is therefore kept, with
-the version that made it: a later price book never touches history, also when a call moves from one span to another.
+A price is a pure function of its inputs, the price book and the rules about money. Whatever was booked from equal inputs is
+therefore kept, with the version that made it: a later price book and later rules never touch history, also when a call moves from
+one span to another.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from otel_finops.base.protocols import DEFAULT_TENANT
-from otel_finops.genai.sighting import Decision, Sighting
+from otel_finops.genai.sighting import Decision
 from otel_finops.ledger.entry import CHARGE, ROLE_CALL, Entry
 from otel_finops.ledger.standing import EntryKey, Standing
+from otel_finops.pricing.cascade import COVERED, Cascade, Charge
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.quote import Quote
 
@@ -21,28 +23,34 @@ PriceInputs: TypeAlias = tuple[Any, ...]
 
 _INPUT_FIELDS: Final = (
     "provider", "request_model", "response_model", "usage", "usage_source", "service_tier", "region", "region_kind", "speed",
-    "error_type", "started_ns",
+    "error_type", "started_ns", "reported_pico", "reported_source",
 )  # fmt: skip
-_USAGE: Final = _INPUT_FIELDS.index("usage")
-_NO_PRICE: Final = Quote(None, "")
+_RULED_FIELDS: Final = (*_INPUT_FIELDS, "tenant", "agent", "cost_center", "purpose", "service", "environment", "tags")
+"""What a price depends on where there are rules about money besides."""
+_NO_PRICE: Final = Charge(Quote(None, ""))
 """Stands where a row has no money of its own, or not yet."""
 _PRICE: Final = Entry._fields.index("cost_pico")
 _PARTIAL: Final = Entry._fields.index("partial")
-_PRICE_END: Final = Entry._fields.index("reported_pico")
+_PRICE_END: Final = Entry._fields.index("agent")
 assert Entry._fields[_PRICE:_PRICE_END] == (
-    "cost_pico", "cost_lines", "cost_method", "price_key", "price_match", "price_version", "partial", "unpriced_reason",
+    "cost_pico", "cost_lines", "cost_method", "price_key", "price_match", "price_version", "partial", "unpriced_reason", "reported_pico",
+    "reported_source", "billed_pico", "list_pico", "contracted_pico", "effective_pico", "account", "coverage_id",
 )  # fmt: skip
 _UNPLACED: Final = (-1, -1, -1, None)
 assert Entry._fields[-len(_UNPLACED) :] == ("shard", "block_seq", "idx", "before")
-_inputs: Final = itemgetter(*(Entry._fields.index(name) for name in _INPUT_FIELDS))
+_inputs: Final = itemgetter(*map(Entry._fields.index, _INPUT_FIELDS))
+_ruled_inputs: Final = itemgetter(*map(Entry._fields.index, _RULED_FIELDS))
+NO_RULES: Final = Cascade()
 
 
 class Booking:
     """Makes the target rows of one settling round."""
 
-    def __init__(self, engine: PriceEngine, booked: dict[EntryKey, Standing]) -> None:
+    def __init__(self, engine: PriceEngine, booked: dict[EntryKey, Standing], cascade: Cascade = NO_RULES) -> None:
         self._engine = engine
         self._booked = booked
+        self._cascade = cascade
+        self._inputs = _ruled_inputs if cascade.has_rules else _inputs
         self._known: dict[PriceInputs, Entry] = {}
         self._index(state.net for state in booked.values() if state.net is not None)
 
@@ -50,29 +58,34 @@ class Booking:
         """The charge that should stand for a decided span."""
         if decision.role != ROLE_CALL:
             return _row(decision, trace_no, _NO_PRICE)
-        quote = self._quote(decision.sighting)
-        row = _row(decision, trace_no, quote)
-        source = self._priced_before(row)
-        if source is None or not _holds(source, quote):
+        charge = self._cascade.charge(self._engine, decision.sighting)
+        row = _row(decision, trace_no, charge)
+        if not self._booked:
             return row
-        return _with_price_of(row, source)
+        source = self._priced_before(row)
+        if source is not None and _holds(source, charge.quote):
+            row = _with_price_of(row, source)
+        return self._with_share(row) if row.cost_method == COVERED else row
 
-    def _quote(self, sighting: Sighting) -> Quote:
-        return self._engine.quote(self._engine.priceable(sighting))
+    def _with_share(self, covered: Entry) -> Entry:
+        """Its own share of the flat fee, if it was spread already, and no other row's; the next spreading puts all shares right."""
+        own = self._booked.get(covered.key)
+        net = own.net if own is not None else None
+        share = net.effective_pico if net is not None and net.coverage_id == covered.coverage_id else None
+        return covered._replace(effective_pico=share)
 
     def _index(self, rows: Iterable[Entry]) -> None:
         for row in rows:
             if row.role == ROLE_CALL and (row.request_model or row.response_model):
-                self._known.setdefault(_hashable(_inputs(row)), row)
+                self._known.setdefault(_hashable(self._inputs(row)), row)
 
     def _priced_before(self, facts: Entry) -> Entry | None:
         """A booked call with the same price inputs: the span's own, else another one's; None when there is none."""
-        if not self._booked:
-            return None
         own = self._booked.get(facts.key)
-        if own is not None and own.net is not None and own.net.role == ROLE_CALL and _inputs(own.net) == _inputs(facts):
+        inputs = self._inputs(facts)
+        if own is not None and own.net is not None and own.net.role == ROLE_CALL and self._inputs(own.net) == inputs:
             return own.net
-        return self._known.get(_hashable(_inputs(facts)))
+        return self._known.get(_hashable(inputs))
 
 
 def _holds(source: Entry, quote: Quote) -> bool:
@@ -87,7 +100,7 @@ def _holds(source: Entry, quote: Quote) -> bool:
 
 
 def _hashable(inputs: PriceInputs) -> PriceInputs:
-    return (*inputs[:_USAGE], tuple(sorted(inputs[_USAGE].items())), *inputs[_USAGE + 1 :])
+    return tuple([tuple(sorted(value.items())) if isinstance(value, dict) else value for value in inputs])
 
 
 def _with_price_of(facts: Entry, source: Entry) -> Entry:
@@ -97,8 +110,8 @@ def _with_price_of(facts: Entry, source: Entry) -> Entry:
     ))  # fmt: skip
 
 
-def _row(decision: Decision, trace_no: int, price: Quote) -> Entry:
-    """The charge for a decision at a price; user and session of a sighting from the journal are references already.
+def _row(decision: Decision, trace_no: int, charge: Charge) -> Entry:
+    """The row for a decision and its charge; user and session of a sighting from the journal are references already.
 
     Made in the order of `Entry`'s fields without naming them, since every entry passes here and names cost as much as the rest.
     """
@@ -109,13 +122,13 @@ def _row(decision: Decision, trace_no: int, price: Quote) -> Entry:
         _missing_reason, service_tier, region, region_kind, speed, streaming, error_type, partial, reported_pico, reported_source,
         attribution, _defaults, tags, _dropped, _speaks_for, _from_cache,
     ) = sighting  # fmt: skip
-    cost_pico, method, lines, price_key, price_match, price_version, price_partial, unpriced_reason = price
+    (cost_pico, method, lines, price_key, price_match, price_version, price_partial, unpriced_reason), money = charge
     said = attribution.get
     return Entry._make((
         CHARGE, realm, said("tenant") or DEFAULT_TENANT, trace_id, span_id, parent_span_id, decision.role, start_ns, trace_no,
         decision.rule, None, decision.counted_in, 0, operation, provider, request_model, response_model, usage, usage_source,
         usage_rule, service_tier, region, region_kind, speed, streaming, error_type, cost_pico, lines, method or None, price_key,
-        price_match, price_version, partial or price_partial, unpriced_reason, reported_pico, reported_source, None, None, None, None,
-        None, None, said("agent"), said("step"), said("tool"), said("workflow"), said("user"), said("session"), said("cost_center"),
-        said("purpose"), said("service"), said("environment"), said("reservation"), end_ns - start_ns, 0, False, tags, *_UNPLACED,
+        price_match, price_version, partial or price_partial, unpriced_reason, reported_pico, reported_source, *money, said("agent"),
+        said("step"), said("tool"), said("workflow"), said("user"), said("session"), said("cost_center"), said("purpose"),
+        said("service"), said("environment"), said("reservation"), end_ns - start_ns, 0, False, tags, *_UNPLACED,
     ))  # fmt: skip

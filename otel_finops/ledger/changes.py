@@ -9,11 +9,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any, Final
 
 from otel_finops.ledger.entry import CORRECTION, REATTRIBUTION, REVERSAL, Entry
-from otel_finops.ledger.standing import ATTRIBUTION_FIELDS, MONEY_FIELDS, Standing, attribution_of, merged_lines, negated_lines
+from otel_finops.ledger.standing import (
+    ATTRIBUTION_FIELDS,
+    MONEY_FIELDS,
+    REAL_FIELDS,
+    Standing,
+    attribution_of,
+    merged_lines,
+    negated_lines,
+    real_amounts,
+)
+from otel_finops.pricing.cascade import COVERED
 
 _AT: Final = {name: position for position, name in enumerate(Entry._fields)}
 
@@ -77,7 +88,8 @@ def _continues(net: Entry, target: Entry) -> bool:
     return (
         _fixed(net) == _fixed(target)
         and all(before is None or before == after for before, after in zip(_fillable(net), _fillable(target), strict=True))
-        and all(before is None or after is not None for before, after in zip(_money(net), _money(target), strict=True))
+        and (net.cost_method == COVERED) == (target.cost_method == COVERED)
+        and not any(before is not None and after is None for before, after in _moneys(net, target))
         and all(target.usage.get(unit, 0) >= count for unit, count in net.usage.items())
     )
 
@@ -125,16 +137,24 @@ def _negated_money(net: Entry) -> dict[str, Any]:
     return {name: None if amount is None else -amount for name, amount in zip(MONEY_FIELDS, _money(net), strict=True)}
 
 
+def _moneys(net: Entry, target: Entry) -> Iterator[tuple[int | None, int | None]]:
+    """Every amount before and after, those filled in that are not stored."""
+    yield net.cost_pico, target.cost_pico
+    yield net.reported_pico, target.reported_pico
+    if any(getattr(one, name) is not None for one in (net, target) for name in REAL_FIELDS):
+        yield from zip(real_amounts(net).values(), real_amounts(target).values(), strict=True)
+
+
 def _money_differences(net: Entry, target: Entry) -> dict[str, Any]:
-    return {name: _difference(name, old, new) for name, old, new in zip(MONEY_FIELDS, _money(net), _money(target), strict=True)}
+    """What to add to each amount; a priced row always says a cost, and an amount that moves as the cost does is not stored."""
+    (cost, *others) = [None if new is None else new - (old or 0) for old, new in _moneys(net, target)]
+    reported, *real = others
+    unstored = 0 if target.cost_method == COVERED else cost
+    stored = dict.fromkeys(REAL_FIELDS) | {
+        name: None if amount == unstored else amount for name, amount in zip(REAL_FIELDS, real, strict=False)
+    }
+    return {"cost_pico": cost, "reported_pico": reported or None, **stored}
 
 
 def _no_money() -> dict[str, Any]:
     return dict.fromkeys(MONEY_FIELDS)
-
-
-def _difference(name: str, before: int | None, after: int | None) -> int | None:
-    """What to add; a priced row always says a cost, the other amounts are left out where they did not change."""
-    if after is None or (after == before and name != "cost_pico"):
-        return None
-    return after - (before or 0)

@@ -13,6 +13,7 @@ from otel_finops.base.money import format_usd
 from otel_finops.base.times import NS_PER_MS, format_ns
 from otel_finops.genai.usage import total_tokens
 from otel_finops.ledger.entry import Entry
+from otel_finops.ledger.standing import real_amounts
 from otel_finops.ledger.tables import entries as entries_table
 from otel_finops.pricing.quote import CostLine
 from otel_finops.store.unit_of_work import Transaction
@@ -150,6 +151,7 @@ def contract_entries(rows: Iterable[Sequence[Any]]) -> Iterator[dict[str, Any]]:
 def to_contract(entry: Entry) -> dict[str, Any]:
     """The entry as `entry.schema.json` wants it; own additions begin with `x_`."""
     counted_in = entry.counted_in
+    real = real_amounts(entry)
     return {
         "entry_id": entry.entry_id,
         "kind": entry.kind,
@@ -183,10 +185,10 @@ def to_contract(entry: Entry) -> dict[str, Any]:
         "unpriced_reason": entry.unpriced_reason,
         "reported_usd": _usd(entry.reported_pico),
         "reported_source": entry.reported_source,
-        "billed_usd": _usd(entry.billed_pico),
-        "list_usd": _usd(entry.list_pico),
-        "contracted_usd": _usd(entry.contracted_pico),
-        "effective_usd": _usd(entry.effective_pico),
+        "billed_usd": _usd(real["billed_pico"]),
+        "list_usd": _usd(real["list_pico"]),
+        "contracted_usd": _usd(real["contracted_pico"]),
+        "effective_usd": _usd(real["effective_pico"]),
         "account": entry.account,
         "coverage_id": entry.coverage_id,
         "agent": entry.agent,

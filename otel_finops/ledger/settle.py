@@ -19,7 +19,7 @@ from otel_finops.base.money import PICO_MAX
 from otel_finops.genai.roles import decide
 from otel_finops.genai.sighting import Sighting
 from otel_finops.ledger.append import append
-from otel_finops.ledger.booking import Booking
+from otel_finops.ledger.booking import NO_RULES, Booking
 from otel_finops.ledger.changes import changes
 from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.journal import TraceState, clear_due, due_traces, standing_sightings
@@ -28,6 +28,7 @@ from otel_finops.ledger.projection import Projection
 from otel_finops.ledger.rows import entries_of_traces
 from otel_finops.ledger.shards import SHARDS, lease_name
 from otel_finops.ledger.standing import EntryKey, Standing, states
+from otel_finops.pricing.cascade import Cascade
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Lease, Leases
@@ -69,16 +70,19 @@ class Settler:
         projections: Sequence[Projection],
         clock: Clock,
         sleep: Callable[[float], None] = time.sleep,
+        cascade: Cascade = NO_RULES,
     ) -> None:
         """
         Args:
             engine: the prices, or what gives the current ones.
             projections: kept in the settling transaction, in this order.
+            cascade: decides which cost of a call stands.
             sleep: waits seconds; tests replace it.
         """
         self._store = store
         self._leases = leases
         self._engine = engine if callable(engine) else lambda: engine
+        self._cascade = cascade
         self._projections = tuple(projections)
         self._clock = clock
         self._sleep = sleep
@@ -166,7 +170,7 @@ class Settler:
         while seeds:
             try:
                 with self._store.read() as transaction:
-                    return plan(transaction, seeds, self._engine())
+                    return plan(transaction, seeds, self._engine(), self._cascade)
             except (Busy, Unavailable):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it concerns some of these traces only; the log names the one
@@ -182,14 +186,14 @@ class Settler:
         _log.error("trace %s cannot be settled and waits: %s at %s", trace.trace_id, type(error).__name__, frames)
 
 
-def plan(transaction: Transaction, seeds: Sequence[TraceState], engine: PriceEngine) -> Round:
+def plan(transaction: Transaction, seeds: Sequence[TraceState], engine: PriceEngine, cascade: Cascade = NO_RULES) -> Round:
     """What a round over these due traces would write; reads one snapshot and changes nothing."""
     groups = neighbourhoods(transaction, seeds)
     traces = [trace for group in groups for trace in group]
     numbers = [trace.trace_no for trace in traces]
     sightings = standing_sightings(transaction, numbers)
     booked = states(entries_of_traces(transaction, [trace.trace_no for trace in traces if trace.booked]))
-    booking = Booking(engine, booked)
+    booking = Booking(engine, booked, cascade)
     entries: list[Entry] = []
     for group in groups:
         entries += _group_entries(group, sightings, booked, booking)

@@ -13,12 +13,15 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from otel_finops.base.errors import BrokenLedger
 from otel_finops.genai.usage import Usage
 from otel_finops.ledger.entry import ADJUSTMENT, CHARGE, CORRECTION, REATTRIBUTION, REVERSAL, Entry
+from otel_finops.pricing.cascade import COVERED
 from otel_finops.pricing.quote import CostLine
 
 EntryKey: TypeAlias = tuple[str, str, str]
 """(realm, trace id, span id)."""
 
-MONEY_FIELDS: Final = ("cost_pico", "reported_pico", "billed_pico", "list_pico", "contracted_pico", "effective_pico")
+REAL_FIELDS: Final = ("billed_pico", "list_pico", "contracted_pico", "effective_pico")
+"""Where nothing is stored they are the entry's own cost, or difference of cost; on covered rows they are not known then."""
+MONEY_FIELDS: Final = ("cost_pico", "reported_pico", *REAL_FIELDS)
 ATTRIBUTION_FIELDS: Final = (
     "tenant", "agent", "step", "tool", "workflow", "user", "session", "cost_center", "purpose", "service", "environment",
     "reservation_id", "tags",
@@ -131,8 +134,23 @@ def attribution_of(entry: Entry) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in ATTRIBUTION_FIELDS}
 
 
+def real_amounts(entry: Entry) -> dict[str, int | None]:
+    """The amounts of `REAL_FIELDS` with those filled in that are not stored."""
+    unstored = None if entry.cost_method == COVERED else entry.cost_pico
+    return {name: unstored if (stored := getattr(entry, name)) is None else stored for name in REAL_FIELDS}
+
+
 def _added_money(standing: Entry, entry: Entry) -> dict[str, Any]:
-    return {name: added(getattr(standing, name), getattr(entry, name)) for name in MONEY_FIELDS}
+    cost = added(standing.cost_pico, entry.cost_pico)
+    total = {"cost_pico": cost, "reported_pico": added(standing.reported_pico, entry.reported_pico)}
+    if not any(getattr(one, name) is not None for one in (standing, entry) for name in REAL_FIELDS):
+        return {**total, **dict.fromkeys(REAL_FIELDS)}
+    before, more = real_amounts(standing), real_amounts(entry)
+    unstored = None if standing.cost_method == COVERED else cost
+    for name in REAL_FIELDS:
+        amount = added(before[name], more[name])
+        total[name] = None if amount == unstored else amount
+    return total
 
 
 def added(first: int | None, second: int | None) -> int | None:

@@ -29,6 +29,12 @@ def _whole_pico(amount: Decimal) -> Decimal:
     return amount
 
 
+def _currency(code: str) -> str:
+    if len(code) != 3 or not (code.isascii() and code.isalpha() and code.isupper()):
+        raise ValueError("not an ISO 4217 code; write three capital letters, e.g. EUR")
+    return code
+
+
 def _source_alone(value: object) -> object:
     """A source's name may stand alone in the list."""
     return {"source": value} if isinstance(value, str) else value
@@ -36,7 +42,7 @@ def _source_alone(value: object) -> object:
 
 Moment: TypeAlias = Annotated[str, Field(max_length=64), AfterValidator(_moment)]
 """An instant; a date is midnight UTC."""
-Currency: TypeAlias = Annotated[str, Field(pattern="^[A-Z]{3}$")]
+Currency: TypeAlias = Annotated[str, AfterValidator(_currency)]
 """An ISO 4217 code."""
 Named: TypeAlias = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX)]
 Names: TypeAlias = Annotated[tuple[Named, ...], Field(max_length=1_000)]
@@ -191,5 +197,5 @@ class Pricing(Section):
         default=(),
         max_length=MONEY_RULES_MAX,
         description="Flat fees; the first that fits a call at its start covers it: "
-        '`[{"id": "coding", "providers": ["anthropic"], "services": ["claude-code"], "fee": 200, "currency": "EUR", "from": "2026-11-01"}]`.',
+        '`[{"id": "coding", "providers": ["anthropic"], "services": ["coder"], "fee": 200, "currency": "EUR", "from": "2026-11-01"}]`.',
     )

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from otel_finops.genai.sighting import CALL, OTHER, RANK_CLIENT, Sighting
+from otel_finops.ledger.booking import NO_RULES
 from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.export import export_canonical
 from otel_finops.ledger.journal import JournalRow, record
@@ -15,6 +16,7 @@ from otel_finops.ledger.rows import COLUMN_LIST, entry_of
 from otel_finops.ledger.settle import Settler
 from otel_finops.ledger.standing import fold
 from otel_finops.ledger.subjects import Subjects
+from otel_finops.pricing.cascade import Cascade
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
@@ -29,18 +31,19 @@ CENT = 10**10
 class Rig:
     """Everything that settling needs, over one store."""
 
-    def __init__(self, store: Store, engine: Any = PRICES, holder: str = "test") -> None:
+    def __init__(self, store: Store, engine: Any = PRICES, holder: str = "test", cascade: Cascade = NO_RULES) -> None:
         self.store = store
         self.clock = FakeClock()
         self.leases = Leases(store, self.clock, holder)
         self.subjects = Subjects(CountingIds())
         self.rollups = Rollups()
         self.reader = LedgerReader(store, self.subjects)
-        self.use(engine)
+        self.use(engine, cascade)
 
-    def use(self, engine: Any) -> None:
-        """Go on with other prices."""
-        self.settler = Settler(self.store, self.leases, engine, [self.rollups], self.clock, sleep=self.clock.advance)
+    def use(self, engine: Any, cascade: Cascade = NO_RULES) -> None:
+        """Go on with other prices and rules."""
+        projections = [self.rollups]
+        self.settler = Settler(self.store, self.leases, engine, projections, self.clock, sleep=self.clock.advance, cascade=cascade)
 
     def send(self, *sightings: Sighting) -> None:
         """Journal one delivery."""
