@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from otel_finops.genai.forest import Forest
 from otel_finops.genai.inheritance import Inheritance
@@ -63,6 +63,7 @@ class Scene:
         tools_above, agents_above: how many tools (agents) are among a candidate's ancestors.
         group_of: the group of each call.
         joined_by: the rule that put a call into its group.
+        nearest_agents: number of the nearest agent's span at or above each span, `NONE` without one; made when first asked for.
         logs_aside: log records that are no calls since spans of their session are; in the end those that no span's call explains.
     """
 
@@ -113,6 +114,20 @@ class Scene:
         """An agent's run lies between two nested candidates."""
         inside = self.agents_above[upper] + (self.sightings[upper].kind == AGENT)
         return self.agents_above[lower] > inside
+
+    def agents_apart(self, one: int, other: int) -> bool:
+        """Both run under an agent, and neither agent's run is a part of the other's: what happens in one is not in the other."""
+        mine, theirs = self.nearest_agents[one], self.nearest_agents[other]
+        return mine != theirs and NONE not in (mine, theirs) and not self.related(mine, theirs)
+
+    @cached_property
+    def nearest_agents(self) -> list[int]:
+        """See the class."""
+        nearest = [NONE] * len(self.sightings)
+        for node in self.forest.order:
+            above = self.forest.parent[node]
+            nearest[node] = node if self.sightings[node].kind == AGENT else nearest[above] if above >= 0 else NONE
+        return nearest
 
     def related(self, one: int, other: int) -> bool:
         """One is above the other."""

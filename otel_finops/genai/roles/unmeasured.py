@@ -136,14 +136,19 @@ def _neighbourhoods(scene: Scene) -> Iterator[list[int]]:
 
 
 def _without_usage(scene: Scene, *, need_model: bool) -> Fits:
-    """Two spans can show one call: one of them without usage wherever it was seen, at one time, of one model, not above one another."""
+    """Two spans can show one call: one of them without usage wherever it was seen, at one time, of one model.
+
+    Neighbours (`need_model`) are not above one another and not in the runs of two agents side by side: with nothing but model and time
+    to tell by, another agent's call is another call.
+    """
 
     def fits(one: int, other: int) -> bool:
         mine, theirs = scene.sightings[one], scene.sightings[other]
         if not (_uncounted(scene, one) or _uncounted(scene, other)) or not scene.may_join(one, other):
             return False
         if need_model:
-            return same_model(mine, theirs) is True and gap_ns(mine, theirs) == 0 and not scene.related(one, other)
+            at_one_time = same_model(mine, theirs) is True and gap_ns(mine, theirs) == 0
+            return at_one_time and not scene.related(one, other) and not scene.agents_apart(one, other)
         return near(mine, theirs) and (same_model(mine, theirs) is not False or behind_gateway(mine, theirs))
 
     return fits
