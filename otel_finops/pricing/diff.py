@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from otel_finops.pricing.rates import exact, plain
 from otel_finops.pricing.snapshot import Fields
 from otel_finops.pricing.sources.fields import prices_of
 
@@ -94,11 +95,11 @@ def _jumps(change: RowChange) -> Iterator[str]:
         if before is None or after is None or before == after:
             continue
         if not before or not after:
-            yield f"{field} goes from {plain(before)} to {plain(after)} USD"
+            yield f"{field} goes from {in_usd(before)} to {in_usd(after)} USD"
         elif max(before, after) > FACTOR_MAX * min(before, after):
-            yield f"{field} goes from {plain(before)} to {plain(after)} USD, by more than x{FACTOR_MAX}"
+            yield f"{field} goes from {in_usd(before)} to {in_usd(after)} USD, by more than x{FACTOR_MAX}"
 
 
-def plain(price: float | int) -> str:
+def in_usd(price: float | int) -> str:
     """A price as a plain decimal text."""
-    return f"{price:.15f}".rstrip("0").rstrip(".") if isinstance(price, float) else str(price)
+    return plain(exact(price))

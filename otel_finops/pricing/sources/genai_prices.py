@@ -22,7 +22,10 @@ _PRICES: Final = {
     "cache_audio_read_mtok": "cache_read_input_audio_token_cost",
     "input_image_mtok": "input_cost_per_image_token",
     "output_image_mtok": "output_cost_per_image_token",
+    "cache_image_read_mtok": "cache_read_input_image_token_cost",
     "input_video_mtok": "input_cost_per_video_token",
+    "output_video_mtok": "output_cost_per_video_token",
+    "output_citation_mtok": "citation_cost_per_token",
 }
 _REQUESTS: Final = "requests_kcount"
 _SEARCHES: Final = "web_searches_kcount"

@@ -1,0 +1,257 @@
+"""Price lists as they were stored, and the activations that make the book of them. Nothing is ever changed or taken away.
+
+The book is a sequence of activations. The first one, the packaged list or that of `prices.path`, holds from the beginning; each later
+one changes what it changes from its own moment on. What an activation changed is stored with it, so that the book can be composed
+without reading every list, and without depending on the program's version that composes it.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from otel_finops.base.errors import NotFound
+from otel_finops.pricing.merge import Step, merged, step
+from otel_finops.pricing.snapshot import Fields, Snapshot
+from otel_finops.pricing.sources.source import PriceList
+from otel_finops.store.unit_of_work import Row, Transaction
+
+BASE: Final = "base"
+REFRESH: Final = "refresh"
+AGAIN: Final = "again"
+_VERSION_DIGITS: Final = 16
+_ALL: Final = b""
+"""Stands for the changes of the first activation: the whole list."""
+
+_SNAPSHOT_COLUMNS: Final = "s.snapshot_no, s.source, s.source_version, s.sha256, s.taken_on, s.row_count, s.retired_count, s.stored_ns"
+_ACTIVATIONS: Final = (
+    f"SELECT a.activation_no, a.cause, a.activated_ns, a.valid_from_ns, a.who, {_SNAPSHOT_COLUMNS} "
+    "FROM price_activations a JOIN price_snapshots s ON s.snapshot_no = a.snapshot_no ORDER BY a.activation_no"
+)
+_INSERT_SNAPSHOT: Final = (
+    "INSERT INTO price_snapshots (source, source_version, sha256, taken_on, row_count, retired_count, stored_ns, payload) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING snapshot_no"
+)
+_INSERT_ACTIVATION: Final = (
+    "INSERT INTO price_activations (snapshot_no, cause, activated_ns, valid_from_ns, who, changes) VALUES (?, ?, ?, ?, ?, ?) "
+    "RETURNING activation_no"
+)
+_INSERT_REFRESH: Final = "INSERT INTO price_refreshes (at_ns, origin, outcome, detail, who) VALUES (?, ?, ?, ?, ?)"
+_LAST_REFRESH: Final = "SELECT at_ns, origin, outcome, detail, who FROM price_refreshes ORDER BY refresh_no DESC LIMIT 1"
+_LOCK: Final = "LOCK TABLE price_activations IN SHARE ROW EXCLUSIVE MODE"
+
+
+class StoredList(NamedTuple):
+    """A price list that is in the database.
+
+    Attributes:
+        no: its number.
+        source, source_version, date: as in `Snapshot`.
+        sha256: of the list's bytes.
+        rows, retired_rows: how many it has.
+        stored_ns: since when it is here.
+    """
+
+    no: int
+    source: str
+    source_version: str
+    sha256: str
+    date: str
+    rows: int
+    retired_rows: int
+    stored_ns: int
+
+    @property
+    def version(self) -> str:
+        """The price version that charges by this list bear."""
+        return self.sha256[:_VERSION_DIGITS]
+
+
+class Activation(NamedTuple):
+    """A list's becoming part of the book.
+
+    Attributes:
+        no: its number, growing.
+        stored: the list.
+        cause: `base`, `refresh` or `again`.
+        activated_ns: when it was done.
+        valid_from_ns: from which moment of a call its changes hold; None = from the beginning.
+        who: who did it.
+    """
+
+    no: int
+    stored: StoredList
+    cause: str
+    activated_ns: int
+    valid_from_ns: int | None
+    who: str
+
+
+class Attempt(NamedTuple):
+    """One refresh: `outcome` is activated, unchanged, refused or failed; `detail` the version, or why not."""
+
+    at_ns: int
+    origin: str
+    outcome: str
+    detail: str
+    who: str
+
+
+class NamedList(NamedTuple):
+    """A list that was read, with its identity."""
+
+    source: str
+    sha256: str
+    said: PriceList
+
+    @property
+    def version(self) -> str:
+        """The price version that charges by it bear."""
+        return self.sha256[:_VERSION_DIGITS]
+
+
+def revision(transaction: Transaction) -> int:
+    """A number that grows with every activation; 0 while there is none."""
+    return int(transaction.execute("SELECT COALESCE(MAX(activation_no), 0) FROM price_activations")[0][0])
+
+
+def lock(transaction: Transaction) -> None:
+    """Keep everybody else from activating a list until the transaction ends."""
+    if transaction.engine_name == "postgresql":
+        transaction.execute(_LOCK)  # SQLite has one writer anyway
+
+
+def activations(transaction: Transaction) -> list[Activation]:
+    """All activations, oldest first."""
+    return [_activation(row) for row in transaction.execute(_ACTIVATIONS)]
+
+
+def stored_lists(transaction: Transaction) -> list[StoredList]:
+    """All lists, oldest first."""
+    return [StoredList(*row) for row in transaction.execute(f"SELECT {_SNAPSHOT_COLUMNS} FROM price_snapshots s ORDER BY s.snapshot_no")]
+
+
+def stored_list(transaction: Transaction, version: str) -> StoredList:
+    """The list of a version, or of the beginning of one.
+
+    Raises:
+        NotFound: there is none, or several begin so.
+    """
+    found = [one for one in stored_lists(transaction) if one.sha256.startswith(version.lower())]
+    if len(found) != 1:
+        raise NotFound(f"There is {'no' if not found else 'more than one'} stored price list of the version {version[:64]!r}.")
+    return found[0]
+
+
+def list_of(transaction: Transaction, stored: StoredList) -> PriceList:
+    """A stored list with all its rows."""
+    [(payload,)] = transaction.execute("SELECT payload FROM price_snapshots WHERE snapshot_no = ?", (stored.no,))
+    found = _unpacked(payload)
+    return PriceList(found["rows"], stored.source_version, stored.date, found["retired"], found["dated"])
+
+
+def changes_of(transaction: Transaction, activation: Activation) -> Snapshot:
+    """What an activation changed, as the price book composes it."""
+    [(blob,)] = transaction.execute("SELECT changes FROM price_activations WHERE activation_no = ?", (activation.no,))
+    stored = activation.stored
+    if bytes(blob) == _ALL:
+        said = list_of(transaction, stored)
+        return snapshot_of(NamedList(stored.source, stored.sha256, said), activation.valid_from_ns)
+    found = _unpacked(blob)
+    return Snapshot(
+        stored.source, stored.source_version, stored.version, stored.date, activation.valid_from_ns,
+        found["rows"], found["retired"], found["dated"],
+    )  # fmt: skip
+
+
+def snapshot_of(one: NamedList, valid_from_ns: int | None) -> Snapshot:
+    """A whole list as the price book composes it."""
+    said = one.said
+    return Snapshot(one.source, said.source_version, one.version, said.date, valid_from_ns, said.rows, said.retired, said.dated)
+
+
+def latest_lists(transaction: Transaction, made: Sequence[Activation]) -> dict[str, PriceList]:
+    """By source the list that was activated last."""
+    latest = {activation.stored.source: activation.stored for activation in made}
+    return {source: list_of(transaction, stored) for source, stored in latest.items()}
+
+
+def in_order(lists: Mapping[str, PriceList], order: Sequence[str]) -> list[Mapping[str, Fields]]:
+    """The rows of lists by the precedence of their sources; unknown ones last, by name."""
+    places = {source: place for place, source in enumerate(order)}
+    return [lists[source].rows for source in sorted(lists, key=lambda source: (places.get(source, len(places)), source))]
+
+
+def step_to(lists: Mapping[str, PriceList], one: NamedList, order: Sequence[str]) -> Step:
+    """What activating a list would change, given the latest lists of all sources."""
+    after = {**lists, one.source: one.said}
+    return step(merged(in_order(lists, order)), merged(in_order(after, order)))
+
+
+def activate(
+    transaction: Transaction,
+    one: NamedList,
+    change: Step | None,
+    *,
+    cause: str,
+    now_ns: int,
+    valid_from_ns: int | None,
+    who: str,
+) -> Activation:
+    """Store a list, unless it is stored already, and make it part of the book; `lock` was called before.
+
+    Args:
+        change: what it changes; None for the first list of a book, which is all of it.
+    """
+    said = one.said
+    stored = _stored(transaction, one) or _store(transaction, one, now_ns)
+    changes = _ALL if change is None else _packed(change.rows, _newly_retired(change, said), said.dated)
+    [(no,)] = transaction.execute(_INSERT_ACTIVATION, (stored.no, cause, now_ns, valid_from_ns, who, changes))
+    return Activation(int(no), stored, cause, now_ns, valid_from_ns, who)
+
+
+def _newly_retired(change: Step, said: PriceList) -> dict[str, Fields]:
+    """Rows that went with this list, and those that it calls gone itself and that nobody prices."""
+    priced = {key.lower() for key in (*said.rows, *change.gone)}
+    return {**{key: row for key, row in said.retired.items() if key.lower() not in priced}, **change.gone}
+
+
+def note(transaction: Transaction, attempt: Attempt) -> None:
+    """Put an attempt to refresh on record."""
+    transaction.execute(_INSERT_REFRESH, attempt)
+
+
+def last_attempt(transaction: Transaction) -> Attempt | None:
+    """The latest attempt to refresh; None when there was none."""
+    rows = transaction.execute(_LAST_REFRESH)
+    return Attempt(*rows[0]) if rows else None
+
+
+def _stored(transaction: Transaction, one: NamedList) -> StoredList | None:
+    sql = f"SELECT {_SNAPSHOT_COLUMNS} FROM price_snapshots s WHERE s.source = ? AND s.sha256 = ?"
+    rows = transaction.execute(sql, (one.source, one.sha256))
+    return StoredList(*rows[0]) if rows else None
+
+
+def _store(transaction: Transaction, one: NamedList, now_ns: int) -> StoredList:
+    said = one.said
+    values = (one.source, said.source_version, one.sha256, said.date, len(said.rows), len(said.retired), now_ns)
+    payload = _packed(said.rows, said.retired, said.dated)
+    [(no,)] = transaction.execute(_INSERT_SNAPSHOT, (*values, payload))
+    return StoredList(int(no), *values)
+
+
+def _activation(row: Row) -> Activation:
+    no, cause, activated_ns, valid_from_ns, who, *stored = row
+    return Activation(no, StoredList(*stored), cause, activated_ns, valid_from_ns, who)
+
+
+def _packed(rows: Mapping[str, Fields], retired: Mapping[str, Fields], dated: Mapping[str, Any]) -> bytes:
+    return gzip.compress(orjson.dumps({"rows": rows, "retired": retired, "dated": dated}, option=orjson.OPT_SORT_KEYS), mtime=0)
+
+
+def _unpacked(payload: bytes) -> dict[str, Any]:
+    return orjson.loads(gzip.decompress(bytes(payload)))  # type: ignore[no-any-return]
