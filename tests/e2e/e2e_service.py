@@ -273,9 +273,10 @@ class Service:
         assert answer.status_code == 200, (answer.status_code, answer.text)
         return answer.json()
 
-    def metric(self, name: str) -> float:
+    def metric(self, name: str, token: str | None = None) -> float:
         """Sum over all series of a metric."""
-        lines = http("GET", f"{self.web}/metrics").text.splitlines()
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        lines = http("GET", f"{self.web}/metrics", headers=headers).text.splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
     def series(self, name: str, **labels: str) -> float:
