@@ -27,6 +27,7 @@ from otel_finops.ledger.journal import due_backlog, prune_skeletons
 from otel_finops.ledger.poison import PoisonGuard
 from otel_finops.ledger.quarantine import Quarantine
 from otel_finops.ledger.reader import LedgerReader
+from otel_finops.ledger.report_tally import ReportTally
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.settle import Settler
 from otel_finops.ledger.settle_loop import SettleLoop
@@ -49,6 +50,7 @@ from otel_finops.otlp.signals import IgnoredSignals
 from otel_finops.otlp.spool import Spool, SpoolForwarder
 from otel_finops.otlp.status import Refusals
 from otel_finops.pipeline import Pipeline
+from otel_finops.pricing.cascade import Cascade
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.scheduler import HeldLease, Job, Scheduler
 from otel_finops.settings.tree import Settings
@@ -142,7 +144,10 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
         normaliser, prices, committer, admission, metrics, own, clock, normaliser.wanted, metering=settings.metering.enabled
     )
     log_pipeline = LogPipeline(pipeline, LogNormaliser(attribution))
-    settler = Settler(store, leases, prices, (Rollups(),), clock)
+    cascade = Cascade.of(settings.pricing)
+    reports = ReportTally(cascade.reports)
+    metrics.watch_reports(reports.read)
+    settler = Settler(store, leases, prices, (Rollups(), reports), clock, cascade=cascade)
     return Core(
         settings, clock, store, leases, subjects, prices, received, metrics, own, admission, committer, quarantine, pipeline,
         log_pipeline, settler,

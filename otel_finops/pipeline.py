@@ -65,6 +65,7 @@ class Pipeline(NamedTuple):
 
     def price(self, sightings: Sequence[Sighting]) -> list[JournalRow]:
         """Put a quote beside every sighting that is a call by itself; whether it is charged is decided when its trace settles."""
+        self.metrics.bad_reports(sum([s.reported_source is not None and s.reported_pico is None for s in sightings]))
         quote, priceable = self.prices.quote, self.prices.priceable
         return [JournalRow(s, quote(priceable(s)) if s.kind == CALL else None) for s in sightings]
 

@@ -15,9 +15,9 @@ from otel_finops.base.protocols import DEFAULT_TENANT
 from otel_finops.genai.sighting import Decision
 from otel_finops.ledger.entry import CHARGE, ROLE_CALL, Entry
 from otel_finops.ledger.standing import EntryKey, Standing
-from otel_finops.pricing.cascade import COVERED, Cascade, Charge
+from otel_finops.pricing.cascade import Cascade, Charge
 from otel_finops.pricing.engine import PriceEngine
-from otel_finops.pricing.quote import Quote
+from otel_finops.pricing.quote import COVERED, Quote
 
 PriceInputs: TypeAlias = tuple[Any, ...]
 

@@ -2,7 +2,8 @@
 
 * Nothing stood: a charge.
 * The same row told more of, or its money changed: a correction with the difference. Facts may be filled in, counts may grow.
-* Anything that was said is taken back (another role, another model, fewer counts, priced to unpriced): reversal and charge.
+* Anything that was said is taken back (another role, another model, fewer counts, an estimate, priced to unpriced): reversal and
+  charge.
 * Another attribution: a reattribution, which moves no money.
 * Nothing changed: nothing.
 """
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any, Final
 
-from otel_finops.ledger.entry import CORRECTION, REATTRIBUTION, REVERSAL, Entry
+from otel_finops.ledger.entry import CORRECTION, ESTIMATED, REATTRIBUTION, REVERSAL, Entry
 from otel_finops.ledger.standing import (
     ATTRIBUTION_FIELDS,
     MONEY_FIELDS,
@@ -24,7 +25,7 @@ from otel_finops.ledger.standing import (
     negated_lines,
     real_amounts,
 )
-from otel_finops.pricing.cascade import COVERED
+from otel_finops.pricing.quote import COVERED
 
 _AT: Final = {name: position for position, name in enumerate(Entry._fields)}
 
@@ -87,6 +88,7 @@ def _continues(net: Entry, target: Entry) -> bool:
     """Nothing that the standing row says is taken back."""
     return (
         _fixed(net) == _fixed(target)
+        and not (net.cost_method == ESTIMATED and target.cost_method != ESTIMATED)
         and all(before is None or before == after for before, after in zip(_fillable(net), _fillable(target), strict=True))
         and (net.cost_method == COVERED) == (target.cost_method == COVERED)
         and not any(before is not None and after is None for before, after in _moneys(net, target))

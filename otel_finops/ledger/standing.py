@@ -13,8 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from otel_finops.base.errors import BrokenLedger
 from otel_finops.genai.usage import Usage
 from otel_finops.ledger.entry import ADJUSTMENT, CHARGE, CORRECTION, REATTRIBUTION, REVERSAL, Entry
-from otel_finops.pricing.cascade import COVERED
-from otel_finops.pricing.quote import CostLine
+from otel_finops.pricing.quote import COVERED, CostLine
 
 EntryKey: TypeAlias = tuple[str, str, str]
 """(realm, trace id, span id)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
-from otel_finops.base.limits import SERIES_MAX
+from otel_finops.base.limits import REPORTED_USD_MAX, SERIES_MAX
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -113,6 +113,25 @@ FORWARDED: Final = Metric(
 )
 SPOOLED: Final = Metric("finops_spooled_requests", "gauge", (), "Requests that wait on disk for the next hop.")
 SPOOLED_BYTES: Final = Metric("finops_spooled_bytes", "gauge", (), "Bytes of the requests that wait on disk for the next hop.")
+REPORTS: Final = Metric(
+    "finops_reported_costs",
+    "counter",
+    ("verdict",),
+    "Charges of calls for which a span states a cost: it `stands` as `reported`, is `outside_band` of the computed price, or is"
+    " `not_trusted` as somebody only reckoned it (docs/pricing.md).",
+)
+REPORT_DIFFERENCE: Final = Metric(
+    "finops_reported_difference_usd",
+    "counter",
+    ("verdict", "sign"),
+    "USD by which stated costs of these charges are `above` or `below` the computed price.",
+)
+BAD_REPORTS: Final = Metric(
+    "finops_refused_reported_costs",
+    "counter",
+    (),
+    f"Spans and log records whose stated cost is none: negative, no number, or above {REPORTED_USD_MAX:,} USD.",
+)
 COMMIT: Final = Metric("finops_commit_seconds", "histogram", (), "Duration of a group commit of the journal.")
 SETTLED: Final = Metric("finops_settled_traces", "counter", (), "Traces settled, late ones again.")
 QUEUE: Final = Metric("finops_queue_batches", "gauge", (), "Batches that wait for the group commit.")
@@ -129,6 +148,7 @@ QUARANTINED: Final = Metric(
 SELF_METRICS: Final = (
     RECEIVED, JOURNALLED, DUPLICATE, REJECTED, IGNORED,
     RECEIVED_LOGS, JOURNALLED_LOGS, DUPLICATE_LOGS, REJECTED_LOGS, IGNORED_LOGS, IGNORED_REQUESTS, REFUSED, FORWARDED,
+    REPORTS, REPORT_DIFFERENCE, BAD_REPORTS,
     COMMIT, SETTLED,
     QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE, PARKED, RESERVE, QUARANTINED, SPOOLED, SPOOLED_BYTES,
 )  # fmt: skip

@@ -11,13 +11,14 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from otel_finops.base.errors import Unavailable
+from otel_finops.base.money import PICO_PER_USD
 from otel_finops.base.span import Rejection
 from otel_finops.metrics import catalog
 
@@ -29,6 +30,9 @@ GAUGES: Final = (
     catalog.SPOOLED, catalog.SPOOLED_BYTES,
 )  # fmt: skip
 """Metrics that are read at the moment of the scrape, by functions given to `SelfMetrics.watch`."""
+
+
+ReportSums: TypeAlias = tuple[Mapping[str, int], Mapping[tuple[str, str], int]]
 
 
 class SpanCounts(NamedTuple):
@@ -82,7 +86,9 @@ class SelfMetrics(Collector):
         self._spans, self._logs = _Fates(), _Fates()
         self._commits = [0] * (len(COMMIT_BUCKETS_S) + 1)
         self._commit_seconds = 0.0
+        self._bad_reports = 0
         self._forwarded: Callable[[], Mapping[str, int]] = dict
+        self._reports: Callable[[], ReportSums] = _no_reports
         self._readings: dict[str, Callable[[], float | None]] = {}
 
     def spans(
@@ -127,6 +133,12 @@ class SelfMetrics(Collector):
             self._commits[bucket] += 1
             self._commit_seconds += seconds
 
+    def bad_reports(self, stated: int) -> None:
+        """Count spans or log records whose stated cost is refused."""
+        if stated:
+            with self._lock:
+                self._bad_reports += stated
+
     def settled(self, traces: int) -> None:
         """Count traces that were settled."""
         with self._lock:
@@ -141,6 +153,10 @@ class SelfMetrics(Collector):
     def watch_forwarding(self, read: Callable[[], Mapping[str, int]]) -> None:
         """Read how many spans met which fate at the next hop by this function at each scrape."""
         self._forwarded = read
+
+    def watch_reports(self, read: Callable[[], ReportSums]) -> None:
+        """Read what became of stated costs by this function at each scrape: charges by verdict, and pico-USD by verdict and sign."""
+        self._reports = read
 
     def span_counts(self) -> SpanCounts:
         """The identity's five numbers, taken at one moment."""
@@ -168,10 +184,12 @@ class SelfMetrics(Collector):
                 *_fate_families(self._spans, _SPAN_METRICS),
                 *_fate_families(self._logs, _LOG_METRICS),
                 CounterMetricFamily(catalog.SETTLED.name, catalog.SETTLED.meaning, value=self._settled),
+                CounterMetricFamily(catalog.BAD_REPORTS.name, catalog.BAD_REPORTS.meaning, value=self._bad_reports),
                 self._commit_family(),
             ]
         yield from families
         yield from self._request_families()
+        yield from self._report_families()
         for metric in GAUGES:
             value = self.gauge(metric)
             if value is not None:
@@ -183,12 +201,26 @@ class SelfMetrics(Collector):
             yield _labelled(metric, {label: count for (counted, label), count in counts.items() if counted == name})
         yield _labelled(catalog.FORWARDED, self._forwarded())
 
+    def _report_families(self) -> Iterator[Family]:
+        counts, differences = self._reports()
+        yield _labelled(catalog.REPORTS, counts)
+        family = CounterMetricFamily(
+            catalog.REPORT_DIFFERENCE.name, catalog.REPORT_DIFFERENCE.meaning, labels=catalog.REPORT_DIFFERENCE.labels
+        )
+        for labels, pico in sorted(differences.items()):
+            family.add_metric(list(labels), pico / PICO_PER_USD)
+        yield family
+
     def _commit_family(self) -> Family:
         buckets, running = [], 0
         for bound, count in zip((*map(str, COMMIT_BUCKETS_S), "+Inf"), self._commits, strict=True):
             running += count
             buckets.append((bound, running))
         return HistogramMetricFamily(catalog.COMMIT.name, catalog.COMMIT.meaning, buckets=buckets, sum_value=self._commit_seconds)
+
+
+def _no_reports() -> ReportSums:
+    return {}, {}
 
 
 def _labelled(metric: catalog.Metric, counts: Mapping[str, int]) -> Family:

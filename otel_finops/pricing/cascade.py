@@ -14,13 +14,10 @@ from otel_finops.genai.sighting import Sighting
 from otel_finops.pricing.contracts import NO_CONTRACTS, Contracts
 from otel_finops.pricing.coverage import Subscription
 from otel_finops.pricing.engine import PriceEngine
-from otel_finops.pricing.quote import CostLine, Quote
+from otel_finops.pricing.quote import COVERED, REPORTED, CostLine, Quote
 from otel_finops.pricing.reports import BUILT_IN_REPORTS, ReportRules, Verdict
 from otel_finops.pricing.selectors import PaidCall
 from otel_finops.settings.money import Pricing
-
-REPORTED: Final = "reported"
-COVERED: Final = "covered"
 
 
 class RealMoney(NamedTuple):
@@ -41,6 +38,8 @@ class RealMoney(NamedTuple):
     coverage_id: str | None = None
 
 
+_new = tuple.__new__
+"""Makes named tuples without their constructors: a charge is made for every call."""
 NO_REAL_MONEY: Final = RealMoney()
 
 
@@ -77,7 +76,7 @@ class Cascade:
         call = engine.priceable(sighting)
         listed = engine.quote(call)
         if not self.has_rules and sighting.reported_pico is None:
-            return Charge(listed)
+            return _new(Charge, (listed, NO_REAL_MONEY))
         paid = PaidCall.of(sighting, listed.price_key)
         account = self._contracts.account_of(paid)
         agreed = listed if account is None else engine.quote(call._replace(account=account))

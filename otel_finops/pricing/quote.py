@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from otel_finops.genai.usage import Usage
+
+REPORTED: Final = "reported"
+COVERED: Final = "covered"
+"""Methods that the price book knows nothing of; see `pricing.cascade`."""
 
 
 class PriceableCall(NamedTuple):
