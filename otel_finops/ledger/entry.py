@@ -19,6 +19,9 @@ ROLE_DUPLICATE: Final = "duplicate"
 ROLE_WRAPPER: Final = "wrapper"
 ROLE_GATEWAY_COPY: Final = "gateway_copy"
 
+ESTIMATED: Final = "estimated"
+"""The cost method of a call whose usage was estimated by `ledger.estimate`; a sender's own estimates are priced as computed."""
+
 
 class Entry(NamedTuple):
     """One line of the ledger, never changed once it is written.
