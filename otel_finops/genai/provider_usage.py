@@ -25,6 +25,7 @@ _COUNTS: Final = {
     "cache_creation_input_tokens": "cache_write", "cacheWriteInputTokens": "cache_write",
     "cache_write_input_tokens": "cache_write", "cache_creation_input_tokens_above_1hr": "cache_write_1h",
     "thoughts_token_count": "reasoning", "thoughtsTokenCount": "reasoning",
+    "tool_use_prompt_token_count": "tool_use", "toolUsePromptTokenCount": "tool_use",
     "cachedInputTokens": "cache_read", "cachedPromptTokens": "cache_read", "cachedContentTokens": "cache_read",
     "promptCacheHitTokens": "cache_read", "cacheCreationInputTokens": "cache_write", "reasoningTokens": "reasoning",
     "thoughtsTokens": "reasoning",

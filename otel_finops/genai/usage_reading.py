@@ -12,10 +12,11 @@ from otel_finops.genai.usage import Usage
 
 COUNT_NAMES = (
     "input", "output", "total", "uncached", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "cache_write_12h",
-    "reasoning", "audio_in", "image_in", "video_in", "audio_out", "image_out", "video_out",
+    "reasoning", "audio_in", "image_in", "video_in", "audio_out", "image_out", "video_out", "tool_use",
 )  # fmt: skip
 """Names of a sender's counts. `input` may hold the cached tokens or not; `uncached` certainly does not; `cache_write` is of any
-lifetime, `cache_write_5m` etc. are parts of it; `total` is only used to tell readings apart."""
+lifetime, `cache_write_5m` etc. are parts of it; `tool_use` is what a provider's built-in tools added to the prompt; `total` is only used
+to tell readings apart."""
 
 _TTLS = ("cache_write_5m", "cache_write_1h", "cache_write_12h")
 _INPUT_PARTS = ("audio_in", "image_in", "video_in")
@@ -45,13 +46,14 @@ def read_usage(counts: Mapping[str, int], *, exclusive: bool, reasoning_outside:
         reasoning_outside: its scope is known to leave reasoning out of `output`.
         thinks_beside: a Google model, whose thoughts show only as the rest of `total` with some senders.
     """
-    stated = counts.get("input", 0)
+    said = counts.get("input", 0)
+    thoughts, tools = _beside(counts, said, reasoning_outside, thinks_beside)
+    stated, output = said + tools, counts.get("output", 0) + thoughts
     read = counts.get("cache_read", 0)
     writes = _writes(counts)
     cached = read + sum(writes.values())
-    output = _output(counts, stated, reasoning_outside, thinks_beside)
     rule = _input_rule(counts, stated, cached, output, exclusive) if cached or "uncached" in counts else "inclusive"
-    uncached = _uncached(counts, rule, stated, cached)
+    uncached = counts["uncached"] + tools if rule == "uncached" else stated - cached if rule == "inclusive" else stated
     usage: Usage = {}
     if uncached:
         usage["input_uncached"] = uncached
@@ -63,7 +65,8 @@ def read_usage(counts: Mapping[str, int], *, exclusive: bool, reasoning_outside:
     if len(counts) > 2:
         _add_parts(usage, counts, _INPUT_PARTS, uncached)
         _add_parts(usage, counts, _OUTPUT_PARTS, output)
-    return Reading(usage, _readings(rule, stated, cached, uncached), rule)
+    readings = _readings(rule, stated, cached, uncached)
+    return Reading(usage, (*readings, said) if tools and said else readings, rule)
 
 
 def _writes(counts: Mapping[str, int]) -> Usage:
@@ -75,13 +78,22 @@ def _writes(counts: Mapping[str, int]) -> Usage:
     return by_ttl
 
 
-def _output(counts: Mapping[str, int], stated: int, reasoning_outside: bool, thinks_beside: bool) -> int:
-    output, reasoning = counts.get("output", 0), counts.get("reasoning", 0)
-    if thinks_beside and counts.get("total", 0) > stated + output and (stated or output):
-        return counts["total"] - stated
-    if reasoning and (reasoning_outside or output < reasoning):
-        return output + reasoning
-    return output
+def _beside(counts: Mapping[str, int], stated: int, reasoning_outside: bool, thinks_beside: bool) -> tuple[int, int]:
+    """Thoughts that were counted beside the output, and tool prompts that were counted beside the input.
+
+    Google's total is the sum of prompt, tool prompts, candidates and thoughts, so what `total` has beyond input and output is
+    thoughts and tool prompts that the sender put into neither. One of the two being known tells the other.
+    """
+    output, reasoning, total, tools = (counts.get(name, 0) for name in ("output", "reasoning", "total", "tool_use"))
+    outside = reasoning > 0 and (reasoning_outside or output < reasoning)
+    rest = total - stated - output if (thinks_beside or tools) and (stated or output) else 0
+    if rest <= 0:
+        return reasoning if outside else 0, tools if stated and not total else 0
+    if tools:
+        return (rest - tools, tools) if rest >= tools else (rest, 0)
+    if reasoning in (0, rest) or (outside and rest < reasoning):
+        return rest, 0
+    return (reasoning, rest - reasoning) if outside else (0, rest)
 
 
 def _input_rule(counts: Mapping[str, int], stated: int, cached: int, output: int, exclusive: bool) -> str:
@@ -94,12 +106,6 @@ def _input_rule(counts: Mapping[str, int], stated: int, cached: int, output: int
     if counts.get("total") == stated + cached + output:
         return "exclusive_by_total"
     return "inclusive"
-
-
-def _uncached(counts: Mapping[str, int], rule: str, stated: int, cached: int) -> int:
-    if rule == "uncached":
-        return counts["uncached"]
-    return stated - cached if rule == "inclusive" else stated
 
 
 def _readings(rule: str, stated: int, cached: int, uncached: int) -> tuple[int, ...]:

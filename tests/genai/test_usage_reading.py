@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_finops.genai.provider_usage import read_provider_usage
 from otel_finops.genai.usage import INPUT_PARTS, OUTPUT_PARTS, PROMPT_UNITS, WRITE_UNITS
 from otel_finops.genai.usage_reading import COUNT_NAMES, Reading, read_usage
 
@@ -46,6 +47,50 @@ def test_a_stated_uncached_count_needs_no_guess() -> None:
 
 def test_everything_cached_leaves_no_uncached_input() -> None:
     assert read({"input": 100, "cache_read": 100, "output": 1}).usage == {"cache_read": 100, "output": 1}
+
+
+def test_tool_prompts_of_google_are_input_and_thoughts_are_output() -> None:
+    """An answer with a page's text: 27 asked, 10309 of the page, 31 thought and 45 said make 10412."""
+    page = {"input": 27, "output": 45, "reasoning": 31, "tool_use": 10309, "total": 10412}
+    expected = {"input_uncached": 10336, "output": 76, "reasoning": 31}
+    reading = read(page, reasoning_outside=True, google=True)
+    assert (reading.usage, reading.readings) == (expected, (10336, 27))
+    for unsaid in ("tool_use", "reasoning", "total"):
+        told = {name: count for name, count in page.items() if name != unsaid}
+        wanted = {name: count for name, count in expected.items() if name != unsaid}
+        assert read(told, reasoning_outside=True, google=True).usage == wanted, unsaid
+
+
+def test_googles_own_object_says_all_of_it() -> None:
+    page = {
+        "promptTokenCount": 27, "candidatesTokenCount": 45, "thoughtsTokenCount": 31, "toolUsePromptTokenCount": 10309,
+        "totalTokenCount": 10412, "toolUsePromptTokensDetails": [{"modality": "TEXT", "tokenCount": 10309}],
+    }  # fmt: skip
+    found = read_provider_usage(page)
+    assert found.counts == {"input": 27, "output": 45, "reasoning": 31, "tool_use": 10309, "total": 10412}
+    reading = read(found.counts, reasoning_outside=found.reasoning_outside, google=True)
+    assert reading.usage == {"input_uncached": 10336, "output": 76, "reasoning": 31}
+
+
+def test_an_output_with_thoughts_leaves_the_tool_prompt_as_the_rest_of_the_total() -> None:
+    """LangChain's output has the thoughts: 45 + 31 = 76."""
+    for reasoning in (31, 76):
+        reading = read({"input": 27, "output": 76, "reasoning": reasoning, "total": 10412}, google=True)
+        assert reading.usage == {"input_uncached": 10336, "output": 76, "reasoning": reasoning}
+
+
+def test_a_tool_prompt_that_the_input_has_already_is_not_added_again() -> None:
+    """10336 + 45 + 31 = 10412."""
+    inside = {"input": 10336, "output": 45, "reasoning": 31, "tool_use": 10309, "total": 10412}
+    assert read(inside, reasoning_outside=True, google=True).usage == {"input_uncached": 10336, "output": 76, "reasoning": 31}
+
+
+def test_a_tool_prompt_beside_cached_tokens() -> None:
+    """3355 asked, 2048 of it cached, 400 from a tool: 1707 uncached."""
+    counts = {"input": 3355, "cache_read": 2048, "output": 221, "reasoning": 512, "tool_use": 400, "total": 4488}
+    reading = read(counts, reasoning_outside=True, google=True)
+    assert reading.usage == {"input_uncached": 1707, "cache_read": 2048, "output": 733, "reasoning": 512}
+    assert reading.readings == (3755, 5803, 3355)
 
 
 def test_writes_live_five_minutes_unless_said_otherwise() -> None:
@@ -101,4 +146,5 @@ def test_whatever_is_sent_the_usage_is_disjoint(sent: dict[str, int], exclusive:
     if prompt and (sent.get("input") or "uncached" in sent):
         assert prompt in reading.readings
     if reading.rule == "inclusive":
-        assert prompt == sent.get("input", 0)
+        beside = sent.get("tool_use", 0), sent.get("total", 0) - sent.get("input", 0) - sent.get("output", 0)
+        assert sent.get("input", 0) <= prompt <= sent.get("input", 0) + max(0, *beside)

@@ -72,8 +72,10 @@ def _read_answer(span: Span, facts: Facts) -> None:
         return
     counts = found.counts
     facts.counts, facts.reasoning_outside = counts, found.reasoning_outside
-    if counts.get("total", 0) >= counts["input"] + counts.get("output", 0):
-        counts["output"], facts.reasoning_outside = counts["total"] - counts["input"], False
+    beside = counts.get("total", 0) - counts["input"] - counts.get("output", 0)
+    if beside >= 0:
+        thoughts = beside - min(beside, counts.get("tool_use", 0))
+        counts["output"], facts.reasoning_outside = counts.get("output", 0) + thoughts, False
     if isinstance(document, dict):
         facts.finished = facts.finished or clean_name(document.get("finish_reason")) is not None
 

@@ -32,6 +32,13 @@ def test_thoughts_and_cache_stand_in_the_answers_json() -> None:
     assert seen.usage == {"input_uncached": 1213, "cache_read": 2304, "output": 419, "reasoning": 133}
 
 
+def test_what_a_built_in_tool_read_is_prompt_and_not_output() -> None:
+    """A page of 10309 tokens: 27 + 10309 in, 45 + 31 out, 10412 in all."""
+    page = {"prompt_token_count": 27, "candidates_token_count": 45, "thoughts_token_count": 31, "total_token_count": 10412}
+    seen = sighting(call_llm(**answer(**page, tool_use_prompt_token_count=10309)), scope=SCOPE, name="call_llm")
+    assert seen.usage == {"input_uncached": 10336, "output": 76, "reasoning": 31}
+
+
 def test_models_of_others_count_thoughts_in_the_output_which_the_total_shows() -> None:
     seen = sighting(
         call_llm(**answer(prompt_token_count=100, candidates_token_count=50, thoughts_token_count=20, total_token_count=150)),
