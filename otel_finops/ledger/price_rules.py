@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from otel_finops.base.clock import Clock
@@ -15,6 +14,9 @@ from otel_finops.base.errors import BadInput, NotFound
 from otel_finops.base.limits import PRICE_RULES_MAX
 from otel_finops.base.times import format_ns
 from otel_finops.pricing.house_rules import Alias, HouseRules, Override
+from otel_finops.pricing.rule_prices import plain_usd
+from otel_finops.pricing.snapshot import Fields
+from otel_finops.pricing.sources.source import short
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Row, Transaction
 
@@ -50,7 +52,7 @@ class Draft(NamedTuple):
     model: str
     account: str | None = None
     target: str | None = None
-    fields: Mapping[str, float] | None = None
+    fields: Fields | None = None
     from_ns: int | None = None
     to_ns: int | None = None
 
@@ -173,23 +175,26 @@ def rules_of(transaction: Transaction) -> list[Rule]:
 
 def _draft(row: Row) -> Draft:
     _, kind, _, provider, model, account, target, fields, from_ns, to_ns, *_ = row
-    prices = None if fields is None else {name: float(usd) for name, usd in json.loads(fields).items()}
+    prices = None if fields is None else _numbers(json.loads(fields))
     return Draft(kind, provider, model, account, target, prices, from_ns, to_ns)
 
 
 def _row_of(rule: Rule) -> tuple[Any, ...]:
     said = rule.said
-    fields = None if said.fields is None else json.dumps({name: plain_usd(usd) for name, usd in said.fields.items()}, sort_keys=True)
+    fields = None if said.fields is None else json.dumps(_texts(said.fields), sort_keys=True)
     return (
         said.kind, None, said.provider, said.model, said.account, said.target, fields, said.from_ns, said.to_ns,
         rule.who, rule.why, rule.recorded_ns,
     )  # fmt: skip
 
 
-def plain_usd(usd: float) -> str:
-    """A price as a plain decimal string, digit for digit."""
-    text = f"{Decimal(repr(usd)):f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+def _texts(fields: Fields) -> dict[str, Any]:
+    """Prices as plain decimal strings, digit for digit; what nests stays nested."""
+    return {name: _texts(value) if isinstance(value, Mapping) else plain_usd(value) for name, value in fields.items()}
+
+
+def _numbers(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _numbers(value) if isinstance(value, Mapping) else short(float(value)) for name, value in fields.items()}
 
 
 def _insert(transaction: Transaction, row: Sequence[Any]) -> int:

