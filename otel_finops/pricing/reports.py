@@ -68,6 +68,8 @@ BUILT_IN_REPORTS: Final = ReportRules()
 """The providers' answers, within the bounds that hold when nothing is set."""
 
 
-def _sources(given: Iterable[TrustedReports]) -> Iterable[TrustedSource]:
-    for one in given:
+def _sources(given: Iterable[str | TrustedReports]) -> Iterable[TrustedSource]:
+    """A source's name may stand alone in the list."""
+    for said in given:
+        one = TrustedReports(source=said) if isinstance(said, str) else said
         yield TrustedSource(_SHORT_NAMES.get(one.source, frozenset({one.source})), Selector.of(one))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Final, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from otel_finops.base.limits import MONEY_RULES_MAX, NAME_CHARS_MAX
 from otel_finops.base.times import parse_ns
@@ -33,11 +33,6 @@ def _currency(code: str) -> str:
     if len(code) != 3 or not (code.isascii() and code.isalpha() and code.isupper()):
         raise ValueError("not an ISO 4217 code; write three capital letters, e.g. EUR")
     return code
-
-
-def _source_alone(value: object) -> object:
-    """A source's name may stand alone in the list."""
-    return {"source": value} if isinstance(value, str) else value
 
 
 Moment: TypeAlias = Annotated[str, Field(max_length=64), AfterValidator(_moment)]
@@ -163,7 +158,7 @@ def _ids_once(rules: tuple[SubscriptionRule, ...]) -> tuple[SubscriptionRule, ..
 class Pricing(Section):
     """Which cost of a call stands, and what is really paid (docs/pricing.md)."""
 
-    trusted_reports: tuple[Annotated[TrustedReports, BeforeValidator(_source_alone)], ...] = Field(
+    trusted_reports: tuple[Named | TrustedReports, ...] = Field(
         default=(),
         max_length=MONEY_RULES_MAX,
         description="Sources of stated costs that are booked as `reported`, besides the answers of OpenRouter, Perplexity and xAI: "
