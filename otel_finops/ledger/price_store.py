@@ -1,8 +1,8 @@
 """Price lists as they were stored, and the activations that make the book of them. Nothing is ever changed or taken away.
 
 The book is a sequence of activations. The first one, the packaged list or that of `prices.path`, holds from the beginning; each later
-one changes what it changes from its own moment on. What an activation changed is stored with it, so that the book can be composed
-without reading every list, and without depending on the program's version that composes it.
+one changes from its own moment on what differs from the list of its source before. Only that is stored with it, so that the book of
+many years is composed without reading every list in full.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from otel_finops.base.errors import NotFound
-from otel_finops.pricing.merge import Step, merged, step
-from otel_finops.pricing.snapshot import Fields, Snapshot
+from otel_finops.pricing.diff import same_prices
+from otel_finops.pricing.snapshot import Snapshot
 from otel_finops.pricing.sources.source import PriceList
 from otel_finops.store.unit_of_work import Row, Transaction
 
@@ -24,7 +24,7 @@ REFRESH: Final = "refresh"
 AGAIN: Final = "again"
 _VERSION_DIGITS: Final = 16
 _ALL: Final = b""
-"""Stands for the changes of the first activation: the whole list."""
+"""Stands for the changes of a source's first activation: the whole list."""
 
 _SNAPSHOT_COLUMNS: Final = "s.snapshot_no, s.source, s.source_version, s.sha256, s.taken_on, s.row_count, s.retired_count, s.stored_ns"
 _ACTIVATIONS: Final = (
@@ -50,7 +50,7 @@ class StoredList(NamedTuple):
     Attributes:
         no: its number.
         source, source_version, date: as in `Snapshot`.
-        sha256: of the list's bytes.
+        sha256: of the list's bytes; of the packaged list only the version.
         rows, retired_rows: how many it has.
         stored_ns: since when it is here.
     """
@@ -153,18 +153,36 @@ def list_of(transaction: Transaction, stored: StoredList) -> PriceList:
     return PriceList(found["rows"], stored.source_version, stored.date, found["retired"], found["dated"])
 
 
-def changes_of(transaction: Transaction, activation: Activation) -> Snapshot:
-    """What an activation changed, as the price book composes it."""
-    [(blob,)] = transaction.execute("SELECT changes FROM price_activations WHERE activation_no = ?", (activation.no,))
+def snapshots(transaction: Transaction, made: Sequence[Activation], first: Mapping[str, Snapshot] | None = None) -> list[Snapshot]:
+    """The lists of activations in their order, as the price book composes them; rows that did not change are shared.
+
+    Args:
+        made: all activations, oldest first.
+        first: lists that are at hand, by version, so that the database need not be asked for them.
+    """
+    before: dict[str, Snapshot] = {}
+    found = []
+    blobs = {no: bytes(blob) for no, blob in transaction.execute("SELECT activation_no, changes FROM price_activations")}
+    for activation in made:
+        stored, blob = activation.stored, blobs[activation.no]
+        if blob != _ALL:
+            one = _changed(before[stored.source], activation, _unpacked(blob))
+        elif first and stored.version in first:
+            one = first[stored.version]._replace(valid_from_ns=activation.valid_from_ns)
+        else:
+            one = snapshot_of(NamedList(stored.source, stored.sha256, list_of(transaction, stored)), activation.valid_from_ns)
+        before[stored.source] = one
+        found.append(one)
+    return found
+
+
+def _changed(before: Snapshot, activation: Activation, change: Mapping[str, Any]) -> Snapshot:
     stored = activation.stored
-    if bytes(blob) == _ALL:
-        said = list_of(transaction, stored)
-        return snapshot_of(NamedList(stored.source, stored.sha256, said), activation.valid_from_ns)
-    found = _unpacked(blob)
-    return Snapshot(
-        stored.source, stored.source_version, stored.version, stored.date, activation.valid_from_ns,
-        found["rows"], found["retired"], found["dated"],
-    )  # fmt: skip
+    rows = {**before.rows, **change["rows"]}
+    for key in change["gone"]:
+        del rows[key]
+    said = PriceList(rows, stored.source_version, stored.date, change["retired"], change["dated"])
+    return snapshot_of(NamedList(stored.source, stored.sha256, said), activation.valid_from_ns)
 
 
 def snapshot_of(one: NamedList, valid_from_ns: int | None) -> Snapshot:
@@ -173,50 +191,53 @@ def snapshot_of(one: NamedList, valid_from_ns: int | None) -> Snapshot:
     return Snapshot(one.source, said.source_version, one.version, said.date, valid_from_ns, said.rows, said.retired, said.dated)
 
 
+def named(snapshot: Snapshot) -> NamedList:
+    """A list that was read as a snapshot; of its digest only the version is known."""
+    said = PriceList(snapshot.rows, snapshot.source_version, snapshot.date, snapshot.retired, snapshot.dated)
+    return NamedList(snapshot.source, snapshot.version, said)
+
+
 def latest_lists(transaction: Transaction, made: Sequence[Activation]) -> dict[str, PriceList]:
     """By source the list that was activated last."""
     latest = {activation.stored.source: activation.stored for activation in made}
     return {source: list_of(transaction, stored) for source, stored in latest.items()}
 
 
-def in_order(lists: Mapping[str, PriceList], order: Sequence[str]) -> list[Mapping[str, Fields]]:
-    """The rows of lists by the precedence of their sources; unknown ones last, by name."""
-    places = {source: place for place, source in enumerate(order)}
-    return [lists[source].rows for source in sorted(lists, key=lambda source: (places.get(source, len(places)), source))]
+def is_wanting(made: Sequence[Activation], base: NamedList) -> bool:
+    """Whether the packaged or configured list must still become part of the book.
 
-
-def step_to(lists: Mapping[str, PriceList], one: NamedList, order: Sequence[str]) -> Step:
-    """What activating a list would change, given the latest lists of all sources."""
-    after = {**lists, one.source: one.said}
-    return step(merged(in_order(lists, order)), merged(in_order(after, order)))
+    It is not when it was the last such list, nor when its source has a newer list by a refresh: an upgrade of the program that
+    brings an older list must not take the prices back.
+    """
+    if not made:
+        return True
+    last = [activation.stored for activation in made if activation.cause == BASE][-1:]
+    if last and (last[0].source, last[0].sha256) == (base.source, base.sha256):
+        return False
+    active = [activation.stored for activation in made if activation.stored.source == base.source][-1:]
+    return not (active and active[0].date and base.said.date and active[0].date >= base.said.date)
 
 
 def activate(
-    transaction: Transaction,
-    one: NamedList,
-    change: Step | None,
-    *,
-    cause: str,
-    now_ns: int,
-    valid_from_ns: int | None,
-    who: str,
+    transaction: Transaction, one: NamedList, former: PriceList | None, *, cause: str, now_ns: int, valid_from_ns: int | None, who: str
 ) -> Activation:
     """Store a list, unless it is stored already, and make it part of the book; `lock` was called before.
 
     Args:
-        change: what it changes; None for the first list of a book, which is all of it.
+        former: the list of the source before; None when this is its first.
     """
-    said = one.said
     stored = _stored(transaction, one) or _store(transaction, one, now_ns)
-    changes = _ALL if change is None else _packed(change.rows, _newly_retired(change, said), said.dated)
+    changes = _ALL if former is None else _step(former, one.said)
     [(no,)] = transaction.execute(_INSERT_ACTIVATION, (stored.no, cause, now_ns, valid_from_ns, who, changes))
     return Activation(int(no), stored, cause, now_ns, valid_from_ns, who)
 
 
-def _newly_retired(change: Step, said: PriceList) -> dict[str, Fields]:
-    """Rows that went with this list, and those that it calls gone itself and that nobody prices."""
-    priced = {key.lower() for key in (*said.rows, *change.gone)}
-    return {**{key: row for key, row in said.retired.items() if key.lower() not in priced}, **change.gone}
+def _step(former: PriceList, said: PriceList) -> bytes:
+    """What leads from one list to the next; dates of deprecation are no change."""
+    rows = {key: row for key, row in said.rows.items() if key not in former.rows or not same_prices(former.rows[key], row)}
+    gone = [key for key in former.rows if key not in said.rows]
+    retired = {key: row for key, row in said.retired.items() if key not in former.retired}
+    return _packed({"rows": rows, "gone": gone, "retired": retired, "dated": {} if said.dated == former.dated else said.dated})
 
 
 def note(transaction: Transaction, attempt: Attempt) -> None:
@@ -239,7 +260,7 @@ def _stored(transaction: Transaction, one: NamedList) -> StoredList | None:
 def _store(transaction: Transaction, one: NamedList, now_ns: int) -> StoredList:
     said = one.said
     values = (one.source, said.source_version, one.sha256, said.date, len(said.rows), len(said.retired), now_ns)
-    payload = _packed(said.rows, said.retired, said.dated)
+    payload = _packed({"rows": said.rows, "retired": said.retired, "dated": said.dated})
     [(no,)] = transaction.execute(_INSERT_SNAPSHOT, (*values, payload))
     return StoredList(int(no), *values)
 
@@ -249,8 +270,8 @@ def _activation(row: Row) -> Activation:
     return Activation(no, StoredList(*stored), cause, activated_ns, valid_from_ns, who)
 
 
-def _packed(rows: Mapping[str, Fields], retired: Mapping[str, Fields], dated: Mapping[str, Any]) -> bytes:
-    return gzip.compress(orjson.dumps({"rows": rows, "retired": retired, "dated": dated}, option=orjson.OPT_SORT_KEYS), mtime=0)
+def _packed(value: Mapping[str, Any]) -> bytes:
+    return gzip.compress(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), mtime=0)
 
 
 def _unpacked(payload: bytes) -> dict[str, Any]:

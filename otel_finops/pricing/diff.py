@@ -73,21 +73,29 @@ def price_changes(before: Fields, after: Fields) -> tuple[PriceChange, ...]:
     )
 
 
-def guards(diff: Diff, rows_before: int, rows_after: int) -> tuple[str, ...]:
-    """Why somebody should look before these changes are taken, each in one line; empty when nothing is odd.
+class Doubt(NamedTuple):
+    """Why somebody should look before changes are taken; `row` None: it is about the whole list."""
+
+    row: str | None
+    reason: str
+
+
+def guards(diff: Diff, rows_before: int, rows_after: int) -> tuple[Doubt, ...]:
+    """What is odd about changes; empty when nothing is.
 
     Args:
         diff: against the rows that are active.
         rows_before: rows of the former list of the same source, 0 when there was none.
         rows_after: rows of the new one.
     """
-    return (*_shrunken(rows_before, rows_after), *(f"row {change.key!r}: {jump}" for change in diff.changed for jump in _jumps(change)))
+    jumps = (Doubt(change.key, jump) for change in diff.changed for jump in _jumps(change))
+    return (*_shrunken(rows_before, rows_after), *jumps)
 
 
-def _shrunken(before: int, after: int) -> Iterator[str]:
+def _shrunken(before: int, after: int) -> Iterator[Doubt]:
     if after < before * (1 - SHRINK_MAX):
         lost = (before - after) / before
-        yield f"the list shrank from {before:,} to {after:,} rows ({lost:.0%}, allowed are {SHRINK_MAX:.0%})"
+        yield Doubt(None, f"the list shrank from {before:,} to {after:,} rows ({lost:.0%}, allowed are {SHRINK_MAX:.0%})")
 
 
 def _jumps(change: RowChange) -> Iterator[str]:

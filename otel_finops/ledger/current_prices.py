@@ -1,0 +1,147 @@
+"""The price book of now, in one place: the lists that were activated and the operator's rules as one engine.
+
+Several processes may work on one ledger. Each asks the database now and then whether a list or a rule was added, which is two
+look-ups by key, and goes on with the new book when one was; nobody has to be restarted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from threading import Event, Lock, Thread
+from typing import Final, NamedTuple
+
+from otel_finops.base.clock import Clock
+from otel_finops.base.errors import Busy, Unavailable
+from otel_finops.ledger import price_rules, price_store
+from otel_finops.ledger.price_store import NamedList
+from otel_finops.pricing.book import PriceBook
+from otel_finops.pricing.engine import PriceEngine
+from otel_finops.pricing.snapshot import Snapshot
+from otel_finops.store.engine import Store
+from otel_finops.store.unit_of_work import Transaction
+
+_log: Final = logging.getLogger(__name__)
+
+POLL_S: Final = 2.0
+"""How long a process may go on with a book that somebody has added to."""
+
+
+class _Revision(NamedTuple):
+    """What the book was composed of: the last activation and the last rule."""
+
+    activation: int
+    rule: int
+
+
+class _Held(NamedTuple):
+    revision: _Revision
+    book: PriceBook
+    engine: PriceEngine
+
+
+class CurrentPrices:
+    """The engine over the book of now. Safe to use from many threads.
+
+    Args:
+        store: the ledger's database.
+        clock: our time.
+        base: the packaged list, or that of `prices.path`, read when it is first needed.
+    """
+
+    def __init__(self, store: Store, clock: Clock, base: Callable[[], Snapshot]) -> None:
+        self._store = store
+        self._clock = clock
+        self._base = base
+        self._first: Snapshot | None = None
+        self._held: _Held | None = None
+        self._lock = Lock()
+
+    def __call__(self) -> PriceEngine:
+        """The engine as it was last seen; asks the database the first time only, so that it may be called for every batch.
+
+        Raises:
+            Busy, Unavailable: the store's, the first time.
+        """
+        held = self._held
+        return self.fresh() if held is None else held.engine
+
+    def fresh(self) -> PriceEngine:
+        """The engine over what the database holds now.
+
+        Raises:
+            Busy, Unavailable: the store's.
+        """
+        with self._store.read() as transaction:
+            return self.seen_by(transaction)
+
+    def seen_by(self, transaction: Transaction) -> PriceEngine:
+        """The engine over what this transaction sees."""
+        found = _Revision(price_store.revision(transaction), price_rules.revision(transaction))
+        held = self._held
+        if held is not None and held.revision == found:
+            return held.engine
+        with self._lock:
+            if self._held is None or self._held.revision != found:
+                self._held = self._composed(transaction, found, self._held)
+            return self._held.engine
+
+    def base(self) -> NamedList:
+        """The packaged list, or that of `prices.path`."""
+        return price_store.named(self._base_list())
+
+    def _base_list(self) -> Snapshot:
+        if self._first is None:
+            self._first = self._base()
+        return self._first
+
+    def _composed(self, transaction: Transaction, revision: _Revision, held: _Held | None) -> _Held:
+        rules = price_rules.load(transaction)
+        if held is not None and held.revision.activation == revision.activation:
+            book = held.book.under(rules)
+        else:
+            book = PriceBook.of(self._lists(transaction), rules)
+        if held is not None:
+            _log.info("the price book is composed anew: activation %d, rule %d", *revision)
+        return _Held(revision, book, PriceEngine(book))
+
+    def _lists(self, transaction: Transaction) -> Sequence[Snapshot]:
+        """All activated lists, the packaged or configured one among them even where nobody has written it down yet."""
+        made, base = price_store.activations(transaction), self._base_list()
+        lists = price_store.snapshots(transaction, made, {base.version: base})
+        if price_store.is_wanting(made, price_store.named(base)):
+            lists.append(base._replace(valid_from_ns=self._clock.now_ns() if made else None))
+        return lists
+
+
+class PriceFollower:
+    """Keeps `CurrentPrices` of a long-running process up to date, on a thread of its own."""
+
+    def __init__(self, prices: CurrentPrices) -> None:
+        self._prices = prices
+        self._stop = Event()
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Follow from now on."""
+        self._thread = Thread(target=self._loop, name="prices", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Follow no longer."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def _loop(self) -> None:
+        away = False
+        while not self._stop.wait(POLL_S):
+            try:
+                self._prices.fresh()
+                away = False
+            except (Busy, Unavailable) as fault:
+                if not away:
+                    _log.warning("the price book cannot be looked up, the last one holds on: %s", fault)
+                away = True
+            except Exception:  # noqa: BLE001 - a book that cannot be composed is a fault of ours; the one at hand goes on
+                _log.exception("the new price book cannot be composed, the last one holds on")
