@@ -5,6 +5,7 @@ Each line is rounded half-even once and the total is the sum of the lines, so th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,7 +16,8 @@ from otel_finops.base.money import PICO_MAX, PICO_PER_USD, divide_half_even
 from otel_finops.genai.sighting import Sighting
 from otel_finops.genai.usage import INPUT_PARTS, OUTPUT_PARTS, prompt_tokens
 from otel_finops.pricing import checks
-from otel_finops.pricing.book import BookStatus, PriceBook, PriceRow
+from otel_finops.pricing.book import LATEST_NS, BookStatus, PriceBook, PriceRow
+from otel_finops.pricing.dated import Difference
 from otel_finops.pricing.match import PLACEHOLDERS, Match, Matcher, clean
 from otel_finops.pricing.quote import CostLine, PriceableCall, Quote
 from otel_finops.pricing.rates import BATCH, STANDARD, Column, Rate, Sheet, factor_of, plain, sheet_of, tier_of
@@ -55,8 +57,9 @@ class PriceEngine:
         self._book = book
         self._matcher = Matcher(book)
         self._terms: dict[tuple[object, ...], _Terms] = {}
+        self._names_move = bool(book.moments) or self._matcher.knows_accounts
         self.version = book.status.version
-        """Digest of the price snapshot; every quote carries it."""
+        """Digest of the newest price snapshot; a quote carries that of the snapshot that made its price."""
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> PriceEngine:
@@ -67,20 +70,30 @@ class PriceEngine:
         """
         book = PriceBook.load(path)
         if path is not None:
-            _try_every_row(book, str(path))
+            try_every_row(book, str(path))
         return cls(book)
 
     def status(self) -> BookStatus:
         """Source, version, date and row counts of the book in use."""
         return self._book.status
 
-    def resolve(self, provider: str | None, model: str, at_ns: int | None = None, region: str | None = None) -> Match | None:
-        """The row that prices `model` as billed by `provider`, None when the book has none.
+    @property
+    def book(self) -> PriceBook:
+        """The book in use."""
+        return self._book
 
-        `at_ns` is the moment of the call: rows of this book hold at all times, so it does not choose yet.
+    def resolve(
+        self, provider: str | None, model: str, at_ns: int | None = None, region: str | None = None, account: str | None = None
+    ) -> Match | None:
+        """The row that prices `model` as billed by `provider` at the moment of the call (None: by the newest of everything).
+
+        None when the book has none.
         """
-        del at_ns
-        return self._matcher.find(provider, model, region)
+        return self._matcher.find(provider, model, region, LATEST_NS if at_ns is None else at_ns, account)
+
+    def differences(self) -> Iterator[Difference]:
+        """Prices on which the list and the second source differ; the list's hold (`dated`)."""
+        return self._book.differences()
 
     def priceable(self, sighting: Sighting) -> PriceableCall:
         """The call that a sighting shows, as far as its price depends on it; it is billed at its start."""
@@ -107,27 +120,32 @@ class PriceEngine:
         match, sheet, reason = self._terms_of(call)
         if match is None or sheet is None:
             return self._unpriced(reason or UNKNOWN_MODEL)
-        if sheet.hours is not None and sheet.off_peak is not None and sheet.hours.hold_at(call.at_ns):
-            sheet = sheet.off_peak
+        if sheet.times is not None:
+            sheet = sheet.times.at(call.at_ns)
         lines, total, partial = _charge(sheet, call)
         if lines is None:
             return self._unpriced(MISSING_RATE, match)
         if total > PICO_MAX:
             return self._unpriced(BAD_USAGE, match)
-        return _new(Quote, (total, COMPUTED, lines, match[0], match[1], self.version, partial, None))
+        return _new(Quote, (total, COMPUTED, lines, match[0], match[1], sheet.row.version, partial, None))
 
     def _without_usage(self, call: PriceableCall) -> Quote:
         """A provider's error answer without usage costs nothing; any other call without usage has no price."""
         match = self._terms_of(call).match
         if call.error_type is not None and call.missing_reason in _FREE_ERROR_REASONS:
-            return Quote(0, COMPUTED, (), match and match.key, match and match.kind, self.version)
+            return Quote(0, COMPUTED, (), match and match.key, match and match.kind, match.row.version if match else self.version)
         return self._unpriced(call.missing_reason or NO_USAGE, match)
 
     def _unpriced(self, reason: str, match: Match | None = None) -> Quote:
-        return Quote(None, UNPRICED, (), match and match.key, match and match.kind, self.version, False, reason)
+        version = match.row.version if match else self.version
+        return Quote(None, UNPRICED, (), match and match.key, match and match.kind, version, False, reason)
 
     def _terms_of(self, call: PriceableCall) -> _Terms:
-        asked = (call.provider, call.models, call.service_tier, call.region_kind, call.region, call.speed, call.image_size, call.quality)
+        asked: tuple[object, ...] = (
+            call.provider, call.models, call.service_tier, call.region_kind, call.region, call.speed, call.image_size, call.quality,
+        )  # fmt: skip
+        if self._names_move:
+            asked = (*asked, self._book.epoch(call.at_ns), call.account if self._matcher.knows_accounts else None)
         terms = self._terms.get(asked)
         if terms is None:
             terms = self._find_terms(call)
@@ -142,12 +160,15 @@ class PriceEngine:
         if not named:
             return _Terms(None, None, NO_MODEL)
         region = call.region if call.region_kind == "bedrock_region" else None
-        found = [match for model in named if (match := self._sized(call, model) or self._matcher.find(call.provider, model, region))]
+        found = [match for model in named if (match := self._sized(call, model) or self._find(call, model, region))]
         if not found:
             return _Terms(None, None, UNKNOWN_MODEL if call.provider else NO_PROVIDER)
         match = next((match for match in found if not match.row.retired), found[0])
         factor = factor_of(match.row, call.region_kind, call.region, call.speed)
         return _Terms(match, sheet_of(match.row, tier_of(call.service_tier), factor), None)
+
+    def _find(self, call: PriceableCall, name: str, region: str | None = None) -> Match | None:
+        return self._matcher.find(call.provider, name, region, call.at_ns, call.account)
 
     def _sized(self, call: PriceableCall, model: str) -> Match | None:
         """The row of an image model in the very size and quality of the call, for lists that have a row for each."""
@@ -156,13 +177,13 @@ class PriceEngine:
         size = call.image_size.strip().lower().replace("-x-", "x").replace("x", "-x-")
         names = (f"{call.quality}/{size}/{model.strip()}",) if call.quality else ()
         for name in (*names, f"{size}/{model.strip()}"):
-            match = self._matcher.find(call.provider, name)
+            match = self._find(call, name)
             if match is not None and match.kind == "exact":
                 return match
         return None
 
 
-def _try_every_row(book: PriceBook, name: str) -> None:
+def try_every_row(book: PriceBook, name: str) -> None:
     """Make every row's rates once, so that a price file that cannot be used is refused at the start and not at a call.
 
     Raises:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from otel_finops.base.times import NS_PER_SECOND
 
 _MINUTES_PER_DAY: Final = 24 * 60
+_NS_PER_MINUTE: Final = 60 * NS_PER_SECOND
 _EVERY_DAY: Final = frozenset(range(1, 8))
 
 
@@ -21,11 +22,19 @@ class _Window(NamedTuple):
     weekdays: frozenset[int]
 
     def holds(self, minute: int, weekday: int) -> bool:
-        if weekday not in self.weekdays:
-            return False
-        if self.start < self.end:
-            return self.start <= minute < self.end
-        return minute >= self.start or minute < self.end
+        return weekday in self.weekdays and window_holds(self.start, self.end, minute)
+
+
+def window_holds(start: int, end: int, minute: int) -> bool:
+    """True when the minute of the day lies in a daily window; one whose end is not after its start runs past midnight."""
+    if start < end:
+        return start <= minute < end
+    return minute >= start or minute < end
+
+
+def minute_of(at_ns: int) -> int:
+    """The minute of the day (UTC) of an instant in Unix nanoseconds."""
+    return at_ns // _NS_PER_MINUTE % _MINUTES_PER_DAY
 
 
 class OffPeakHours:
@@ -42,9 +51,8 @@ class OffPeakHours:
     def hold_at(self, at_ns: int) -> bool:
         """True when the instant (Unix nanoseconds) lies in a window."""
         moment = datetime.fromtimestamp(at_ns // NS_PER_SECOND, tz=UTC)
-        minute = moment.hour * 60 + moment.minute
         weekday = moment.astimezone(self._calendar).isoweekday()
-        return any(window.holds(minute, weekday) for window in self._windows)
+        return any(window.holds(minute_of(at_ns), weekday) for window in self._windows)
 
 
 def _calendar(name: Any) -> tzinfo:

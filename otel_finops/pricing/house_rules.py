@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from otel_finops.pricing.snapshot import Fields
 
@@ -58,5 +59,64 @@ class HouseRules(NamedTuple):
     overrides: tuple[Override, ...] = ()
     aliases: tuple[Alias, ...] = ()
 
+    def moments_ns(self) -> set[int]:
+        """Instants at which some rule begins or ends."""
+        prices = ((rule.valid_from_ns, rule.valid_to_ns) for rule in self.overrides)
+        names = ((rule.valid_from_ns, rule.valid_to_ns) for rule in self.aliases)
+        return {moment for ends in (*prices, *names) for moment in ends if moment is not None}
+
 
 NO_RULES = HouseRules()
+
+
+_Rule = TypeVar("_Rule", Override, Alias)
+
+
+class Rulings:
+    """The rules by the names of which they speak. False when there are none."""
+
+    def __init__(self, rules: HouseRules) -> None:
+        self._aliases: dict[str, list[Alias]] = {}
+        self._overrides: dict[str, list[Override]] = {}
+        for alias in rules.aliases:
+            self._aliases.setdefault(alias.name, []).append(alias)
+        for override in rules.overrides:
+            self._overrides.setdefault(override.model, []).append(override)
+        self.knows_accounts = any(override.account is not None for override in rules.overrides)
+
+    def __bool__(self) -> bool:
+        return bool(self._aliases or self._overrides)
+
+    def target(self, families: Sequence[str], names: Sequence[str], at_ns: int) -> str | None:
+        """The price key that one of the names stands for at the moment: an alias for the provider before one for all, then the later."""
+        found = None
+        for name in names:
+            speaking = _speaking(self._aliases.get(name, ()), families, at_ns)
+            found = max(speaking, key=lambda ranked: ranked[:2], default=None)
+            if found is not None:
+                return found[2].target
+        return None
+
+    def prices(self, families: Sequence[str], names: Sequence[str], at_ns: int, account: str | None) -> Iterator[Override]:
+        """The contract price and the override that hold for a call, in this order: one for the account before one for all,
+        one for the provider before one for all, then the later."""
+        rules = [rule for name in dict.fromkeys(names) for rule in self._overrides.get(name, ())]
+        speaking = [ranked for ranked in _speaking(rules, families, at_ns) if ranked[2].account in (None, account)]
+        for layer in ("contract", "override"):
+            in_layer = (ranked for ranked in speaking if ranked[2].layer == layer)
+            best = max(in_layer, key=lambda ranked: (ranked[2].account is not None, *ranked[:2]), default=None)
+            if best is not None:
+                yield best[2]
+
+
+def _speaking(rules: Sequence[_Rule], families: Sequence[str], at_ns: int) -> list[tuple[bool, int, _Rule]]:
+    """The rules that hold at the moment for one of the families, each with whether it names the provider and its place in the order."""
+    return [
+        (rule.provider is not None, place, rule)
+        for place, rule in enumerate(rules)
+        if (rule.provider is None or rule.provider in families) and _holds(rule, at_ns)
+    ]
+
+
+def _holds(rule: Override | Alias, at_ns: int) -> bool:
+    return (rule.valid_from_ns is None or rule.valid_from_ns <= at_ns) and (rule.valid_to_ns is None or at_ns < rule.valid_to_ns)

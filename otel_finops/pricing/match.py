@@ -7,11 +7,14 @@ than none. A name that misses stays unpriced until somebody gives it a price. Se
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from otel_finops.base import limits
-from otel_finops.pricing.book import PriceBook, PriceRow
+from otel_finops.pricing.book import LATEST_NS, PriceBook, PriceRow
+from otel_finops.pricing.forms import is_free, overridden
+from otel_finops.pricing.house_rules import Rulings
 from otel_finops.pricing.providers import (
     NAMING_GATEWAYS,
     PASSED_ON_VENDORS,
@@ -22,6 +25,7 @@ from otel_finops.pricing.providers import (
     key_prefixes,
     later_key_prefixes,
 )
+from otel_finops.pricing.snapshot import Fields
 
 MatchKind: TypeAlias = Literal["override", "exact", "inferred"]
 
@@ -34,7 +38,7 @@ class Match(NamedTuple):
 
     Attributes:
         key: the row's key.
-        kind: `override` (an operator's), `exact` (the name itself, its path or its provider's prefix taken off) or
+        kind: `override` (the operator's price or name), `exact` (the name itself, its path or its provider's prefix taken off) or
             `inferred` (a date or alias taken off, or the vendor's row for a gateway's model).
         row: the row.
     """
@@ -44,94 +48,164 @@ class Match(NamedTuple):
     row: PriceRow
 
 
+Find: TypeAlias = Callable[[str], PriceRow | None]
+"""The row whose key equals a lower-case name, on one shelf at one moment."""
+
+
 class Matcher:
     """Finds rows of one book. Answers are remembered, misses too, up to `limits.PRICE_MEMO_MAX` names."""
 
     def __init__(self, book: PriceBook) -> None:
         self._book = book
-        self._memo: dict[tuple[str | None, str, str | None], Match | None] = {}
+        self._rulings = Rulings(book.rules)
+        self._memo: dict[tuple[str | None, str, str | None, int, str | None], Match | None] = {}
+        self.knows_accounts = self._rulings.knows_accounts
+        """False when no rule asks who pays."""
 
-    def find(self, provider: str | None, model: str, region: str | None = None) -> Match | None:
-        """The row for `model` as billed by `provider` (any spelling, None when unknown); a live row before a retired one.
+    def find(
+        self, provider: str | None, model: str, region: str | None = None, at_ns: int = LATEST_NS, account: str | None = None
+    ) -> Match | None:
+        """The row for `model` as billed by `provider` (any spelling, None when unknown) at a moment; a live row before a retired one.
 
         `region` is a Bedrock region: a row of the model in that very region comes before the model's common row.
+        `account` is who pays, for contract prices.
         """
         if len(model) > limits.NAME_CHARS_MAX or len(provider or "") > limits.NAME_CHARS_MAX:
             return None
         if len(region or "") > limits.NAME_CHARS_MAX:
             region = None
-        asked = (provider, model, region)
+        asked = (provider, model, region, self._book.epoch(at_ns), account if self.knows_accounts else None)
         if asked in self._memo:
             return self._memo[asked]
         if len(self._memo) >= limits.PRICE_MEMO_MAX:
             self._memo.clear()
-        found = self._memo[asked] = self._look_up(provider or None, clean(model), region)
+        found = self._memo[asked] = self._look_up(provider or None, clean(model), region, at_ns, account)
         return found
 
-    def _look_up(self, provider: str | None, name: str, region: str | None) -> Match | None:
+    def _look_up(self, provider: str | None, name: str, region: str | None, at_ns: int, account: str | None) -> Match | None:
         if name in PLACEHOLDERS:
             return None
-        for retired in (False, True):
-            found = self._named(name, retired) if _speaks_for_itself(provider) else self._billed_by(provider or "", name, region, retired)
+        if not self._rulings:
+            return self._listed(provider, name, region, at_ns)
+        families = () if _speaks_for_itself(provider) else families_of(provider or "")
+        said = (families, _forms(name, families))
+        target = self._rulings.target(*said, at_ns)
+        if target is None:
+            found = self._listed(provider, name, region, at_ns)
+        else:
+            row = self._book.by_key(target, at_ns)
+            found = None if row is None else Match(row.key, "override", row)
+            said = families, (*said[1], target.lower())
+        return self._priced_by_house(found, *said, at_ns, account)
+
+    def _priced_by_house(
+        self, found: Match | None, families: tuple[str, ...], names: tuple[str, ...], at_ns: int, account: str | None
+    ) -> Match | None:
+        """The match under the operator's prices: contracts first, overrides over them."""
+        if found is not None:
+            families, names = (*families, found.row.family), (*names, found.key.lower())
+        for rule in self._rulings.prices(families, names, at_ns, account):
+            key, fields = rule.model, _unlisted(rule.provider or "".join(families[:1]))
+            if found is not None:
+                key, fields = found.key, found.row.fields
+            found = Match(key, "override", PriceRow(key, overridden(fields, rule.fields), version=f"rule:{rule.rule_id}"))
+        return found
+
+    # --- by the lists ------------------------------------------------------------------------------------------------
+
+    def _listed(self, provider: str | None, name: str, region: str | None, at_ns: int) -> Match | None:
+        """A live row of the first list that has one, a gateway's vendor's row, a model of the second source, a retired row."""
+        lists: list[Find] = [partial(self._book.live, shelf, at_ns=at_ns) for shelf in self._book.shelves]
+        for find in lists:
+            found = self._on_shelf(find, provider, name, region)
             if found is not None:
                 return found
-        return None
+        return (
+            self._of_gateway(lists, provider, name)
+            or self._of_second_source(provider, name)
+            or self._on_shelf(partial(self._book.retired, at_ns=at_ns), provider, name, region)
+        )
 
-    def _named(self, name: str, retired: bool) -> Match | None:
+    def _on_shelf(self, find: Find, provider: str | None, name: str, region: str | None) -> Match | None:
+        return self._named(find, name) if _speaks_for_itself(provider) else self._billed_by(find, provider or "", name, region)
+
+    def _named(self, find: Find, name: str) -> Match | None:
         """The row of a name that comes without a provider: a key itself, or the rows of the provider that the name begins with."""
-        row = self._book.find(name, retired=retired)
+        row = find(name)
         if row is not None:
             return Match(row.key, "exact", row)
-        first, slash, rest = name.partition("/")
-        if not slash:
-            return self._undated(name, retired)
-        if first in NAMING_GATEWAYS:
-            return self._named(rest, retired)
-        if is_known(first) or first in self._book.families:
-            return self._billed_by(first, rest, None, retired)
-        return None
+        split = self._own_provider(name)
+        if split is not None:
+            return self._billed_by(find, *split, None)
+        return self._undated(find, name) if "/" not in name else None
 
-    def _undated(self, name: str, retired: bool) -> Match | None:
+    def _own_provider(self, name: str) -> tuple[str, str] | None:
+        """The provider that a name without one begins with, and the rest; gateways that name a provider behind them are passed."""
+        first, slash, rest = name.partition("/")
+        while slash and first in NAMING_GATEWAYS:
+            first, slash, rest = rest.partition("/")
+        return (first, rest) if slash and (is_known(first) or first in self._book.families) else None
+
+    def _undated(self, find: Find, name: str) -> Match | None:
         for variant in _inferred(name):
-            row = self._book.find(variant, retired=retired)
+            row = find(variant)
             if row is not None:
                 return Match(row.key, "inferred", row)
         return None
 
-    def _billed_by(self, provider: str, name: str, region: str | None, retired: bool) -> Match | None:
+    def _billed_by(self, find: Find, provider: str, name: str, region: str | None) -> Match | None:
         families = families_of(provider)
         forms = _forms(name, families)
         for form in forms:
-            row = self._row(families, form, region, retired)
+            row = self._row(find, families, form, region)
             if row is not None:
                 return Match(row.key, "exact", row)
         if canonical(provider) in VENDOR_GATEWAYS:
-            return None if retired else self._vendors(forms)
+            return None
         for form in forms:
             for variant in _inferred(form):
-                row = self._row(families, variant, region, retired)
+                row = self._row(find, families, variant, region)
                 if row is not None:
                     return Match(row.key, "inferred", row)
         return None
 
-    def _vendors(self, forms: tuple[str, ...]) -> Match | None:
-        """The vendor's own live row for a gateway's `vendor/model`."""
-        for form in forms:
-            vendor, slash, model = form.partition("/")
-            family = PASSED_ON_VENDORS.get(canonical(vendor)) if slash else None
-            if family is not None:
-                found = self._billed_by(family, model, None, retired=False)
-                if found is not None:
-                    return found._replace(kind="inferred")
-        return None
-
-    def _row(self, families: tuple[str, ...], name: str, region: str | None, retired: bool) -> PriceRow | None:
+    def _row(self, find: Find, families: tuple[str, ...], name: str, region: str | None) -> PriceRow | None:
         for family in families:
             for key in _keys(family, name, region):
-                row = self._book.find(key, retired=retired)
+                row = find(key)
                 if row is not None and row.family == family:
                     return row
         return None
+
+    def _of_gateway(self, lists: Sequence[Find], provider: str | None, name: str) -> Match | None:
+        """The vendor's own live row for a gateway's `vendor/model`. What a vendor gives away a gateway may still sell."""
+        gateway, name = (provider, name) if provider and not _speaks_for_itself(provider) else self._own_provider(name) or ("", "")
+        if canonical(gateway) not in VENDOR_GATEWAYS:
+            return None
+        for form in _forms(name, families_of(gateway)):
+            vendor, slash, model = form.partition("/")
+            family = PASSED_ON_VENDORS.get(canonical(vendor)) if slash else None
+            for find in lists if family is not None else ():
+                found = self._billed_by(find, family or "", model, None)
+                if found is not None and not is_free(found.row.fields):
+                    return found._replace(kind="inferred")
+        return None
+
+    def _of_second_source(self, provider: str | None, name: str) -> Match | None:
+        """A model that no list has and the second source knows by this very id."""
+        biller, name = (provider, name) if provider and not _speaks_for_itself(provider) else self._own_provider(name) or ("", "")
+        families = families_of(biller)
+        for form in _forms(name, families) if name else ():
+            for family in families:
+                row = self._book.second_row(family, form)
+                if row is not None:
+                    return Match(row.key, "exact", row)
+        return None
+
+
+def _unlisted(family: str) -> Fields:
+    """A row of which the lists know nothing."""
+    return {"litellm_provider": family}
 
 
 def clean(model: str) -> str:

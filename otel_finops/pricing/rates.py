@@ -7,15 +7,18 @@ multiplies. Rates are exact: what the list writes as decimals stays a fraction o
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from decimal import Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from otel_finops.base.money import PICO_PER_USD
 from otel_finops.genai.usage import INPUT_PARTS
 from otel_finops.pricing.book import PriceRow
+from otel_finops.pricing.dated import part_at
+from otel_finops.pricing.forms import PARTS, WHOLES, replaced
 from otel_finops.pricing.hours import OffPeakHours
 
 STANDARD: Final = ""
@@ -34,28 +37,11 @@ _TIERS: Final = {
 }
 """Service tiers, as providers name them, to the ending of the list's fields; any other tier is billed as standard."""
 
-_WHOLES: Final = {
-    "input_uncached": "input_cost_per_token",
-    "cache_read": "cache_read_input_token_cost",
-    "cache_write_5m": "cache_creation_input_token_cost",
-    "cache_write_1h": "cache_creation_input_token_cost_above_1hr",
-    "cache_write_12h": "cache_creation_input_token_cost_above_12hr",
-    "output": "output_cost_per_token",
-}
-_PARTS: Final = {
-    "audio_in": "input_cost_per_audio_token",
-    "image_in": "input_cost_per_image_token",
-    "video_in": "input_cost_per_video_token",
-    "reasoning": "output_cost_per_reasoning_token",
-    "audio_out": "output_cost_per_audio_token",
-    "image_out": "output_cost_per_image_token",
-    "video_out": "output_cost_per_video_token",
-}
 _EXPECTED_PARTS: Final = frozenset({"audio_in", "audio_out", "image_out", "video_out"})
 """Parts that vendors price apart: without a rate of their own the text rate is a fall-back. Images and videos in prompts and
 reasoning are billed as text by most vendors, so for them the text rate is the rate."""
 
-_IMAGE_OUTPUT: Final = _PARTS["image_out"]
+_IMAGE_OUTPUT: Final = PARTS["image_out"]
 _EDGE: Final = re.compile(r"_above_(\d+)(k?)_tokens")
 _SIGNIFICANT_DIGITS: Final = Context(prec=15)
 """Binary floats in price lists carry noise behind the fifteenth digit."""
@@ -104,16 +90,43 @@ class Sheet(NamedTuple):
         tier: ending of the list's fields for the service tier, `STANDARD` or `BATCH` among them.
         first: the rates of the shortest prompts.
         later: (edge, rates) ascending: the rates of prompts strictly longer than the edge.
-        hours: the row's off-peak hours, None for most.
-        off_peak: the sheet within those hours.
+        times: which sheet holds when, where that changes with the date or the hour; None for most rows.
     """
 
     row: PriceRow
     tier: str
     first: Column
     later: tuple[tuple[int, Column], ...] = ()
-    hours: OffPeakHours | None = None
-    off_peak: Sheet | None = None
+    times: Times | None = None
+
+
+class Times(Protocol):
+    """The sheets of a row whose prices change with time."""
+
+    def at(self, at_ns: int) -> Sheet:
+        """The sheet that holds at an instant (Unix nanoseconds)."""
+
+
+class _OffPeak(NamedTuple):
+    """A row's off-peak hours with the sheets within and without them."""
+
+    hours: OffPeakHours
+    within: Sheet
+    without: Sheet
+
+    def at(self, at_ns: int) -> Sheet:
+        return self.within if self.hours.hold_at(at_ns) else self.without
+
+
+class _Calendar(NamedTuple):
+    """Days (their beginning, ascending) from which the sheets hold, each by the minute of the day."""
+
+    starts: tuple[int, ...]
+    sheets: tuple[tuple[tuple[int, Sheet], ...], ...]
+
+    def at(self, at_ns: int) -> Sheet:
+        sheet: Sheet = part_at(self.sheets[bisect_right(self.starts, at_ns) - 1], at_ns)
+        return sheet if sheet.times is None else sheet.times.at(at_ns)
 
 
 def tier_of(service_tier: str | None) -> str:
@@ -168,21 +181,21 @@ def sheet_of(row: PriceRow, tier: str, factor: Fraction) -> Sheet:
 
 
 def _make_sheet(row: PriceRow, tier: str, factor: Fraction) -> Sheet:
+    if row.seasons is None:
+        return _hourly_sheet(row, tier, factor)
+    parts = tuple(
+        tuple((minute, _hourly_sheet(row.with_fields(fields), tier, factor)) for minute, fields in season.parts) for season in row.seasons
+    )
+    return parts[0][0][1]._replace(times=_Calendar(tuple(season.start_ns for season in row.seasons), parts))
+
+
+def _hourly_sheet(row: PriceRow, tier: str, factor: Fraction) -> Sheet:
     sheet = _sheet_from(row, row.fields, tier, factor)
     block = row.fields.get("off_peak_pricing")
     if not isinstance(block, dict):
         return sheet
-    return sheet._replace(hours=OffPeakHours(block), off_peak=_sheet_from(row, _off_peak_fields(row.fields, block), tier, factor))
-
-
-def _off_peak_fields(fields: Mapping[str, Any], block: Mapping[str, Any]) -> dict[str, Any]:
-    """The row's fields with the off-peak prices in place of every form (tiers, ranges) of the same price."""
-    replaced = [name for name in block if "cost" in name]
-    forms = re.compile(rf"({'|'.join(map(re.escape, replaced))})(_above_\d+k?_tokens)?(_[a-z]+)?") if replaced else None
-    kept = {name: value for name, value in fields.items() if forms is None or not forms.fullmatch(name)}
-    if "input_cost_per_token" in replaced:
-        kept.pop("tiered_pricing", None)
-    return kept | {name: block[name] for name in replaced}
+    prices = {name: price for name, price in block.items() if "cost" in name}
+    return sheet._replace(times=_OffPeak(OffPeakHours(block), _sheet_from(row, replaced(row.fields, prices), tier, factor), sheet))
 
 
 def _sheet_from(row: PriceRow, fields: Mapping[str, Any], tier: str, factor: Fraction) -> Sheet:
@@ -213,9 +226,9 @@ def _ranges(fields: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
     ranges = fields.get("tiered_pricing")
     if not isinstance(ranges, list):
         return []
-    common = {name: fields[name] for name in (_WHOLES["output"], *_PARTS.values()) if name in fields and name != _PARTS["reasoning"]}
+    common = {name: fields[name] for name in (WHOLES["output"], *PARTS.values()) if name in fields and name != PARTS["reasoning"]}
     common |= {name: value for name, value in fields.items() if name.endswith(BATCH)}
-    priced = [entry for entry in ranges if "range" in entry and _WHOLES["input_uncached"] in entry]
+    priced = [entry for entry in ranges if "range" in entry and WHOLES["input_uncached"] in entry]
     return sorted(((int(entry["range"][0]), common | entry) for entry in priced), key=lambda item: item[0])
 
 
@@ -254,7 +267,7 @@ def _column(row: PriceRow, fields: Mapping[str, Any], above: tuple[str, ...], ti
     wholes = _whole_prices(row, prices)
     parts: dict[str, Rate] = {}
     missing = set()
-    for unit, name in _PARTS.items():
+    for unit, name in PARTS.items():
         own = prices.own(name)
         whole = wholes["input_uncached" if unit in INPUT_PARTS else "output"]
         if own is None:
@@ -267,7 +280,7 @@ def _column(row: PriceRow, fields: Mapping[str, Any], above: tuple[str, ...], ti
 
 def _whole_prices(row: PriceRow, prices: _Prices) -> dict[str, tuple[Fraction, bool] | None]:
     """Prices of the disjoint token units, fall-backs included, in the contract's order."""
-    found = {unit: prices.own(name) for unit, name in _WHOLES.items()}
+    found = {unit: prices.own(name) for unit, name in WHOLES.items()}
     text_in = found["input_uncached"]
     if found["cache_read"] is not None and not found["cache_read"][1] and text_in is not None:
         found["cache_read"] = text_in[0], False

@@ -15,26 +15,36 @@ from otel_finops.base.errors import StartRefused
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.quote import PriceableCall
 
-SNAPSHOT_SHA256 = "e72b09bac8b2fd525657a8b13ec7845dc66c46fbcb94a66552e136ab0eef4634"
-SOURCE_SHA256 = "8f8060d8ce7a40c91b995c74d6a27657543d49e3c1c53430dabd556f244392c6"
+LIST_SHA256 = "e72b09bac8b2fd525657a8b13ec7845dc66c46fbcb94a66552e136ab0eef4634"
+LIST_SOURCE_SHA256 = "8f8060d8ce7a40c91b995c74d6a27657543d49e3c1c53430dabd556f244392c6"
+DATED_SHA256 = "0b70698a2521103a768f28dcbe561abf6ffb0221b4127e7d6fbe292627b9b01a"
+DATED_SOURCE_SHA256 = "5f4d8e175a91cf23cac17da33a4daa60a6a6c49525109c97e93db220d5197206"
 
 
 def packaged(name: str) -> bytes:
     return importlib.resources.files("otel_finops.pricing").joinpath("data", name).read_bytes()
 
 
-def test_the_snapshot_is_the_one_that_was_reviewed() -> None:
-    raw = gzip.decompress(packaged("litellm.json.gz"))
-    assert hashlib.sha256(raw).hexdigest() == SNAPSHOT_SHA256
-    assert json.loads(raw)["meta"]["source_sha256"] == SOURCE_SHA256
-    assert b"MIT License" in packaged("LICENSE.litellm")
+@pytest.mark.parametrize(
+    ("name", "sha256", "source_sha256", "licence"),
+    [
+        ("litellm.json.gz", LIST_SHA256, LIST_SOURCE_SHA256, "LICENSE.litellm"),
+        ("genai_prices.json.gz", DATED_SHA256, DATED_SOURCE_SHA256, "LICENSE.genai-prices"),
+    ],
+)
+def test_the_snapshot_is_the_one_that_was_reviewed(name: str, sha256: str, source_sha256: str, licence: str) -> None:
+    raw = gzip.decompress(packaged(name))
+    assert hashlib.sha256(raw).hexdigest() == sha256
+    assert json.loads(raw)["meta"]["source_sha256"] == source_sha256
+    assert b"MIT License" in packaged(licence)
 
 
 def test_the_status_says_what_the_book_is(engine: PriceEngine) -> None:
     status = engine.status()
     assert (status.source, status.source_version, status.date) == ("litellm", "1.109.1", "2026-11-21")
     assert (status.rows, status.retired_rows) == (4551, 635)
-    assert status.version == engine.version == SNAPSHOT_SHA256[:16]
+    both = gzip.decompress(packaged("litellm.json.gz")) + gzip.decompress(packaged("genai_prices.json.gz"))
+    assert status.version == engine.version == hashlib.sha256(both).hexdigest()[:16]
 
 
 def test_the_snapshot_holds_no_databricks_units_and_no_float_noise() -> None:
@@ -61,12 +71,15 @@ def test_a_plain_price_list_is_read_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ("{", "cannot be read"),
-        ([], "not a JSON object"),
-        ({"a": {"mode": "chat"}}, "row 'a': no litellm_provider"),
-        ({"a": {"litellm_provider": "x", "input_cost_per_token": -1}}, "row 'a': input_cost_per_token is no finite price"),
-        ({"a": {"litellm_provider": "x", "input_cost_per_token": "cheap"}}, "row 'a': input_cost_per_token is no finite price"),
-        ({"a": {"litellm_provider": "x", "input_cost_per_token": True}}, "row 'a': input_cost_per_token is no finite price"),
+        ("{", "line 1: no JSON"),
+        ([], "no price list"),
+        ({"a": {"mode": "chat"}, "b": {"litellm_provider": "x"}}, "line 1: row 'a': no litellm_provider"),
+        ({"a": {"litellm_provider": "x", "input_cost_per_token": -1}}, "row 'a': input_cost_per_token is negative"),
+        ({"a": {"litellm_provider": "x", "input_cost_per_token": "cheap"}}, "row 'a': input_cost_per_token is no number"),
+        ({"a": {"litellm_provider": "x", "input_cost_per_token": True}}, "row 'a': input_cost_per_token is no number"),
+        ('{"a": {"litellm_provider": "x", "input_cost_per_token": NaN}}', "line 1: NaN is no number"),
+        ({"a": {"litellm_provider": "x", "input_cost_per_furlong": 1}}, "row 'a': input_cost_per_furlong is a unit that this version"),
+        ('{"a": {"litellm_provider": "x"},\n"a": {"litellm_provider": "x"}}', "line 2: 'a' stands twice"),
         ({"a": {"litellm_provider": "x"}, "A": {"litellm_provider": "x"}}, "row 'A': stands twice"),
         ({"a": {"litellm_provider": "x", "tiered_pricing": [{"range": "wide", "input_cost_per_token": 1}]}}, "row 'a': "),
         ({"a": {"litellm_provider": "x", "off_peak_pricing": {"hours_utc": "late"}}}, "row 'a': "),

@@ -24,6 +24,8 @@ from otel_finops.pricing.engine import PriceEngine
         ("anthropic", "claude-opus-5-5-20261010", "claude-opus-5-5", "inferred"),
         ("openrouter", "anthropic/claude-sonnet-4.5", "claude-sonnet-4-5", "inferred"),
         ("anthropic", "claude-3-opus-20240229", "claude-3-opus-20240229", "exact"),
+        ("openrouter", "qwen/qwen3-max", "openrouter/qwen/qwen3-max", "exact"),
+        (None, "openrouter/qwen/qwen3-max", "openrouter/qwen/qwen3-max", "exact"),
     ],
 )
 def test_found(engine: PriceEngine, provider: str | None, model: str, key: str, kind: str) -> None:
@@ -42,7 +44,7 @@ def test_found(engine: PriceEngine, provider: str | None, model: str, key: str, 
         ("openai", "claude-opus-5"),
         ("anthropic", "gpt-4o"),
         ("aws.bedrock", "mars.anthropic.claude-opus-5"),
-        ("openrouter", "qwen/qwen3-max"),
+        ("openrouter", "qwen/qwen-of-nobody"),
         ("some-gateway", "gpt-4o"),
         ("openai", "ft:gpt-9:acme::id"),
         ("openai", "openai/"),
