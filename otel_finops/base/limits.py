@@ -45,6 +45,10 @@ TAGS_MAX: Final = 32
 # --- counts --------------------------------------------------------------------------------------------------------
 UNITS_PER_CALL_MAX: Final = 1_000_000_000
 """Most tokens (or other units) that one call can have; beyond it the usage is `bad_usage`."""
+FX_FILE_BYTES_MAX: Final = 32 * MIB
+"""A file of exchange rates, unpacked: the European Central Bank's history since 1999 is 1.6 MB as CSV and 7 MB as XML."""
+FX_CELLS_MAX: Final = 200_000
+"""Groups times days of one spend report in another currency: every day of a group is converted at its own rate."""
 MONEY_RULES_MAX: Final = 1_000
 """Accounts, discounts, subscriptions and trusted sources in the settings, each: they are tried one after the other for every call."""
 REPORTED_USD_MAX: Final = 10_000
@@ -99,6 +103,10 @@ RESERVE_BYTES: Final = 32 * MIB
 16 MiB at which it is due and some 11 MiB of the largest group commit on top."""
 BACKUP_STEP_PAGES: Final = 1_024
 """Pages of 4 KiB that a backup copies at a time, some 10 ms of one disk's work, before it lets others in."""
+
+# --- correcting ----------------------------------------------------------------------------------------------------
+CORRECTION_PAGE_ROWS: Final = 8_192
+"""Ledger rows looked through at a time for traces to correct: bounds their memory, and how long one page takes to find."""
 
 # --- reading -------------------------------------------------------------------------------------------------------
 PAGE_ROWS_MAX: Final = 1_000

@@ -426,3 +426,35 @@ ledger_identity: Final = Table(
     Column("made_ns", BigInteger, nullable=False),
     CheckConstraint("row_no = 1", name="ck_ledger_identity_one_row"),
 )
+
+fx_imports: Final = Table(
+    "fx_imports",
+    metadata,
+    Column("import_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("origin", Text, nullable=False, comment="file name, or the URL without credentials"),
+    Column("sha256", Text, nullable=False),
+    Column("imported_ns", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("first_day", Text, nullable=False),
+    Column("last_day", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+fx_rates: Final = Table(
+    "fx_rates",
+    metadata,
+    Column("currency", Text, primary_key=True),
+    Column("day", Text, primary_key=True, comment="YYYY-MM-DD"),
+    Column("import_no", BigInteger, primary_key=True, autoincrement=False, comment="the newest stands"),
+    Column("per_euro", Text, nullable=False, comment="units of the currency for one euro, a plain decimal"),
+    sqlite_with_rowid=False,
+)
+"""Exchange rates (`ledger.fx_store`), append-only like their imports."""
+
+Index(
+    "ix_entries_coverage",
+    entries.c.coverage_id,
+    entries.c.started_ns,
+    sqlite_where=text("coverage_id IS NOT NULL"),
+    postgresql_where=text("coverage_id IS NOT NULL"),
+)

@@ -20,6 +20,7 @@ def upgrade() -> None:
     _periods()
     _corrections()
     _months()
+    _fx()
 
 
 def downgrade() -> None:
@@ -177,6 +178,37 @@ def _months() -> None:
 def _month_start_ns(instant_ns: int) -> int:
     start = datetime.fromtimestamp(instant_ns // 10**9, UTC).replace(day=1, hour=0, minute=0, second=0)
     return int(start.timestamp()) * 10**9
+
+
+def _fx() -> None:
+    op.create_table(
+        "fx_imports",
+        sa.Column("import_no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False, comment="file name, or the URL without credentials"),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("imported_ns", sa.BigInteger(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("first_day", sa.Text(), nullable=False),
+        sa.Column("last_day", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("import_no"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "fx_rates",
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("day", sa.Text(), nullable=False, comment="YYYY-MM-DD"),
+        sa.Column("import_no", sa.BigInteger(), autoincrement=False, nullable=False, comment="the newest stands"),
+        sa.Column("per_euro", sa.Text(), nullable=False, comment="units of the currency for one euro, a plain decimal"),
+        sa.PrimaryKeyConstraint("currency", "day", "import_no"),
+        sqlite_with_rowid=False,
+    )
+    same = "currency = NEW.currency AND day = NEW.day AND import_no = NEW.import_no"
+    _append_only("fx_imports", "import_no = NEW.import_no", "import the rates again; the newest stand")
+    _append_only("fx_rates", same, "import the rates again; the newest stand")
+    covered = sa.text("coverage_id IS NOT NULL")
+    op.create_index(
+        "ix_entries_coverage", "entries", ["coverage_id", "started_ns"], unique=False, sqlite_where=covered, postgresql_where=covered
+    )
 
 
 def _append_only(table: str, same: str, mended: str) -> None:
