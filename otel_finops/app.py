@@ -21,10 +21,12 @@ from otel_finops.genai.logs import LogNormaliser
 from otel_finops.genai.normalise import Normaliser
 from otel_finops.identity.principals import SettingsPrincipals
 from otel_finops.identity.senders import SettingsSenderAuth
+from otel_finops.ledger.current_prices import CurrentPrices, PriceFollower, base_of
 from otel_finops.ledger.group_commit import GroupCommitter
 from otel_finops.ledger.identity import ledger_id
 from otel_finops.ledger.journal import due_backlog, prune_skeletons
 from otel_finops.ledger.poison import PoisonGuard
+from otel_finops.ledger.price_refresh import PriceRefresher
 from otel_finops.ledger.quarantine import Quarantine
 from otel_finops.ledger.reader import LedgerReader
 from otel_finops.ledger.report_tally import ReportTally
@@ -51,7 +53,7 @@ from otel_finops.otlp.spool import Spool, SpoolForwarder
 from otel_finops.otlp.status import Refusals
 from otel_finops.pipeline import Pipeline
 from otel_finops.pricing.cascade import Cascade
-from otel_finops.pricing.engine import PriceEngine
+from otel_finops.pricing.sources.loading import load_sources
 from otel_finops.scheduler import HeldLease, Job, Scheduler
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
@@ -80,7 +82,8 @@ class Core(NamedTuple):
     store: Store
     leases: Leases
     subjects: Subjects
-    prices: PriceEngine
+    prices: CurrentPrices
+    refresher: PriceRefresher
     received: ReceiverCounters
     metrics: SelfMetrics
     telemetry: telemetry.Telemetry
@@ -120,7 +123,10 @@ def open_core(settings: Settings, purpose: str, clock: Clock | None = None) -> I
 
 def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) -> Core:
     leases = Leases(store, clock, f"{purpose} on {socket.gethostname()} ({os.getpid()})")
-    subjects, prices, admission, received = Subjects(), PriceEngine.load(settings.prices.path), Admission(), ReceiverCounters()
+    subjects, admission, received = Subjects(), Admission(), ReceiverCounters()
+    prices = CurrentPrices(store, clock, lambda: base_of(settings.prices.path))
+    refresher = PriceRefresher(store, clock, prices.base, load_sources())
+    refresher.adopt(purpose)
     metrics = SelfMetrics(received.snapshot)
     settle_after_s = settings.ledger.settle_after
     quarantine = Quarantine(store, clock, subjects, settle_after_s=settle_after_s)
@@ -147,9 +153,9 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     cascade = Cascade.of(settings.pricing)
     reports = ReportTally(cascade.reports)
     metrics.watch_reports(reports.read)
-    settler = Settler(store, leases, prices, (Rollups(), reports), clock, cascade=cascade)
+    settler = Settler(store, leases, prices.fresh, (Rollups(), reports), clock, cascade=cascade)
     return Core(
-        settings, clock, store, leases, subjects, prices, received, metrics, own, admission, committer, quarantine, pipeline,
+        settings, clock, store, leases, subjects, prices, refresher, received, metrics, own, admission, committer, quarantine, pipeline,
         log_pipeline, settler,
     )  # fmt: skip
 
@@ -174,6 +180,7 @@ class Service:
         self._settling = SettleLoop(self._settle_due, core.metrics.settled)
         self._scheduler = Scheduler(core.leases, core.clock)
         self._scheduler.add(Job("prune_skeletons", _PRUNE_EVERY_S, self._prune, first_after_s=_PRUNE_EVERY_S))
+        self._follower = PriceFollower(core.prices)
         self._forwarder = _forwarder(core)
         self._receivers = _receivers(core, _pipeline(core, self._forwarder))
         self._web = _web(core, self._health) if core.settings.http.address else None
@@ -198,6 +205,7 @@ class Service:
             raise
         if isinstance(self._forwarder, SpoolForwarder):
             self._forwarder.start()
+        self._follower.start()
         self._settling.start()
         self._scheduler.start()
         ports = {name: receiver.port for name, receiver in self._receivers.items()}
@@ -211,6 +219,7 @@ class Service:
         if self._forwarder:
             self._forwarder.close()
         self._settling.stop(STOP_S / 4)
+        self._follower.stop(STOP_S / 8)
         self._scheduler.stop(STOP_S / 8)
         if self._web:
             self._web.stop(1)
@@ -324,7 +333,7 @@ def _reception(core: Core, pipeline: Pipeline) -> Reception:
 def _web(core: Core, health: Callable[[], Sequence[Health]]) -> AsgiServer:
     settings = core.settings
     authenticate = SettingsPrincipals(settings.auth)
-    context = make_context(settings, core.store, core.subjects, lambda: core.prices, core.clock, health=health)
+    context = make_context(settings, core.store, core.subjects, core.prices, core.clock, health=health)
     mounts: dict[str, Any] = {}
     if settings.features.metrics:
         mounts["/metrics"] = metrics_endpoint(_metrics_page(core).render, authenticate)
@@ -338,6 +347,6 @@ def _web(core: Core, health: Callable[[], Sequence[Health]]) -> AsgiServer:
 def _metrics_page(core: Core) -> MetricsPage:
     labels, series_max = core.settings.metrics.labels, core.settings.metrics.series_max
     reader = LedgerReader(core.store, core.subjects)
-    source = ledger_source(reader, lambda: core.prices.status().age_s(core.clock.now_ns()), labels=labels, series_max=series_max)
+    source = ledger_source(reader, lambda: core.prices().status().age_s(core.clock.now_ns()), labels=labels, series_max=series_max)
     ledger = LedgerCollector(source, labels=labels, series_max=series_max)
     return MetricsPage(ledger, core.metrics)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from otel_finops.base.clock import Clock
@@ -25,13 +25,14 @@ class Pipeline(NamedTuple):
     """What stands behind the receivers. Settling goes on behind it, off the sender's path (`ledger.settle`).
 
     Attributes:
+        prices: gives the engine over the price book of now; cheap, it is asked for every batch.
         wanted: the attributes that anybody reads.
         onward: the way to the next hop; None when spans end here.
         metering: False lets spans pass on unpriced.
     """
 
     normaliser: Normaliser
-    prices: PriceEngine
+    prices: Callable[[], PriceEngine]
     committer: GroupCommitter
     admission: Admission
     metrics: SelfMetrics
@@ -66,7 +67,8 @@ class Pipeline(NamedTuple):
     def price(self, sightings: Sequence[Sighting]) -> list[JournalRow]:
         """Put a quote beside every sighting that is a call by itself; whether it is charged is decided when its trace settles."""
         self.metrics.bad_reports(sum([s.reported_source is not None and s.reported_pico is None for s in sightings]))
-        quote, priceable = self.prices.quote, self.prices.priceable
+        prices = self.prices()
+        quote, priceable = prices.quote, prices.priceable
         return [JournalRow(s, quote(priceable(s)) if s.kind == CALL else None) for s in sightings]
 
     def journal(self, rows: Sequence[JournalRow]) -> tuple[dict[str, int], tuple[Rejection, ...]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Final, NamedTuple
 
@@ -16,7 +17,8 @@ from otel_finops.base.errors import Busy, Unavailable
 from otel_finops.ledger import price_rules, price_store
 from otel_finops.ledger.price_store import NamedList
 from otel_finops.pricing.book import PriceBook
-from otel_finops.pricing.engine import PriceEngine
+from otel_finops.pricing.engine import PriceEngine, try_every_row
+from otel_finops.pricing.packaged import packaged_snapshot, snapshot_from_file
 from otel_finops.pricing.snapshot import Snapshot
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction
@@ -25,6 +27,19 @@ _log: Final = logging.getLogger(__name__)
 
 POLL_S: Final = 2.0
 """How long a process may go on with a book that somebody has added to."""
+
+
+def base_of(path: str | None) -> Snapshot:
+    """Where the book begins: the packaged list, or the one at `path`.
+
+    Raises:
+        StartRefused: the file cannot be read or is no price list.
+    """
+    if path is None:
+        return packaged_snapshot()
+    snapshot = snapshot_from_file(Path(path))
+    try_every_row(PriceBook.of([snapshot]), path)
+    return snapshot
 
 
 class _Revision(NamedTuple):

@@ -153,7 +153,7 @@ class Settler:
     def _round(self, lease: Lease, shard: int, now_ns: int) -> int:
         """Settle one round; how many traces it read."""
         with self._store.read() as transaction:
-            seeds = _bounded(transaction, self._due(transaction, shard, now_ns, TRACES_PER_ROUND_MAX))
+            seeds = bounded(transaction, self._due(transaction, shard, now_ns, TRACES_PER_ROUND_MAX))
         found = self._planned(seeds)
         if found.traces:
             with self._store.write() as transaction:
@@ -167,10 +167,11 @@ class Settler:
         A fault of ours in one trace must not keep all others from being settled for ever. Faults of the store concern no trace:
         they leave the reading transaction as Busy or Unavailable.
         """
+        engine = self._engine()
         while seeds:
             try:
                 with self._store.read() as transaction:
-                    return plan(transaction, seeds, self._engine(), self._cascade)
+                    return plan(transaction, seeds, engine, self._cascade)
             except (Busy, Unavailable):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it concerns some of these traces only; the log names the one
@@ -200,7 +201,7 @@ def plan(transaction: Transaction, seeds: Sequence[TraceState], engine: PriceEng
     return Round(traces, entries)
 
 
-def _bounded(transaction: Transaction, due: Sequence[TraceState]) -> list[TraceState]:
+def bounded(transaction: Transaction, due: Sequence[TraceState]) -> list[TraceState]:
     """The first of the traces, with at most `limits.SETTLE_SPANS_MAX` spans together, one trace at least."""
     sql = "SELECT trace_no, COUNT(*) FROM journal WHERE trace_no IN ({}) GROUP BY trace_no"
     sizes: dict[int, int] = dict(transaction.select_in(sql, [trace.trace_no for trace in due]))

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from otel_finops.audit.trail import LogTrail, Trail
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import BadInput, FinopsError
 from otel_finops.ledger.coverage import CoverageReport, coverage
+from otel_finops.ledger.current_prices import CurrentPrices, base_of
 from otel_finops.ledger.head import verify_head
 from otel_finops.ledger.quarantine import Quarantine
 from otel_finops.ledger.reader import LedgerReader
@@ -41,7 +41,7 @@ class Room(NamedTuple):
     store: Store
     subjects: Subjects
     clock: Clock
-    prices: Callable[[], PriceEngine]
+    prices: CurrentPrices
     context: Context
 
 
@@ -114,20 +114,6 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: f"{Decimal(repr(value)):f}" if isinstance(value, float) else value for name, value in fields.items()}
 
 
-class _Lazily:
-    """A price engine made on first use: commands that price nothing must not wait for a price list."""
-
-    def __init__(self, path: str | None) -> None:
-        self._path = path
-
-    @cached_property
-    def engine(self) -> PriceEngine:
-        return PriceEngine.load(self._path)
-
-    def __call__(self) -> PriceEngine:
-        return self.engine
-
-
 def verdict(store: Store, head: str | None, public_key: str | None) -> Verdict:
     """Walk the chains and compare them with an exported head, on one snapshot.
 
@@ -163,7 +149,7 @@ def make_context(
     settings: Settings,
     store: Store,
     subjects: Subjects,
-    prices: Callable[[], PriceEngine],
+    prices: CurrentPrices,
     clock: Clock,
     *,
     trail: Trail | None = None,
@@ -173,7 +159,7 @@ def make_context(
     return Context(
         reads=StoreReads(store, subjects),
         verify=lambda head, public_key: verdict(store, head, public_key),
-        prices=EnginePrices(prices),
+        prices=EnginePrices(prices.fresh),
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
         health=lambda: (*store_health(store), *(health() if health is not None else ())),
         clock=clock,
@@ -194,7 +180,7 @@ def open_room(settings: Settings, *, clock: Clock | None = None) -> Iterator[Roo
     store = Store.open(settings.database.url, clock, create=False)
     try:
         check(store)
-        subjects, prices = Subjects(), _Lazily(settings.prices.path)
+        subjects, prices = Subjects(), CurrentPrices(store, clock, lambda: base_of(settings.prices.path))
         yield Room(settings, store, subjects, clock, prices, make_context(settings, store, subjects, prices, clock))
     finally:
         store.close()

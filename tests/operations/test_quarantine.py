@@ -11,6 +11,7 @@ from otel_finops.base.errors import BadInput, NotFound
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.identity.principals import LOCAL, Principal
 from otel_finops.identity.roles import ROLES
+from otel_finops.ledger.current_prices import CurrentPrices
 from otel_finops.ledger.journal import JournalRow
 from otel_finops.ledger.quarantine import Failed, Quarantine
 from otel_finops.ledger.subjects import Subjects
@@ -18,7 +19,7 @@ from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.context import Context
 from otel_finops.operations.local import make_context
 from otel_finops.operations.registry import Json, invoke
-from otel_finops.pricing.engine import PriceEngine
+from otel_finops.pricing.packaged import packaged_snapshot
 from otel_finops.settings import load
 from otel_finops.store.engine import Store
 from otel_finops.testing import NOON, FakeClock
@@ -48,7 +49,7 @@ def context(store: Store, trail: Recording) -> Context:
     rows = [row(1, "acme"), row(2, "globex"), row(3, "default", reported_pico=2**70)]
     held = [Failed(one, f"TypeError at codec.encode:{number}") for number, one in enumerate(rows, 1)]
     Quarantine(store, clock, subjects, settle_after_s=5).keep(held)
-    return make_context(load(None, {}), store, subjects, PriceEngine.load, clock, trail=trail)
+    return make_context(load(None, {}), store, subjects, CurrentPrices(store, clock, packaged_snapshot), clock, trail=trail)
 
 
 def row(number: int, realm: str, **said: Any) -> JournalRow:
