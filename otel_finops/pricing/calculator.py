@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -30,8 +30,15 @@ _LATEST_NS: Final = 7_258_118_400 * NS_PER_SECOND
 """2200-01-01: moments outside of 1970 to 2200 are typing errors."""
 
 
-class _Refused(Exception):
+class RefusedRecord(Exception):
     """A record that cannot be priced; the text names the field and what is wrong with it."""
+
+
+class PricedRecord(NamedTuple):
+    """The contract's `price_out` for a record, and the quote behind it; None where the record was refused."""
+
+    answer: dict[str, Any]
+    quote: Quote | None
 
 
 def price_lines(lines: Iterable[str], engine: PriceEngine, clock: Clock) -> Iterator[str]:
@@ -42,15 +49,17 @@ def price_lines(lines: Iterable[str], engine: PriceEngine, clock: Clock) -> Iter
     """
     for line in lines:
         record = _record(line)
-        if record is None:
-            yield _refusal("", BAD_LINE, "not a JSON object")
-            continue
-        try:
-            call = _call(record, clock)
-        except _Refused as refusal:
-            yield _refusal(_id(record), BAD_USAGE, str(refusal))
-            continue
-        yield _answer(_id(record), engine.quote(call))
+        yield _dump(_refusal("", BAD_LINE, "not a JSON object") if record is None else price_record(record, engine, clock).answer)
+
+
+def price_record(record: Mapping[str, Any], engine: PriceEngine, clock: Clock) -> PricedRecord:
+    """Answer one record of the contract's `price_in`."""
+    try:
+        call = call_of(record, clock)
+    except RefusedRecord as refusal:
+        return PricedRecord(_refusal(_id(record), BAD_USAGE, str(refusal)), None)
+    quote = engine.quote(call)
+    return PricedRecord(_answer(_id(record), quote), quote)
 
 
 def resolve_lines(lines: Iterable[str], engine: PriceEngine, clock: Clock) -> Iterator[str]:
@@ -62,7 +71,7 @@ def resolve_lines(lines: Iterable[str], engine: PriceEngine, clock: Clock) -> It
             continue
         try:
             provider, model, at_ns = _text(record, "provider"), _text(record, "model"), _instant(record, clock)
-        except _Refused as refusal:
+        except RefusedRecord as refusal:
             yield _dump({"id": _id(record), "key": None, "match": None, "reason": BAD_LINE, "detail": str(refusal)})
             continue
         match = engine.resolve(provider, model or "", at_ns)
@@ -93,7 +102,12 @@ def _id(record: Mapping[str, Any]) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _call(record: Mapping[str, Any], clock: Clock) -> PriceableCall:
+def call_of(record: Mapping[str, Any], clock: Clock) -> PriceableCall:
+    """The call that a record of the contract's `price_in` states; without `at` it is one of now.
+
+    Raises:
+        RefusedRecord: a count is impossible, or a field is of another type.
+    """
     usage = {}
     for name, unit in _COUNTS.items():
         count = record.get(name)
@@ -101,12 +115,12 @@ def _call(record: Mapping[str, Any], clock: Clock) -> PriceableCall:
             continue
         fault = checks.count_fault(name, count)
         if fault is not None:
-            raise _Refused(fault)
+            raise RefusedRecord(fault)
         if count:
             usage[unit] = count
     fault = checks.usage_fault(usage) or checks.excess_input_parts(usage)
     if fault is not None:
-        raise _Refused(fault)
+        raise RefusedRecord(fault)
     model = _text(record, "model")
     return PriceableCall(
         _text(record, "provider") or None,
@@ -129,7 +143,7 @@ def _text(record: Mapping[str, Any], name: str) -> str | None:
     value = record.get(name)
     if value is None or isinstance(value, str):
         return value
-    raise _Refused(f"{name}: not a text")
+    raise RefusedRecord(f"{name}: not a text")
 
 
 def _instant(record: Mapping[str, Any], clock: Clock) -> int:
@@ -139,9 +153,9 @@ def _instant(record: Mapping[str, Any], clock: Clock) -> int:
     try:
         at_ns = parse_ns(text)
     except (ValueError, OverflowError):
-        raise _Refused("at: no RFC 3339 instant") from None
+        raise RefusedRecord("at: no RFC 3339 instant") from None
     if not _EARLIEST_NS <= at_ns < _LATEST_NS:
-        raise _Refused("at: not between 1970 and 2200")
+        raise RefusedRecord("at: not between 1970 and 2200")
     return at_ns
 
 
@@ -150,17 +164,17 @@ def _seconds(record: Mapping[str, Any]) -> str:
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _Refused("seconds: not a number")
+        raise RefusedRecord("seconds: not a number")
     if not math.isfinite(value):
-        raise _Refused("seconds: not finite")
+        raise RefusedRecord("seconds: not finite")
     text = format(Decimal(repr(value)), "f") if abs(value) <= limits.UNITS_PER_CALL_MAX else repr(value)
     fault = checks.seconds_fault(text)
     if fault is not None:
-        raise _Refused(fault)
+        raise RefusedRecord(fault)
     return text if value else ""
 
 
-def _answer(record_id: str, quote: Quote) -> str:
+def _answer(record_id: str, quote: Quote) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "id": record_id,
         "usd": None if quote.cost_pico is None else format_usd(quote.cost_pico),
@@ -173,12 +187,12 @@ def _answer(record_id: str, quote: Quote) -> str:
         answer["partial"] = True
     if quote.unpriced_reason is not None:
         answer["reason"] = quote.unpriced_reason
-    return _dump(answer)
+    return answer
 
 
-def _refusal(record_id: str, reason: str, detail: str) -> str:
+def _refusal(record_id: str, reason: str, detail: str) -> dict[str, Any]:
     nothing: dict[str, Any] = {"usd": None, "key": None, "match": None, "method": None, "lines": []}
-    return _dump({"id": record_id, **nothing, "reason": reason, "detail": detail})
+    return {"id": record_id, **nothing, "reason": reason, "detail": detail}
 
 
 def _dump(answer: Mapping[str, Any]) -> str:
