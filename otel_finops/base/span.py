@@ -27,7 +27,7 @@ class Span(NamedTuple):
         kind: OTLP's SpanKind (0 unspecified, 1 internal, 2 server, 3 client, 4 producer, 5 consumer).
         start_ns, end_ns: Unix nanoseconds, both within the signed 64-bit range, end not before start.
         is_error: the status code is ERROR.
-        exception_type: `exception.type` of the span's first exception event, None when there is none.
+        exception_type: the type of the span's first exception event (`otlp.exception_names`), None when there is none.
         attributes: the wanted span attributes.
         resource: the wanted resource attributes; one mapping shared by all spans of the resource.
         scope, scope_version: the instrumentation scope, "" where absent.

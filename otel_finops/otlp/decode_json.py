@@ -17,6 +17,7 @@ from otel_finops.base import limits
 from otel_finops.base.errors import TooLarge, Undecodable
 from otel_finops.base.span import Attributes, AttributeValue, Span, SpanLink, WantedKeys
 from otel_finops.otlp.batch import BatchBuilder, DecodedBatch, ItemBuilder, KeyMemo, Room, SpanFault, short_name
+from otel_finops.otlp.exception_names import exception_name
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
 _STATUS_ERROR: Final = 2
@@ -283,12 +284,13 @@ class _SpanReader(FrameReader):
         return self.batch.links(links)
 
     def _exception_type(self, events: list[Any]) -> str | None:
-        """`exception.type` of the first event named `exception`."""
+        """The type of the first event named `exception`."""
         for event in events[: limits.EVENTS_PER_SPAN_MAX]:
             if not isinstance(event, dict):
                 raise SpanFault("bad_span")
             if event.get("name") == "exception":
-                return self._named_text(list_field(event, "attributes"), "exception.type")
+                attributes = list_field(event, "attributes")
+                return exception_name(self._named_text(attributes, "exception.type"), self._named_text(attributes, "exception.message"))
         return None
 
     def _named_text(self, items: list[Any], wanted: str) -> str | None:

@@ -10,13 +10,12 @@ from typing import Final
 from otel_finops.base import limits
 from otel_finops.base.errors import Undecodable
 from otel_finops.base.span import Attributes, AttributeValue, WantedKeys
-from otel_finops.otlp.batch import SpanFault
-from otel_finops.otlp.decode_protobuf import FrameReader, Malformed, varint
+from otel_finops.otlp.decode_protobuf import FrameReader, Malformed
 from otel_finops.otlp.log_batch import DecodedLogs, LogBatchBuilder, RawRecord
 
 _TIME, _OBSERVED, _DROPPED = 0x09, 0x59, 0x38
 _BODY, _ATTRIBUTE, _TRACE_ID, _SPAN_ID, _EVENT_NAME = 0x2A, 0x32, 0x4A, 0x52, 0x62
-_LEN: Final = 2
+_BODIES: Final = frozenset({_BODY})
 _MASK_32: Final = 2**32 - 1
 _FRAME_BYTES: Final = 8
 """Room for tags and sizes around the text of a body."""
@@ -42,40 +41,11 @@ class _LogReader(FrameReader):
         self.batch.add(self._record(at, end), resource, scope, scope_version)
 
     def _record(self, at: int, end: int) -> RawRecord:
-        body = self.body
-        attributes: dict[str, AttributeValue] = {}
-        attribute_count = 0
-        texts: dict[int, bytes] = {}
-        numbers: dict[int, int] = {}
-        for count in range(limits.FIELDS_PER_SPAN_MAX):
-            if at >= end:
-                self.spend(count)
-                break
-            if body[at] == _ATTRIBUTE:
-                at, run = self.attributes(at, end, _ATTRIBUTE, attributes)
-                attribute_count += run
-                continue
-            tag, at = varint(body, at)
-            wire = tag & 7
-            if wire == _LEN:
-                size, at = varint(body, at)
-                if tag != _BODY or size <= self.batch.body_bytes_max + _FRAME_BYTES:
-                    texts[tag] = body[at : at + size]
-                at += size
-            elif wire == 0:
-                numbers[tag], at = varint(body, at)
-            elif wire in (1, 5):
-                stop = at + (8 if wire == 1 else 4)
-                numbers[tag] = int.from_bytes(body[at:stop], "little")
-                at = stop
-            else:
-                raise Malformed
-        else:
-            raise SpanFault("too_many_attributes")
-        if at != end:
-            raise Malformed
-        if attribute_count > limits.ATTRIBUTES_PER_SPAN_MAX:
-            raise SpanFault("too_many_attributes")
+        attributes, texts, numbers, bodies = self.parts(at, end, _ATTRIBUTE, _BODIES)
+        if bodies:
+            _, start, stop = bodies[-1]
+            if stop - start <= self.batch.body_bytes_max + _FRAME_BYTES:
+                texts[_BODY] = self.body[start:stop]
         return self._raw(attributes, texts, numbers)
 
     def _raw(self, attributes: dict[str, AttributeValue], texts: dict[int, bytes], numbers: dict[int, int]) -> RawRecord:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 from otel_finops.base import limits
 from otel_finops.base.errors import TooLarge, Undecodable
 from otel_finops.base.span import Attributes, AttributeValue, Span, SpanLink, WantedKeys
 from otel_finops.otlp.batch import KNOWN_VALUES, BatchBuilder, DecodedBatch, ItemBuilder, Room, SpanFault, short_name
+from otel_finops.otlp.exception_names import exception_name
 
 _LEN: Final = 2
 _STATUS_ERROR: Final = 2
@@ -26,6 +27,11 @@ _SHORT_VALUE: Final = 96
 """Bytes of an attribute's value up to which it is looked up among those read before: operations, models, names, ids of sessions."""
 _MASK_32: Final = 2**32 - 1
 _DOUBLE: Final = struct.Struct("<d")
+
+Parts: TypeAlias = tuple[dict[str, AttributeValue], dict[int, bytes], dict[int, int], list[tuple[int, int, int]]]
+"""Attributes; fields by tag, first texts, messages and bytes, then numbers; and (tag, start, stop) of what was not copied."""
+_EVENT: Final = 0x5A
+_EVENTS_AND_LINKS: Final = frozenset({_EVENT, 0x6A})
 
 
 class Malformed(Exception):
@@ -250,6 +256,59 @@ class FrameReader:
                 self._store(key, self._any_value(buffer, value_at, value_end, depth + 1, room), entries)
         return entries
 
+    def parts(self, at: int, end: int, field: int, placed: frozenset[int]) -> Parts:
+        """The attributes of a span or log record, which stand under the tag `field`, and what its other fields hold, by tag.
+
+        The last value of a field counts. Of the tags `placed` nothing is copied; all their places in the body are told. `at` and `end`
+        are known to lie within the body.
+
+        Raises:
+            SpanFault: more attributes or fields than a span may have.
+            Malformed, IndexError: it is cut short or damaged.
+        """
+        body = self.body
+        attributes: dict[str, AttributeValue] = {}
+        attribute_count = 0
+        texts: dict[int, bytes] = {}
+        numbers: dict[int, int] = {}
+        places: list[tuple[int, int, int]] = []
+        for count in range(limits.FIELDS_PER_SPAN_MAX):
+            if at >= end:
+                self.spend(count)
+                break
+            tag = body[at]
+            if tag == field:
+                at, run = self.attributes(at, end, field, attributes)
+                attribute_count += run
+                continue
+            at += 1
+            if tag >= 0x80:
+                tag, at = varint(body, at - 1)
+            wire = tag & 7
+            if wire == _LEN:
+                size, at = varint(body, at)
+                stop = at + size
+                if tag in placed:
+                    places.append((tag, at, stop))
+                else:
+                    texts[tag] = body[at:stop]
+                at = stop
+            elif wire == 0:
+                numbers[tag], at = varint(body, at)
+            elif wire in (1, 5):
+                stop = at + (8 if wire == 1 else 4)
+                numbers[tag] = int.from_bytes(body[at:stop], "little")
+                at = stop
+            else:
+                raise Malformed
+        else:
+            raise SpanFault("too_many_attributes")
+        if at != end:
+            raise Malformed
+        if attribute_count > limits.ATTRIBUTES_PER_SPAN_MAX:
+            raise SpanFault("too_many_attributes")
+        return attributes, texts, numbers, places
+
     def spend(self, fields: int) -> None:
         """Count fields that were read; raises TooLarge beyond what one request may hold."""
         self._fields_left -= fields
@@ -268,50 +327,9 @@ class _SpanReader(FrameReader):
 
     def _span(self, at: int, end: int, resource: Attributes, scope: str, scope_version: str) -> Span:
         """Read one span; `at` and `end` are known to lie within the body."""
-        body = self.body
-        attributes: dict[str, AttributeValue] = {}
-        attribute_count = 0
-        texts: dict[int, bytes] = {}
-        numbers: dict[int, int] = {}
-        events: list[tuple[int, int]] = []
-        links: list[tuple[int, int]] = []
-        for count in range(limits.FIELDS_PER_SPAN_MAX):
-            if at >= end:
-                self.spend(count)
-                break
-            tag = body[at]
-            if tag == 0x4A:
-                at, run = self.attributes(at, end, 0x4A, attributes)
-                attribute_count += run
-                continue
-            at += 1
-            if tag >= 0x80:
-                tag, at = varint(body, at - 1)
-            wire = tag & 7
-            if wire == _LEN:
-                size, at = varint(body, at)
-                stop = at + size
-                if tag == 0x5A:
-                    events.append((at, stop))
-                elif tag == 0x6A:
-                    links.append((at, stop))
-                else:
-                    texts[tag] = body[at:stop]
-                at = stop
-            elif wire == 0:
-                numbers[tag], at = varint(body, at)
-            elif wire in (1, 5):
-                stop = at + (8 if wire == 1 else 4)
-                numbers[tag] = int.from_bytes(body[at:stop], "little")
-                at = stop
-            else:
-                raise Malformed
-        else:
-            raise SpanFault("too_many_attributes")
-        if at != end:
-            raise Malformed
-        if attribute_count > limits.ATTRIBUTES_PER_SPAN_MAX:
-            raise SpanFault("too_many_attributes")
+        attributes, texts, numbers, places = self.parts(at, end, 0x4A, _EVENTS_AND_LINKS)
+        events = [(start, stop) for tag, start, stop in places if tag == _EVENT] if places else None
+        links = [self._link(start, stop) for tag, start, stop in places if tag != _EVENT] if places else None
         text, number, batch = texts.get, numbers.get, self.batch
         return Span._make((
             text(0x0A, b""),
@@ -329,7 +347,7 @@ class _SpanReader(FrameReader):
             scope_version,
             batch.utf8(texts[0x1A], limits.TRACE_STATE_CHARS_MAX) if 0x1A in texts else "",
             number(0x85, 0),
-            batch.links([self._link(*place) for place in links]) if links else (),
+            batch.links(links) if links else (),
             number(0x50, 0) & _MASK_32,
         ))  # fmt: skip
 
@@ -350,7 +368,7 @@ class _SpanReader(FrameReader):
         return SpanLink(trace_id, span_id)
 
     def _exception_type(self, events: list[tuple[int, int]]) -> str | None:
-        """`exception.type` of the first event named `exception`; the other events, which may hold content, are skipped."""
+        """The type of the first event named `exception`; the other events, which may hold content, are skipped."""
         for at, end in events[: limits.EVENTS_PER_SPAN_MAX]:
             name = b""
             attributes: list[tuple[int, int]] = []
@@ -360,7 +378,8 @@ class _SpanReader(FrameReader):
                 elif tag == 0x1A:
                     attributes.append((start, stop))
             if name == b"exception":
-                return self._named_text(attributes, b"exception.type")
+                message = self._named_text(attributes, b"exception.message")
+                return exception_name(self._named_text(attributes, b"exception.type"), message)
         return None
 
     def _named_text(self, attributes: list[tuple[int, int]], wanted: bytes) -> str | None:

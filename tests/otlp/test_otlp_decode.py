@@ -90,6 +90,20 @@ def test_a_span_is_read_whole_and_only_with_the_wanted_attributes(request_of: Ma
     assert (batch.received, batch.rejections, batch.repairs) == (1, (), {"links_dropped": 1})
 
 
+@pytest.mark.parametrize("encoding", ["json", "protobuf"])
+def test_an_exception_that_was_raised_again_as_a_text_has_the_name_in_it(request_of: Make, encoding: str) -> None:
+    """So LangSmith's exporter tells of a run that failed."""
+
+    def edit(span: Any, _: int) -> None:
+        event = span.events.add(name="exception")
+        event.attributes.add(key="exception.message").value.string_value = "APITimeoutError('Request timed out.')\n\nTraceback ..."
+        event.attributes.add(key="exception.type").value.string_value = "Exception"
+
+    request = request_of(1, edit)
+    batch = from_protobuf(request) if encoding == "protobuf" else from_json(otlp_json(request))
+    assert batch.spans[0].exception_type == "APITimeoutError"
+
+
 def test_all_spans_of_a_resource_share_one_mapping(request_of: Make) -> None:
     first, second = from_protobuf(request_of(2)).spans
     assert first.resource is second.resource

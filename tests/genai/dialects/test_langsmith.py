@@ -92,6 +92,14 @@ def test_metadata_names_agent_step_user_session_and_tenant() -> None:
     }  # fmt: skip
 
 
+def test_a_run_that_timed_out_or_was_cut_may_be_billed() -> None:
+    late = sighting(run(), exception_type="APITimeoutError", is_error=True)
+    assert (late.error_type, late.missing_reason) == ("APITimeoutError", "no_usage_timeout")
+    cut = sighting(run(**{"langsmith.request.streaming": True}), exception_type="CancelledError", is_error=True)
+    assert (cut.error_type, cut.missing_reason) == ("CancelledError", "no_usage_stream")
+    assert sighting(run(), exception_type="RateLimitError", is_error=True).missing_reason is None
+
+
 def test_a_failed_run_is_known_by_its_exception_whatever_its_status_says() -> None:
     failed = sighting(run(), exception_type="Exception", is_error=False)
     assert (failed.error_type, failed.missing_reason) == ("Exception", None)
