@@ -2,7 +2,8 @@
 
 A price is a pure function of its inputs, the price book and the rules about money. Whatever was booked from equal inputs is
 therefore kept, with the version that made it: a later price book and later rules never touch history, also when a call moves from
-one span to another.
+one span to another. An estimate (`ledger.estimate`) is kept in the same way while nobody knows the usage. Only corrections
+(`ledger.corrections`) ask for today's price.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ from typing import Any, Final, TypeAlias
 
 from otel_finops.base.protocols import DEFAULT_TENANT
 from otel_finops.genai.sighting import Decision
-from otel_finops.ledger.entry import CHARGE, ROLE_CALL, Entry
-from otel_finops.ledger.standing import EntryKey, Standing
+from otel_finops.genai.usage import Usage
+from otel_finops.ledger.entry import CHARGE, ESTIMATED, ROLE_CALL, Entry
+from otel_finops.ledger.standing import MONEY_FIELDS, EntryKey, Standing, merged_lines
 from otel_finops.pricing.cascade import Cascade, Charge
-from otel_finops.pricing.engine import PriceEngine
+from otel_finops.pricing.engine import COMPUTED, PriceEngine
 from otel_finops.pricing.quote import COVERED, Quote
 
 PriceInputs: TypeAlias = tuple[Any, ...]
+
+GUESSED: Final = "estimated"
+MISSING: Final = "missing"
+"""Values of `usage_source`."""
 
 _INPUT_FIELDS: Final = (
     "provider", "request_model", "response_model", "usage", "usage_source", "service_tier", "region", "region_kind", "speed",
@@ -40,6 +46,9 @@ _UNPLACED: Final = (-1, -1, -1, None)
 assert Entry._fields[-len(_UNPLACED) :] == ("shard", "block_seq", "idx", "before")
 _inputs: Final = itemgetter(*map(Entry._fields.index, _INPUT_FIELDS))
 _ruled_inputs: Final = itemgetter(*map(Entry._fields.index, _RULED_FIELDS))
+_money: Final = itemgetter(
+    *map(Entry._fields.index, (*MONEY_FIELDS, "cost_method", "unpriced_reason", "reported_source", "account", "coverage_id"))
+)
 NO_RULES: Final = Cascade()
 
 
@@ -58,14 +67,33 @@ class Booking:
         """The charge that should stand for a decided span."""
         if decision.role != ROLE_CALL:
             return _row(decision, trace_no, _NO_PRICE)
-        charge = self._cascade.charge(self._engine, decision.sighting)
-        row = _row(decision, trace_no, charge)
+        row = self._fresh(decision, trace_no)
         if not self._booked:
             return row
         source = self._priced_before(row)
-        if source is not None and _holds(source, charge.quote):
+        if source is not None and source.cost_method == ESTIMATED:
+            row = _with_price_of(row, source)._replace(**_guess_of(source))
+        elif source is not None and _holds(source, row):
             row = _with_price_of(row, source)
         return self._with_share(row) if row.cost_method == COVERED else row
+
+    def fresh(self, decision: Decision, trace_no: int) -> Entry:
+        """The charge for a decided call at today's prices, whatever was booked."""
+        row = self._fresh(decision, trace_no)
+        return self._with_share(row) if row.cost_method == COVERED else row
+
+    def estimate(self, decision: Decision, trace_no: int, usage: Usage, rule: str) -> Entry:
+        """The charge for a decided call without usage, as if it had used so much; unpriced where that has no price either."""
+        guessed = decision.sighting._replace(usage=usage, usage_source=GUESSED, usage_rule=rule, missing_reason=None)
+        row = self.fresh(decision._replace(sighting=guessed), trace_no)
+        return row._replace(cost_method=ESTIMATED) if row.cost_method == COMPUTED else row
+
+    def same_inputs(self, one: Entry, other: Entry) -> bool:
+        """Whether two rows are priced from the same facts."""
+        return self._inputs_of(one) == self._inputs_of(other)
+
+    def _fresh(self, decision: Decision, trace_no: int) -> Entry:
+        return _row(decision, trace_no, self._cascade.charge(self._engine, decision.sighting))
 
     def _with_share(self, covered: Entry) -> Entry:
         """Its own share of the flat fee, if it was spread already, and no other row's; the next spreading puts all shares right."""
@@ -77,26 +105,43 @@ class Booking:
     def _index(self, rows: Iterable[Entry]) -> None:
         for row in rows:
             if row.role == ROLE_CALL and (row.request_model or row.response_model):
-                self._known.setdefault(_hashable(self._inputs(row)), row)
+                self._known.setdefault(_hashable(self._inputs_of(row)), row)
 
     def _priced_before(self, facts: Entry) -> Entry | None:
         """A booked call with the same price inputs: the span's own, else another one's; None when there is none."""
         own = self._booked.get(facts.key)
         inputs = self._inputs(facts)
-        if own is not None and own.net is not None and own.net.role == ROLE_CALL and self._inputs(own.net) == inputs:
+        if own is not None and own.net is not None and own.net.role == ROLE_CALL and self._inputs_of(own.net) == inputs:
             return own.net
         return self._known.get(_hashable(inputs))
 
+    def _inputs_of(self, row: Entry) -> PriceInputs:
+        """What a row was priced from; of an estimated one, what is really known: that its usage is missing."""
+        facts = row._replace(usage={}, usage_source=MISSING) if row.cost_method == ESTIMATED else row
+        inputs: PriceInputs = self._inputs(facts)
+        return inputs
 
-def _holds(source: Entry, quote: Quote) -> bool:
-    """Whether a booked price still holds where today's quote is `quote`.
+
+def repriced(net: Entry, fresh: Entry) -> Entry:
+    """What stands, with the price of another row and nothing else of it; `net` itself where that is the same money."""
+    if _money(net) == _money(fresh) and merged_lines(net.cost_lines) == merged_lines(fresh.cost_lines):
+        return net
+    return _with_price_of(net, fresh)._replace(partial=fresh.partial)
+
+
+def _guess_of(source: Entry) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in ("usage", "usage_source", "usage_rule", "partial")}
+
+
+def _holds(source: Entry, fresh: Entry) -> bool:
+    """Whether a booked price still holds where today's is that of `fresh`.
 
     Under another price book it does: history is not priced anew. Under the same book another row means that the names to look
     up have changed, for example because a late twin knows the model. What is unpriced holds nothing.
     """
     if source.cost_pico is None:
-        return quote.cost_pico is None and quote.unpriced_reason == source.unpriced_reason and quote.price_key == source.price_key
-    return quote.price_version != source.price_version or quote.price_key == source.price_key
+        return fresh.cost_pico is None and fresh.unpriced_reason == source.unpriced_reason and fresh.price_key == source.price_key
+    return fresh.price_version != source.price_version or fresh.price_key == source.price_key
 
 
 def _hashable(inputs: PriceInputs) -> PriceInputs:
