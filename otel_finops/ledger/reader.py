@@ -18,7 +18,8 @@ from otel_finops.ledger.journal import CONFLICTS, pending, traces_with_id
 from otel_finops.ledger.period_bounds import closed_until_ns, month_ns
 from otel_finops.ledger.rollups import MOVED, OPTIONAL_LABELS, TOTAL
 from otel_finops.ledger.rows import COLUMN_LIST, entries_of_traces, entry_of
-from otel_finops.ledger.spend import PERIOD, Question, SpendGroup, SpendReport, Tallies, tally
+from otel_finops.ledger.spend import PERIOD, InCurrency, Key, Question, SpendGroup, SpendReport, Tallies, tally
+from otel_finops.ledger.spend_currency import tally_converted
 from otel_finops.ledger.standing import EntryKey, states
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.tables import DIMENSIONS, ROLLUP_TOKENS
@@ -75,6 +76,13 @@ class CounterTotals(NamedTuple):
     reversed_unpriced_calls: int = 0
 
 
+class OtherCurrency(NamedTuple):
+    """A currency in which a report shows its amounts besides USD; what is pending is converted at the rate of `today`."""
+
+    currency: str
+    today: str
+
+
 class LedgerReader:
     """Answers from one database; every method reads one snapshot."""
 
@@ -89,18 +97,24 @@ class LedgerReader:
         from_ns: int | None = None,
         to_ns: int | None = None,
         filters: Mapping[str, Collection[str]] | None = None,
+        other: OtherCurrency | None = None,
     ) -> SpendReport:
         """What was spent, by `spend.SPEND_KEYS`; users and sessions in clear, on both sides.
 
         Raises:
-            BadInput: an unknown key, a range that ends before it begins, or too many groups.
+            BadInput: an unknown key, a range that ends before it begins, too many groups, or a day without a rate of the currency.
         """
         question = Question(restricted(tenants), tuple(dict.fromkeys(group_by)), from_ns, to_ns, filters or {}).checked()
         with self._store.read() as transaction:
-            tallies = tally(transaction, question._replace(filters=self._by_reference(transaction, question.filters)))
-            names = self._clear_names(transaction, question.group_by, tallies)
             pending_pico = 0 if _is_closed(transaction, question) else pending(transaction, tenants)[0]
-        return _report(question.group_by, tallies, names, pending_pico)
+            asked = question._replace(filters=self._by_reference(transaction, question.filters))
+            converted = None if other is None else tally_converted(transaction, asked, *other, pending_pico)
+            tallies = tally(transaction, asked) if converted is None else converted.tallies
+            names = self._clear_names(transaction, question.group_by, tallies)
+        report = _report(question.group_by, tallies, names, pending_pico, None if converted is None else converted.amounts)
+        if other is None or converted is None:
+            return report
+        return report._replace(converted=InCurrency(other.currency, sum(converted.amounts.values()), converted.pending))
 
     def usage(
         self,
@@ -203,13 +217,22 @@ def exact_total(transaction: Transaction) -> int:
     return int(whole or 0) * _PART + int(rest or 0)
 
 
-def _report(group_by: Sequence[str], tallies: Tallies, names: Mapping[str, str], pending_pico: int) -> SpendReport:
+def _report(
+    group_by: Sequence[str], tallies: Tallies, names: Mapping[str, str], pending_pico: int, amounts: Mapping[Key, int] | None
+) -> SpendReport:
     groups = [
-        SpendGroup(_named(group_by, key, names), found.cost_pico, found.calls, found.tokens, found.unpriced_calls)
+        SpendGroup(
+            _named(group_by, key, names),
+            found.cost_pico,
+            found.calls,
+            found.tokens,
+            found.unpriced_calls,
+            None if amounts is None else amounts[key],
+        )
         for key, found in sorted(tallies.items(), key=lambda item: (-item[1].cost_pico, item[0]))
     ]
     if not groups and not group_by:
-        groups = [SpendGroup({}, 0, 0, 0, 0)]
+        groups = [SpendGroup({}, 0, 0, 0, 0, None if amounts is None else 0)]
     tokens = sum(found.tokens for found in tallies.values())
     unpriced = sum(found.unpriced_tokens for found in tallies.values())
     return SpendReport(tuple(groups), sum(group.cost_pico for group in groups), pending_pico, unpriced / tokens if tokens else 0.0)

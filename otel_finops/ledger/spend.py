@@ -39,13 +39,25 @@ Key: TypeAlias = tuple[str, ...]
 
 
 class SpendGroup(NamedTuple):
-    """One group: `key` by group-by name, None where not known; `calls` are the standing ones, failed and unpriced too."""
+    """One group: `key` by group-by name, None where not known; `calls` are the standing ones, failed and unpriced too.
+
+    `converted` is the cost in the report's other currency, in millionths of a millionth; None in reports without one.
+    """
 
     key: dict[str, str | None]
     cost_pico: int
     calls: int
     tokens: int
     unpriced_calls: int
+    converted: int | None = None
+
+
+class InCurrency(NamedTuple):
+    """The report's sums in another currency than USD, in millionths of a millionth of it."""
+
+    currency: str
+    total: int
+    pending: int
 
 
 class SpendReport(NamedTuple):
@@ -55,24 +67,31 @@ class SpendReport(NamedTuple):
     total_pico: int
     pending_pico: int
     unpriced_tokens_share: float
+    converted: InCurrency | None = None
 
     def to_contract(self) -> dict[str, Any]:
-        """The report as `api.schema.json` wants it."""
-        return {
-            "groups": [
-                {
-                    "key": group.key,
-                    "cost_usd": format_usd(group.cost_pico),
-                    "calls": group.calls,
-                    "tokens": group.tokens,
-                    "unpriced_calls": group.unpriced_calls,
-                }
-                for group in self.groups
-            ],
+        """The report as `api.schema.json` wants it; with another currency its code and amounts stand beside those in USD."""
+        report = {
+            "groups": [_group_contract(group) for group in self.groups],
             "total_usd": format_usd(self.total_pico),
             "pending_usd": format_usd(self.pending_pico),
             "unpriced_tokens_share": self.unpriced_tokens_share,
         }
+        if self.converted is not None:
+            currency, total, pending = self.converted
+            report |= {"currency": currency, "total": format_usd(total), "pending": format_usd(pending)}
+        return report
+
+
+def _group_contract(group: SpendGroup) -> dict[str, Any]:
+    plain = {
+        "key": group.key,
+        "cost_usd": format_usd(group.cost_pico),
+        "calls": group.calls,
+        "tokens": group.tokens,
+        "unpriced_calls": group.unpriced_calls,
+    }
+    return plain if group.converted is None else {**plain, "cost": format_usd(group.converted)}
 
 
 class Question(NamedTuple):
@@ -152,19 +171,19 @@ class Tally:
 Tallies: TypeAlias = dict[Key, Tally]
 
 
-def tally(transaction: Transaction, question: Question) -> Tallies:
+def tally(transaction: Transaction, question: Question, groups_max: int = GROUPS_MAX) -> Tallies:
     """Sums by group key ('' for not known), groups that are empty left out.
 
     Raises:
-        BadInput: more groups than `limits.GROUPS_MAX`.
+        BadInput: more groups than `groups_max`.
     """
     tallies: Tallies = {}
     for read, lower, upper in _segments(question):
         for key, amounts in read(transaction, question, lower, upper):
             found = tallies.get(key)
             if found is None:
-                if len(tallies) >= GROUPS_MAX:
-                    raise BadInput(f"more than {GROUPS_MAX} groups; narrow the time, filter, or group by fewer keys")
+                if len(tallies) >= groups_max:
+                    raise BadInput(f"more than {groups_max} groups; narrow the time, filter, or group by fewer keys")
                 found = tallies[key] = Tally()
             found.add(*amounts)
     return {key: found for key, found in tallies.items() if not found.empty}

@@ -19,6 +19,9 @@ _ZIP: Final = b"PK\x03\x04"
 _RATE: Final = re.compile(r"\d{1,12}(\.\d{1,12})?")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _UNKNOWN: Final = frozenset({"", "N/A", "-"})
+_MONTHS: Final = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
 _EARLIEST: Final = date(1999, 1, 4)
 """The euro's first working day."""
 
@@ -106,9 +109,18 @@ def _from_xml(text: str) -> Iterator[tuple[str, str, str, str]]:
                 yield f"day {day[:20]}", day, rate.get("currency", ""), rate.get("rate", "")
 
 
+def _day(text: str) -> date:
+    """The history writes 2026-10-30, the file of the latest day alone 30 October 2026."""
+    number, _, rest = text.partition(" ")
+    month, _, year = rest.partition(" ")
+    if month in _MONTHS:
+        return date(int(year), _MONTHS.index(month) + 1, int(number))
+    return date.fromisoformat(text)
+
+
 def _checked(where: str, day: str, currency: str, rate: str, today: date) -> EuroRate:
     try:
-        moment = date.fromisoformat(day)
+        moment = _day(day)
     except ValueError:
         raise BadInput(f"from: {where}: {day[:20]!r} is no day; write YYYY-MM-DD") from None
     if not _EARLIEST <= moment <= today:
