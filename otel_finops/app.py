@@ -275,7 +275,8 @@ class Service:
         for metric, read in readings.items():
             core.metrics.watch(metric, read)
         if self._forwarder:
-            core.metrics.watch_forwarding(self._forwarder.counters.snapshot)
+            counters = self._forwarder.counters
+            core.metrics.watch_forwarding(counters.snapshot, lambda: counters.dropped_values)
         if isinstance(self._forwarder, SpoolForwarder):
             spool = self._forwarder.spool
             core.metrics.watch(catalog.SPOOLED, lambda: spool.requests)

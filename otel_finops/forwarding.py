@@ -80,9 +80,8 @@ class Onward(NamedTuple):
         edits = self._edits(batch, quotes)
         body = request.body
         if request.encoding == "json":
-            body, lost = to_protobuf(parse_json(body, TRACES), [place for place, edit in enumerate(edits) if edit is None])
-            self.forwarder.counters.add("refused", sum(edits[place] is not None for place in lost))
-            edits = [None if place in lost else edit for place, edit in enumerate(edits)]
+            body, dropped = to_protobuf(parse_json(body, TRACES), {place for place, edit in enumerate(edits) if edit is None})
+            self.forwarder.counters.drop(dropped)
         spans = sum(edit is not None for edit in edits)
         return self.forwarder.pass_on(splice(body, edits), spans) if spans else ()
 

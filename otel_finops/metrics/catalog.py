@@ -111,6 +111,12 @@ FORWARDED: Final = Metric(
     "Spans by what became of them at the next hop: `passed`, `refused` by it for good, or `skipped` because it was away too long"
     " or the queue was full.",
 )
+FORWARD_DROPPED: Final = Metric(
+    "finops_forward_dropped_values",
+    "counter",
+    (),
+    "Attributes and other values of OTLP/JSON requests that protobuf cannot hold (`intValue` 12.5): spans travelled on without them.",
+)
 SPOOLED: Final = Metric("finops_spooled_requests", "gauge", (), "Requests that wait on disk for the next hop.")
 SPOOLED_BYTES: Final = Metric("finops_spooled_bytes", "gauge", (), "Bytes of the requests that wait on disk for the next hop.")
 REPORTS: Final = Metric(
@@ -148,7 +154,7 @@ QUARANTINED: Final = Metric(
 SELF_METRICS: Final = (
     RECEIVED, JOURNALLED, DUPLICATE, REJECTED, IGNORED,
     RECEIVED_LOGS, JOURNALLED_LOGS, DUPLICATE_LOGS, REJECTED_LOGS, IGNORED_LOGS, IGNORED_REQUESTS, REFUSED, FORWARDED,
-    REPORTS, REPORT_DIFFERENCE, BAD_REPORTS,
+    FORWARD_DROPPED, REPORTS, REPORT_DIFFERENCE, BAD_REPORTS,
     COMMIT, SETTLED,
     QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE, PARKED, RESERVE, QUARANTINED, SPOOLED, SPOOLED_BYTES,
 )  # fmt: skip

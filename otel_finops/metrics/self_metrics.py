@@ -89,6 +89,7 @@ class SelfMetrics(Collector):
         self._bad_reports = 0
         self._forwarded: Callable[[], Mapping[str, int]] = dict
         self._reports: Callable[[], ReportSums] = _no_reports
+        self._dropped: Callable[[], int] = int
         self._readings: dict[str, Callable[[], float | None]] = {}
 
     def spans(
@@ -150,9 +151,9 @@ class SelfMetrics(Collector):
             raise ValueError(f"{metric.name} is no gauge of the service itself")
         self._readings[metric.name] = read
 
-    def watch_forwarding(self, read: Callable[[], Mapping[str, int]]) -> None:
-        """Read how many spans met which fate at the next hop by this function at each scrape."""
-        self._forwarded = read
+    def watch_forwarding(self, read: Callable[[], Mapping[str, int]], dropped: Callable[[], int] = int) -> None:
+        """Read how many spans met which fate at the next hop, and how many of their values were dropped, at each scrape."""
+        self._forwarded, self._dropped = read, dropped
 
     def watch_reports(self, read: Callable[[], ReportSums]) -> None:
         """Read what became of stated costs by this function at each scrape: charges by verdict, and pico-USD by verdict and sign."""
@@ -200,6 +201,8 @@ class SelfMetrics(Collector):
         for metric, name in ((catalog.IGNORED_REQUESTS, "requests_ignored"), (catalog.REFUSED, "requests_refused")):
             yield _labelled(metric, {label: count for (counted, label), count in counts.items() if counted == name})
         yield _labelled(catalog.FORWARDED, self._forwarded())
+        dropped = catalog.FORWARD_DROPPED
+        yield CounterMetricFamily(dropped.name, dropped.meaning, value=self._dropped())
 
     def _report_families(self) -> Iterator[Family]:
         counts, differences = self._reports()

@@ -31,16 +31,27 @@ class ForwardCounters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
+        self._dropped = 0
 
     def add(self, fate: str, spans: int) -> None:
         """Count spans that were `passed`, `refused` or `skipped`."""
         with self._lock:
             self._counts[fate] += spans
 
+    def drop(self, values: int) -> None:
+        """Count attributes and other values that could not be carried over into what the hop gets."""
+        with self._lock:
+            self._dropped += values
+
     def snapshot(self) -> Mapping[str, int]:
-        """A copy."""
+        """A copy of the spans by fate."""
         with self._lock:
             return dict(self._counts)
+
+    @property
+    def dropped_values(self) -> int:
+        """Values that did not travel on with their spans."""
+        return self._dropped
 
 
 class InlineForwarder:
