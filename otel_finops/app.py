@@ -29,6 +29,7 @@ from otel_finops.ledger.poison import PoisonGuard
 from otel_finops.ledger.price_refresh import PriceRefresher
 from otel_finops.ledger.quarantine import Quarantine
 from otel_finops.ledger.reader import LedgerReader
+from otel_finops.ledger.recent import RecentTraces
 from otel_finops.ledger.report_tally import ReportTally
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.settle import Settler
@@ -131,7 +132,10 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     settle_after_s = settings.ledger.settle_after
     quarantine = Quarantine(store, clock, subjects, settle_after_s=settle_after_s)
     guard = PoisonGuard(quarantine) if settings.features.quarantine else None
-    committer = GroupCommitter(store, clock, settle_after_s=settle_after_s, subjects=subjects, committed=metrics.commit, guard=guard)
+    recent = RecentTraces()
+    committer = GroupCommitter(
+        store, clock, settle_after_s=settle_after_s, subjects=subjects, committed=metrics.commit, guard=guard, recent=recent
+    )
     own = telemetry.start(
         telemetry.Target(**settings.telemetry.model_dump()),
         metrics,
@@ -153,7 +157,7 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     cascade = Cascade.of(settings.pricing)
     reports = ReportTally(cascade.reports)
     metrics.watch_reports(reports.read)
-    settler = Settler(store, leases, prices.fresh, (Rollups(), reports), clock, cascade=cascade)
+    settler = Settler(store, leases, prices.fresh, (Rollups(), reports), clock, cascade=cascade, recent=recent)
     return Core(
         settings, clock, store, leases, subjects, prices, refresher, received, metrics, own, admission, committer, quarantine, pipeline,
         log_pipeline, settler,

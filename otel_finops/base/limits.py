@@ -89,6 +89,8 @@ QUARANTINE_SPANS_MAX: Final = 1_024
 """Spans in quarantine: so many that nobody looks after; beyond it senders are told to keep theirs."""
 SUBJECTS_REMEMBERED_MAX: Final = 50_000
 """User and session references kept in memory: some 20 MB; the others are looked up."""
+RECENT_SPANS_MAX: Final = 16_384
+"""Spans of traces that were just journalled, kept in memory to be settled: some 25 MB, a second or two of full load. Others are read."""
 TWINS_PER_CALL_MAX: Final = 128
 """Calls of another scope with equal numbers that are looked at before and after one call, nearest in time first."""
 ROLLUP_DIMENSIONS_KNOWN_MAX: Final = 50_000

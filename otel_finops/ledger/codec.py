@@ -27,7 +27,6 @@ SUBJECT_KEYS: Final[tuple[Literal["user"], Literal["session"]]] = ("user", "sess
 
 Refs: TypeAlias = Mapping[tuple[str, str, str], str]
 """Reference by (realm, `user` or `session`, clear id)."""
-NO_REFS: Final[Refs] = {}
 
 _FIELDS: Final = Sighting._fields
 _FACTS_AT: Final = _FIELDS.index("operation")
@@ -73,16 +72,9 @@ def _content(sighting: Sighting) -> bytes:
     return orjson.dumps((_common(sighting), attribution, defaults, facts), option=orjson.OPT_SORT_KEYS)
 
 
-def encode(sighting: Sighting, quote: Quote | None, refs: Refs = NO_REFS) -> bytes:
-    """Write a sighting and its quote (None on what is no call) as stored bytes, users and sessions replaced by their references.
-
-    Args:
-        sighting: as normalised; it is not changed.
-        quote: its price.
-        refs: the reference of each user and session that the sighting names, by (realm, key, clear id); without any,
-            nothing is replaced.
-    """
-    realm, attribution, defaults = sighting.realm, sighting.attribution, sighting.defaults
+def encode(sighting: Sighting, quote: Quote | None) -> bytes:
+    """Write a sighting, in which users and sessions are references already, and its quote (None on what is no call) as stored bytes."""
+    attribution, defaults = sighting.attribution, sighting.defaults
     notes = (
         sighting.name,
         sighting.rank,
@@ -92,12 +84,32 @@ def encode(sighting: Sighting, quote: Quote | None, refs: Refs = NO_REFS) -> byt
         sighting.reported_source,
         sighting.tags,
         sighting.dropped_attributes,
-        _subjects(realm, attribution, refs) if names_subject(attribution) else None,
-        _subjects(realm, defaults, refs) if names_subject(defaults) else None,
+        _subjects(attribution) if names_subject(attribution) else None,
+        _subjects(defaults) if names_subject(defaults) else None,
         None if sighting.speaks_for == ANY_TENANT else sighting.speaks_for,
     )
     said = _content(sighting)  # again: keeping what was hashed for a whole group commit costs more than writing it twice
     return b"[%d,%b,%b,%b]" % (FORMAT, said, orjson.dumps(notes), b"null" if quote is None else orjson.dumps(_plain_quote(quote)))
+
+
+def referenced(sighting: Sighting, refs: Refs) -> Sighting:
+    """The sighting with users and sessions replaced by their references, as `decode` will read it; itself when it names none.
+
+    Args:
+        sighting: as normalised; it is not changed.
+        refs: the reference of each user and session that the sighting names.
+    """
+    attribution = _referenced(sighting.realm, sighting.attribution, refs)
+    defaults = _referenced(sighting.realm, sighting.defaults, refs)
+    if attribution is sighting.attribution and defaults is sighting.defaults:
+        return sighting
+    return Sighting._make((*sighting[:_TAIL_AT], attribution, defaults, *sighting[_TAIL_AT + 2 :]))
+
+
+def _referenced(realm: str, values: dict[str, str], refs: Refs) -> dict[str, str]:
+    if not names_subject(values):
+        return values
+    return {key: refs[realm, key, value] if key in SUBJECT_KEYS else value for key, value in values.items()}
 
 
 def names_subject(values: Mapping[str, str]) -> bool:
@@ -105,8 +117,8 @@ def names_subject(values: Mapping[str, str]) -> bool:
     return "user" in values or "session" in values
 
 
-def _subjects(realm: str, values: Mapping[str, str], refs: Refs) -> dict[str, str]:
-    return {key: refs[realm, key, values[key]] if refs else values[key] for key in SUBJECT_KEYS if key in values}
+def _subjects(values: Mapping[str, str]) -> dict[str, str]:
+    return {key: values[key] for key in SUBJECT_KEYS if key in values}
 
 
 def decode(payload: bytes, realm: str, trace_id: str, span_id: str) -> Sighting:

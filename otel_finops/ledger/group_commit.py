@@ -20,6 +20,7 @@ from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.ledger.faults import fault_of, forget_frames
 from otel_finops.ledger.journal import JournalRow, Recorded, record_batches
 from otel_finops.ledger.poison import PoisonGuard
+from otel_finops.ledger.recent import RecentTraces
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.store.engine import Store
 
@@ -47,6 +48,7 @@ class GroupCommitter:
         batches_max: most submissions that wait.
         committed: told how many seconds each commit took.
         guard: takes batches apart that fail again and again; without one they fail for ever.
+        recent: keeps what was written for settling in this process.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class GroupCommitter:
         batches_max: int = QUEUE_BATCHES_MAX,
         committed: Callable[[float], None] = lambda seconds: None,
         guard: PoisonGuard | None = None,
+        recent: RecentTraces | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -69,6 +72,7 @@ class GroupCommitter:
         self._batches_max = batches_max
         self._committed = committed
         self._guard = guard
+        self._recent = recent
         self._failed_at = float("-inf")
         self._waiting: deque[_Submission] = deque()
         self._changed = threading.Condition()
@@ -188,6 +192,7 @@ class GroupCommitter:
                 now_ns=self._clock.now_ns(),
                 settle_after_ns=self._settle_after_ns,
                 subjects=self._subjects,
+                recent=self._recent,
             )
         self._committed(self._clock.monotonic() - began)
         return recorded

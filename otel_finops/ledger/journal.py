@@ -7,7 +7,7 @@ and which version stands does not depend on the order of arrival.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from otel_finops.base.errors import Busy
@@ -16,8 +16,9 @@ from otel_finops.base.money import PICO_MAX
 from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.ledger.call_keys import keys_of
-from otel_finops.ledger.codec import SUBJECT_KEYS, Author, content_hash, decode, decode_author, encode, names_subject
+from otel_finops.ledger.codec import SUBJECT_KEYS, Author, content_hash, decode, decode_author, encode, names_subject, referenced
 from otel_finops.ledger.key_index import PLACE_BYTES, PlacedKey, insert_keys
+from otel_finops.ledger.recent import Growth, RecentTraces
 from otel_finops.ledger.shards import shard_of
 from otel_finops.ledger.subjects import SubjectKind, Subjects
 from otel_finops.ledger.tenants import own_realms
@@ -89,6 +90,7 @@ class _Known(NamedTuple):
 TraceKey: TypeAlias = tuple[str, bytes]
 Versions: TypeAlias = dict[Version, _Arrival]
 Arrivals: TypeAlias = dict[TraceKey, Versions]
+Added: TypeAlias = dict[TraceKey, list[Sighting]]
 
 _INSERT_TRACES: Final = (
     "INSERT INTO traces (realm, trace_id, shard, first_seen_ns, version, due_ns, has_genai, has_root, booked, "
@@ -112,7 +114,15 @@ _UPDATE_TRACES: Final = (
 _COUNT: Final = "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value"
 
 
-def record(transaction: Transaction, rows: Sequence[JournalRow], *, now_ns: int, settle_after_ns: int, subjects: Subjects) -> Recorded:
+def record(
+    transaction: Transaction,
+    rows: Sequence[JournalRow],
+    *,
+    now_ns: int,
+    settle_after_ns: int,
+    subjects: Subjects,
+    recent: RecentTraces | None = None,
+) -> Recorded:
     """Journal rows; sending the same rows again changes nothing.
 
     Args:
@@ -121,15 +131,22 @@ def record(transaction: Transaction, rows: Sequence[JournalRow], *, now_ns: int,
         now_ns: our clock.
         settle_after_ns: how long a trace without its root must be quiet before it is settled.
         subjects: maps users and sessions, which are stored as references only.
+        recent: keeps the traces for settling once they are durable; None for nobody.
 
     Raises:
         Busy: a trace went away meanwhile; the transaction must be given up and may be tried again.
     """
-    return record_batches(transaction, [rows], now_ns=now_ns, settle_after_ns=settle_after_ns, subjects=subjects)[0]
+    return record_batches(transaction, [rows], now_ns=now_ns, settle_after_ns=settle_after_ns, subjects=subjects, recent=recent)[0]
 
 
 def record_batches(
-    transaction: Transaction, batches: Sequence[Sequence[JournalRow]], *, now_ns: int, settle_after_ns: int, subjects: Subjects
+    transaction: Transaction,
+    batches: Sequence[Sequence[JournalRow]],
+    *,
+    now_ns: int,
+    settle_after_ns: int,
+    subjects: Subjects,
+    recent: RecentTraces | None = None,
 ) -> list[Recorded]:
     """Journal all batches of one group commit as `record` does; what became of each is told apart."""
     arrivals = _group(batches)
@@ -138,10 +155,13 @@ def record_batches(
     numbers.update({(trace.realm, trace.trace_id): trace.trace_no for trace in known})
     spans = _drop_known_versions(transaction, arrivals, known)
     conflicts = _conflicts(arrivals, spans)
-    _insert_spans(transaction, arrivals, numbers, subjects)
+    added = _insert_spans(transaction, arrivals, numbers, subjects)
     _update_known(transaction, arrivals, known, now_ns, settle_after_ns)
     if conflicts:
         transaction.execute(_COUNT, (CONFLICTS, conflicts.total()))
+    if recent is not None:
+        growths = list(_growths(added, numbers, known, spans))
+        transaction.after_commit(lambda: recent.grow(growths))
     journalled = Counter(arrival.batch for versions in arrivals.values() for arrival in versions.values())
     return [Recorded(journalled[i], len(rows) - journalled[i], conflicts[i]) for i, rows in enumerate(batches)]
 
@@ -237,24 +257,46 @@ def _conflicts(arrivals: Arrivals, spans: Mapping[TraceKey, set[bytes]]) -> Coun
     return conflicts
 
 
-def _insert_spans(transaction: Transaction, arrivals: Arrivals, numbers: Mapping[TraceKey, int], subjects: Subjects) -> None:
-    """Insert what is left of `arrivals` in the order of the primary key, so that rows that lie together are written together."""
+def _insert_spans(transaction: Transaction, arrivals: Arrivals, numbers: Mapping[TraceKey, int], subjects: Subjects) -> Added:
+    """Insert what is left of `arrivals` in the order of the primary key, so that rows that lie together are written together.
+
+    Returns:
+        The new spans as they were stored, by trace and in the order of their ids.
+    """
     refs = _subject_refs(transaction, arrivals, subjects)
+    added: Added = {}
     spans: list[Row] = []
     keys: list[PlacedKey] = []
     links: set[tuple[int, bytes]] = set()
     for trace_no, key in sorted((numbers[key], key) for key in arrivals):
-        trace_id = key[1]
+        head = key[1][:PLACE_BYTES]
+        stored = added[key] = []
         for (span_id, digest), (sighting, quote, _) in sorted(arrivals[key].items()):
-            output = sighting.usage.get("output", 0)
-            spans.append((trace_no, span_id, digest, sighting.end_ns, output, sighting.genai, encode(sighting, quote, refs)))
-            if sighting.kind == CALL or sighting.usage:
-                keys += [(trace_no, trace_id[:PLACE_BYTES] + span_id, call_key) for call_key in keys_of(sighting)]
+            usage, kept = sighting.usage, referenced(sighting, refs)
+            spans.append((trace_no, span_id, digest, sighting.end_ns, usage.get("output", 0), sighting.genai, encode(kept, quote)))
+            stored.append(kept)
+            if usage or sighting.kind == CALL:
+                keys += [(trace_no, head + span_id, call_key) for call_key in keys_of(sighting)]
             if sighting.links:
                 links.update((trace_no, bytes.fromhex(linked)) for linked, _ in sighting.links if linked != sighting.trace_id)
     transaction.write_values(_INSERT_SPANS, spans)
     insert_keys(transaction, keys)
     transaction.write_values(_INSERT_LINKS, sorted(links), "ON CONFLICT (trace_no, linked_trace_id) DO NOTHING")
+    return added
+
+
+def _growths(
+    added: Added, numbers: Mapping[TraceKey, int], known: Iterable[_Known], spans: Mapping[TraceKey, set[bytes]]
+) -> Iterator[Growth]:
+    """What became of each trace to which something new came; those without any GenAI span are not settled and left out."""
+    before = {(trace.realm, trace.trace_id): trace for trace in known}
+    for key, sightings in added.items():
+        trace = before.get(key)
+        if sightings and ((trace is not None and trace.has_genai) or any(sighting.genai for sighting in sightings)):
+            ids = {sighting.span_id for sighting in sightings}
+            seen = spans.get(key)
+            clear = len(ids) == len(sightings) and (not seen or ids.isdisjoint(map(bytes.hex, seen)))
+            yield Growth(numbers[key], key[1].hex(), 0 if trace is None else trace.version, sightings if clear else None)
 
 
 def _subject_refs(transaction: Transaction, arrivals: Arrivals, subjects: Subjects) -> dict[tuple[str, str, str], str]:
@@ -366,16 +408,19 @@ def standing_sightings(transaction: Transaction, trace_nos: Collection[int]) -> 
     Returns:
         Sightings by trace number, ordered by span id; users and sessions are references.
     """
+    return {state.trace_no: sightings for state, sightings in standing_traces(transaction, trace_nos)}
+
+
+def standing_traces(transaction: Transaction, trace_nos: Collection[int]) -> Iterator[tuple[TraceState, list[Sighting]]]:
+    """As `standing_sightings`, with the state in which each trace was read; traces without a span are left out."""
     wanted = sorted(set(trace_nos))
-    sightings: dict[int, list[Sighting]] = {}
     for start in range(0, len(wanted), LIST_VALUES_MAX):  # the stored rows of one piece at a time take memory
         piece = wanted[start : start + LIST_VALUES_MAX]
         best = _best_versions(transaction.select_in(_VERSIONS, piece))
         for trace in trace_states(transaction, piece):
             rows = sorted(best.get(trace.trace_no, {}).items())
             if rows:
-                sightings[trace.trace_no] = [decode(row[5], trace.realm, trace.trace_id, span_id.hex()) for span_id, row in rows]
-    return sightings
+                yield trace, [decode(row[5], trace.realm, trace.trace_id, span_id.hex()) for span_id, row in rows]
 
 
 def authors_of(transaction: Transaction, places: Collection[tuple[int, bytes]]) -> dict[tuple[int, bytes], Author]:

@@ -5,7 +5,7 @@ Keys (`ledger.call_keys`) only propose: what is one call is decided by `genai.ro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 from otel_finops.base.limits import NEIGHBOUR_TRACES_MAX, TWINS_PER_CALL_MAX
@@ -96,7 +96,13 @@ SELECT w.trace_no, t.trace_no
 FROM w CROSS JOIN trace_links AS l CROSS JOIN traces AS t
 WHERE l.linked_trace_id = w.trace_id AND l.trace_no < w.high AND t.trace_no = l.trace_no AND t.realm = w.realm AND t.has_genai
 """
-_QUERIES: Final = (_OTHER_SCOPE, _OTHER_SOURCE, _FIRST_COPY, _LINKED_FROM, _LINKED_TO)
+_SHARED: Final = """
+SELECT DISTINCT a.trace_no FROM (SELECT DISTINCT trace_no, bucket, key FROM call_keys WHERE trace_no IN ({})) AS a
+WHERE EXISTS (SELECT 1 FROM call_keys AS o WHERE o.bucket = a.bucket AND o.key = a.key AND o.trace_no <> a.trace_no)
+"""
+"""Traces of which a key is another trace's too: the only ones for which the searches by keys find anything."""
+_BY_KEYS: Final = (_OTHER_SCOPE, _OTHER_SOURCE, _FIRST_COPY)
+_BY_LINKS: Final = (_LINKED_FROM, _LINKED_TO)
 
 
 def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> list[list[TraceState]]:
@@ -113,26 +119,34 @@ def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> lis
     joined = _Joined()
     for seed in seeds:
         joined.add(seed)
-    frontier = [seed.trace_no for seed in seeds]
-    again = _copies(transaction, frontier) | _other_sources(transaction, frontier)
+    frontier = sorted(seed.trace_no for seed in seeds)
+    sharing = _sharing(transaction, frontier)
+    again = _copies(transaction, sharing) | _other_sources(transaction, sharing)
     while frontier:
-        edges = sorted(_edges(transaction, frontier) | again)
+        edges = sorted(_edges(transaction, _BY_KEYS, sharing) | _edges(transaction, _BY_LINKS, frontier) | again)
         again = set()
         reached = {other for _, other in edges if other not in joined.states}
         known = {state.trace_no: state for state in trace_states(transaction, reached)}
-        frontier = joined.join(edges, known)
+        frontier = sorted(joined.join(edges, known))
+        sharing = _sharing(transaction, frontier)
     return joined.sets()
 
 
-def _edges(transaction: Transaction, trace_nos: Collection[int]) -> set[Edge]:
-    """All edges that leave the given traces, whatever the reason for which they are read."""
-    wanted = sorted(trace_nos)
-    return {(one, other) for query in _QUERIES for one, other in transaction.select_in(query, wanted) if other is not None and one != other}
+def _sharing(transaction: Transaction, trace_nos: Sequence[int]) -> list[int]:
+    """Those of the traces that share a key with another trace, in order."""
+    return sorted(trace_no for (trace_no,) in transaction.select_in(_SHARED, trace_nos))
 
 
-def _copies(transaction: Transaction, trace_nos: Collection[int]) -> set[Edge]:
+def _edges(transaction: Transaction, queries: Iterable[str], trace_nos: Sequence[int]) -> set[Edge]:
+    """All edges of these kinds that leave the given traces, whatever the reason for which they are read."""
+    return {
+        (one, other) for query in queries for one, other in transaction.select_in(query, trace_nos) if other is not None and one != other
+    }
+
+
+def _copies(transaction: Transaction, trace_nos: Sequence[int]) -> set[Edge]:
     """Edges from the traces of originals to those of their copies."""
-    originals = list(transaction.select_in(_ORIGINALS, sorted(trace_nos)))
+    originals = list(transaction.select_in(_ORIGINALS, trace_nos))
     return {
         (trace_no, copy)
         for trace_no, key, scope, output in originals
@@ -141,11 +155,11 @@ def _copies(transaction: Transaction, trace_nos: Collection[int]) -> set[Edge]:
     }
 
 
-def _other_sources(transaction: Transaction, trace_nos: Collection[int]) -> set[Edge]:
+def _other_sources(transaction: Transaction, trace_nos: Sequence[int]) -> set[Edge]:
     """Edges from the traces with the first of one source of a session to those with the other source."""
     return {
         (trace_no, other)
-        for trace_no, key, scope in list(transaction.select_in(_FIRST_SOURCES, sorted(trace_nos)))
+        for trace_no, key, scope in list(transaction.select_in(_FIRST_SOURCES, trace_nos))
         for (other,) in transaction.execute(_OF_SOURCE, (key, scope))
         if other != trace_no
     }

@@ -14,7 +14,7 @@ from otel_finops.base.errors import NotFound, Unavailable
 from otel_finops.base.limits import QUARANTINE_SPANS_MAX, QUARANTINE_SPANS_PER_REASON_MAX
 from otel_finops.base.span import Rejection
 from otel_finops.base.times import NS_PER_SECOND
-from otel_finops.ledger.codec import SUBJECT_KEYS, decode, decode_quote, encode
+from otel_finops.ledger.codec import SUBJECT_KEYS, decode, decode_quote, encode, referenced
 from otel_finops.ledger.faults import fault_of, is_of_surroundings, row_digest
 from otel_finops.ledger.journal import JournalRow, Recorded, record
 from otel_finops.ledger.subjects import SubjectKind, Subjects
@@ -149,7 +149,7 @@ class Quarantine:
                     for kind, clear in sorted(named):
                         found = self._subjects.refs(transaction, row.sighting.realm, kind, [clear])
                         refs[row.sighting.realm, kind, clear] = found[clear]
-            return encode(row.sighting, row.quote, refs)
+            return encode(referenced(row.sighting, refs), row.quote)
         except Exception as error:
             if is_of_surroundings(error):
                 raise

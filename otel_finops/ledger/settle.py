@@ -22,9 +22,10 @@ from otel_finops.ledger.append import append
 from otel_finops.ledger.booking import NO_RULES, Booking
 from otel_finops.ledger.changes import changes
 from otel_finops.ledger.entry import Entry
-from otel_finops.ledger.journal import TraceState, clear_due, due_traces, standing_sightings
+from otel_finops.ledger.journal import TraceState, clear_due, due_traces, standing_traces
 from otel_finops.ledger.neighbours import neighbourhoods
 from otel_finops.ledger.projection import Projection
+from otel_finops.ledger.recent import RecentTraces
 from otel_finops.ledger.rows import entries_of_traces
 from otel_finops.ledger.shards import SHARDS, lease_name
 from otel_finops.ledger.standing import EntryKey, Standing, states
@@ -71,6 +72,7 @@ class Settler:
         clock: Clock,
         sleep: Callable[[float], None] = time.sleep,
         cascade: Cascade = NO_RULES,
+        recent: RecentTraces | None = None,
     ) -> None:
         """
         Args:
@@ -78,6 +80,7 @@ class Settler:
             projections: kept in the settling transaction, in this order.
             cascade: decides which cost of a call stands.
             sleep: waits seconds; tests replace it.
+            recent: traces that the journal's writer in this process has just written.
         """
         self._store = store
         self._leases = leases
@@ -86,6 +89,7 @@ class Settler:
         self._projections = tuple(projections)
         self._clock = clock
         self._sleep = sleep
+        self._recent = recent or RecentTraces()
         self._parked: dict[int, float] = {}
 
     @property
@@ -153,7 +157,7 @@ class Settler:
     def _round(self, lease: Lease, shard: int, now_ns: int) -> int:
         """Settle one round; how many traces it read."""
         with self._store.read() as transaction:
-            seeds = bounded(transaction, self._due(transaction, shard, now_ns, TRACES_PER_ROUND_MAX))
+            seeds = bounded(transaction, self._due(transaction, shard, now_ns, TRACES_PER_ROUND_MAX), self._recent)
         found = self._planned(seeds)
         if found.traces:
             with self._store.write() as transaction:
@@ -171,7 +175,7 @@ class Settler:
         while seeds:
             try:
                 with self._store.read() as transaction:
-                    return plan(transaction, seeds, engine, self._cascade)
+                    return plan(transaction, seeds, engine, self._recent, self._cascade)
             except (Busy, Unavailable):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it concerns some of these traces only; the log names the one
@@ -187,12 +191,13 @@ class Settler:
         _log.error("trace %s cannot be settled and waits: %s at %s", trace.trace_id, type(error).__name__, frames)
 
 
-def plan(transaction: Transaction, seeds: Sequence[TraceState], engine: PriceEngine, cascade: Cascade = NO_RULES) -> Round:
-    """What a round over these due traces would write; reads one snapshot and changes nothing."""
+def plan(
+    transaction: Transaction, seeds: Sequence[TraceState], engine: PriceEngine, recent: RecentTraces, cascade: Cascade = NO_RULES
+) -> Round:
+    """What a round over these due traces would write; reads one snapshot, or what is kept of it, and changes nothing."""
     groups = neighbourhoods(transaction, seeds)
     traces = [trace for group in groups for trace in group]
-    numbers = [trace.trace_no for trace in traces]
-    sightings = standing_sightings(transaction, numbers)
+    sightings = _sightings(transaction, traces, recent)
     booked = states(entries_of_traces(transaction, [trace.trace_no for trace in traces if trace.booked]))
     booking = Booking(engine, booked, cascade)
     entries: list[Entry] = []
@@ -201,14 +206,37 @@ def plan(transaction: Transaction, seeds: Sequence[TraceState], engine: PriceEng
     return Round(traces, entries)
 
 
-def bounded(transaction: Transaction, due: Sequence[TraceState]) -> list[TraceState]:
+def _sightings(transaction: Transaction, traces: Iterable[TraceState], recent: RecentTraces) -> dict[int, list[Sighting]]:
+    """The spans of each trace as they stand; what is not kept in memory is read, and kept."""
+    found, unknown = _kept(traces, recent)
+    for state, sightings in standing_traces(transaction, unknown):
+        found[state.trace_no] = sightings
+        recent.keep(state.trace_no, state.version, sightings)
+    return found
+
+
+def _kept(traces: Iterable[TraceState], recent: RecentTraces) -> tuple[dict[int, list[Sighting]], list[int]]:
+    """The spans of the traces that are kept, and the numbers of the others."""
+    found: dict[int, list[Sighting]] = {}
+    unknown: list[int] = []
+    for trace in traces:
+        sightings = recent.find(trace.trace_no, trace.version, trace.trace_id)
+        if sightings is None:
+            unknown.append(trace.trace_no)
+        else:
+            found[trace.trace_no] = sightings
+    return found, unknown
+
+
+def bounded(transaction: Transaction, due: Sequence[TraceState], recent: RecentTraces | None = None) -> list[TraceState]:
     """The first of the traces, with at most `limits.SETTLE_SPANS_MAX` spans together, one trace at least."""
+    kept, unknown = _kept(due, recent or RecentTraces())
     sql = "SELECT trace_no, COUNT(*) FROM journal WHERE trace_no IN ({}) GROUP BY trace_no"
-    sizes: dict[int, int] = dict(transaction.select_in(sql, [trace.trace_no for trace in due]))
+    sizes: dict[int, int] = dict(transaction.select_in(sql, unknown))
     taken: list[TraceState] = []
     spans = 0
     for trace in due:
-        spans += sizes.get(trace.trace_no, 0)
+        spans += len(kept[trace.trace_no]) if trace.trace_no in kept else sizes.get(trace.trace_no, 0)
         if taken and spans > limits.SETTLE_SPANS_MAX:
             break
         taken.append(trace)

@@ -11,6 +11,7 @@ from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.export import export_canonical
 from otel_finops.ledger.journal import JournalRow, record
 from otel_finops.ledger.reader import LedgerReader
+from otel_finops.ledger.recent import RecentTraces
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.rows import COLUMN_LIST, entry_of
 from otel_finops.ledger.settle import Settler
@@ -37,19 +38,21 @@ class Rig:
         self.leases = Leases(store, self.clock, holder)
         self.subjects = Subjects(CountingIds())
         self.rollups = Rollups()
+        self.recent = RecentTraces()
         self.reader = LedgerReader(store, self.subjects)
         self.use(engine, cascade)
 
     def use(self, engine: Any, cascade: Cascade = NO_RULES) -> None:
         """Go on with other prices and rules."""
-        projections = [self.rollups]
-        self.settler = Settler(self.store, self.leases, engine, projections, self.clock, sleep=self.clock.advance, cascade=cascade)
+        projections, sleep, recent = [self.rollups], self.clock.advance, self.recent
+        self.settler = Settler(self.store, self.leases, engine, projections, self.clock, sleep=sleep, cascade=cascade, recent=recent)
 
     def send(self, *sightings: Sighting) -> None:
         """Journal one delivery."""
         rows = [JournalRow(sighting, PRICES.quote(PRICES.priceable(sighting)) if sighting.kind == CALL else None) for sighting in sightings]
         with self.store.write() as transaction:
-            record(transaction, rows, now_ns=self.clock.now_ns(), settle_after_ns=5 * SECOND, subjects=self.subjects)
+            now_ns = self.clock.now_ns()
+            record(transaction, rows, now_ns=now_ns, settle_after_ns=5 * SECOND, subjects=self.subjects, recent=self.recent)
 
     def settle(self, *sightings: Sighting) -> list[Entry]:
         """Journal a delivery, settle everything, and return what was booked by it."""

@@ -10,7 +10,7 @@ from journal_rows import QUOTE, sighting
 
 from otel_finops.genai.sighting import AGENT, OTHER, Sighting
 from otel_finops.ledger import codec
-from otel_finops.ledger.codec import UnknownFormat, content_hash, decode_quote, encode
+from otel_finops.ledger.codec import UnknownFormat, content_hash, decode_quote, encode, referenced
 
 CALL = sighting(
     1, 2, parent=1, response_id="chatcmpl-1", links=(("a" * 32, "b" * 16),), attribution={"user": "u-ref", "step": "plan"},
@@ -65,10 +65,12 @@ def test_a_quote_from_before_a_field_was_added_is_read_with_its_default() -> Non
 def test_users_and_sessions_are_stored_as_their_references_alone() -> None:
     said = CALL._replace(attribution={"user": "ann", "step": "plan"}, defaults={"session": "s-1"})
     refs = {("default", "user", "ann"): "u-ref", ("default", "session", "s-1"): "s-ref"}
-    payload = encode(said, QUOTE, refs)
+    payload = encode(referenced(said, refs), QUOTE)
     assert b"ann" not in payload
     assert b"s-1" not in payload
     assert decode(payload) == said._replace(attribution={"user": "u-ref", "step": "plan"}, defaults={"session": "s-ref"})
+    assert decode(payload) == referenced(said, refs)
+    assert referenced(SKELETON, {}) is SKELETON
 
 
 def test_a_payload_of_a_newer_program_is_refused() -> None:

@@ -88,7 +88,7 @@ class Replica:
         self.rig.clock = clock
         self.rig.leases = LeasesByOurClock(self.rig.store, clock, holder)
         self.rig.use(PRICES)
-        self.committer = GroupCommitter(self.rig.store, clock, subjects=self.rig.subjects)
+        self.committer = GroupCommitter(self.rig.store, clock, subjects=self.rig.subjects, recent=self.rig.recent)
 
     def take(self, spans: list[Sent]) -> Recorded:
         """One request."""

@@ -43,7 +43,9 @@ class World:
         self.refused = 0
         self.rig = Rig(Store.open(f"sqlite:///{file}", FakeClock()))
         quarantine = Quarantine(self.rig.store, self.rig.clock, self.rig.subjects, settle_after_s=5)
-        self.committer = GroupCommitter(self.rig.store, self.rig.clock, subjects=self.rig.subjects, guard=PoisonGuard(quarantine))
+        self.committer = GroupCommitter(
+            self.rig.store, self.rig.clock, subjects=self.rig.subjects, guard=PoisonGuard(quarantine), recent=self.rig.recent
+        )
 
     def run(self) -> None:
         """Send and settle everything, and verify."""
