@@ -125,7 +125,8 @@ class _Calendar(NamedTuple):
     sheets: tuple[tuple[tuple[int, Sheet], ...], ...]
 
     def at(self, at_ns: int) -> Sheet:
-        sheet: Sheet = part_at(self.sheets[bisect_right(self.starts, at_ns) - 1], at_ns)
+        parts = self.sheets[bisect_right(self.starts, at_ns) - 1]
+        sheet: Sheet = parts[0][1] if len(parts) == 1 else part_at(parts, at_ns)
         return sheet if sheet.times is None else sheet.times.at(at_ns)
 
 
@@ -285,7 +286,7 @@ def _whole_prices(row: PriceRow, prices: _Prices) -> dict[str, tuple[Fraction, b
     if found["cache_read"] is not None and not found["cache_read"][1] and text_in is not None:
         found["cache_read"] = text_in[0], False
     if found["cache_read"] is None and text_in is not None:
-        share = _FIREWORKS_CACHE_READ if row.family == "fireworks_ai" else 1
+        share = _FIREWORKS_CACHE_READ if row.fields["litellm_provider"] == "fireworks_ai" else 1
         found["cache_read"] = text_in[0] * share, False
     if found["cache_write_5m"] is None and text_in is not None:
         found["cache_write_5m"] = text_in[0], False

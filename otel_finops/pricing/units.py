@@ -7,7 +7,7 @@ audio, images generated, characters spoken) adds nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple
@@ -91,11 +91,20 @@ def _counted(row: PriceRow, usage: Usage, tier: str) -> Iterator[UnitPrice]:
 
 def _first(row: PriceRow, *fields: str) -> Fraction | None:
     """The first of the fields that the row prices."""
+    return next(_prices(row, fields), None)
+
+
+def _charged(row: PriceRow, *fields: str) -> Fraction | None:
+    """The first of the fields that costs something, else the first that the row prices: lists write 0 for the direction that is free."""
+    prices = list(_prices(row, fields))
+    return next((price for price in prices if price), prices[0] if prices else None)
+
+
+def _prices(row: PriceRow, fields: Iterable[str]) -> Iterator[Fraction]:
     for field in fields:
         value = row.fields.get(field)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return exact(value)
-    return None
+            yield exact(value)
 
 
 def _query_price(row: PriceRow) -> Fraction | None:
@@ -126,8 +135,10 @@ def _image_price(row: PriceRow, call: PriceableCall, *, prompt_billed: bool) -> 
     by_output = _sized_price(row, call.image_size, max(width, height))
     generated = by_output if by_output is not None and prompt_billed and row.mode != _EMBEDDING else by_input
     for price in (generated, by_output):
-        if price is not None:
+        if price:
             return price
+    if generated is not None or by_output is not None:
+        return Fraction(0)
     by_pixel = _first(row, "input_cost_per_pixel", "output_cost_per_pixel")
     return None if by_pixel is None else by_pixel * width * height
 
@@ -147,7 +158,7 @@ def _second_price(row: PriceRow, resolution: str | None) -> Fraction | None:
     if row.mode == "video_generation":
         wanted = (resolution or "").strip().lower()
         return _first(row, "output_cost_per_video_per_second", f"output_cost_per_second_{wanted}", "output_cost_per_second")
-    return _first(
+    return _charged(
         row,
         "input_cost_per_second",
         "input_cost_per_audio_per_second",
