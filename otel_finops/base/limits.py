@@ -110,6 +110,11 @@ BACKUP_STEP_PAGES: Final = 1_024
 CORRECTION_PAGE_ROWS: Final = 8_192
 """Ledger rows looked through at a time for traces to correct: bounds their memory, and how long one page takes to find."""
 
+ESTIMATE_SAMPLES_MAX: Final = 256
+"""Calls whose usage is looked at for one estimate, the last ones: a median of more is no better."""
+ESTIMATES_REMEMBERED_MAX: Final = 4_096
+"""Habits that one run of estimates remembers, some 4 MB; each page's own are always among them, the others are looked up again."""
+
 # --- reading -------------------------------------------------------------------------------------------------------
 PAGE_ROWS_MAX: Final = 1_000
 """Rows of one API page."""
