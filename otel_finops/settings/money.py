@@ -29,7 +29,8 @@ def _whole_pico(amount: Decimal) -> Decimal:
     return amount
 
 
-def _currency(code: str) -> str:
+def currency_code(code: str) -> str:
+    """The code itself; raises ValueError when it is no ISO 4217 code."""
     if len(code) != 3 or not (code.isascii() and code.isalpha() and code.isupper()):
         raise ValueError("not an ISO 4217 code; write three capital letters, e.g. EUR")
     return code
@@ -37,7 +38,7 @@ def _currency(code: str) -> str:
 
 Moment: TypeAlias = Annotated[str, Field(max_length=64), AfterValidator(_moment)]
 """An instant; a date is midnight UTC."""
-Currency: TypeAlias = Annotated[str, AfterValidator(_currency)]
+Currency: TypeAlias = Annotated[str, AfterValidator(currency_code)]
 """An ISO 4217 code."""
 Named: TypeAlias = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX)]
 Names: TypeAlias = Annotated[tuple[Named, ...], Field(max_length=1_000)]
