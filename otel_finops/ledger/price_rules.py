@@ -150,9 +150,14 @@ class PriceRules:
 
 def load(transaction: Transaction) -> HouseRules:
     """The rules that hold at some time, oldest first, as the price book takes them."""
-    rules = [rule for rule in rules_of(transaction) if rule.holds[0] < rule.holds[1]]
-    aliases = tuple(_alias(rule) for rule in rules if rule.said.kind == ALIAS)
-    return HouseRules(tuple(_override(rule) for rule in rules if rule.said.kind != ALIAS), aliases)
+    return as_house_rules(rules_of(transaction))
+
+
+def as_house_rules(rules: Iterable[Rule]) -> HouseRules:
+    """The same, of rules that were read."""
+    holding = [rule for rule in rules if rule.holds[0] < rule.holds[1]]
+    aliases = tuple(_alias(rule) for rule in holding if rule.said.kind == ALIAS)
+    return HouseRules(tuple(_override(rule) for rule in holding if rule.said.kind != ALIAS), aliases)
 
 
 def revision(transaction: Transaction) -> int:

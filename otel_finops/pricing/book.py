@@ -138,6 +138,11 @@ class Shelf:
         gone = (one for one in reversed(self._changed.get(name, ())) if one.begun(at_ns) and one.fields is not None)
         return next(gone, None) or self._retired.get(name)
 
+    def snapshot(self, version: str) -> Snapshot | None:
+        """The snapshot of this version, if it brought a row."""
+        brought = (one.snapshot for editions in self._changed.values() for one in editions)
+        return next((one for one in (self.latest, self._first, *brought) if one.version == version), None)
+
     def changes_ns(self) -> set[int]:
         """Moments at which some row changes."""
         return {one.from_ns for editions in self._changed.values() for one in editions if one.from_ns is not None}
@@ -202,6 +207,12 @@ class PriceBook:
             StartRefused: the file cannot be read or is no price list; the message names the file, the line and the first fault.
         """
         return cls.of([packaged_snapshot() if path is None else snapshot_from_file(Path(path))])
+
+    def snapshot(self, version: str) -> Snapshot | None:
+        """The snapshot of this version, if a row of the book is from it."""
+        return next((one for shelf in self.shelves if (one := shelf.snapshot(version)) is not None), None) or (
+            self._second_from if self._second_from.version == version else None
+        )
 
     def under(self, rules: HouseRules) -> PriceBook:
         """The same lists under other rules; shares all rows that it has read."""

@@ -129,6 +129,11 @@ class PriceEngine:
             return self._unpriced(BAD_USAGE, match)
         return _new(Quote, (total, COMPUTED, lines, match[0], match[1], sheet.row.version, partial, None))
 
+    def terms(self, call: PriceableCall) -> tuple[Match | None, Sheet | None]:
+        """The row that prices the call and the sheet of rates that holds at its moment; None without a row."""
+        match, sheet, _ = self._terms_of(call)
+        return match, sheet if sheet is None or sheet.times is None else sheet.times.at(call.at_ns)
+
     def _without_usage(self, call: PriceableCall) -> Quote:
         """A provider's error answer without usage costs nothing; any other call without usage has no price."""
         match = self._terms_of(call).match

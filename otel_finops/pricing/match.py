@@ -213,6 +213,13 @@ def clean(model: str) -> str:
     return model.strip().lower()
 
 
+def names_asked(provider: str | None, model: str) -> tuple[str, ...]:
+    """The names by which a model is sought in the rows of its provider, in order: as it is, without paths, without dates and aliases."""
+    families = () if _speaks_for_itself(provider) else families_of(provider or "")
+    forms = _forms(clean(model[: limits.NAME_CHARS_MAX]), families)
+    return tuple(dict.fromkeys((*forms, *(variant for form in forms for variant in _inferred(form)))))
+
+
 def _speaks_for_itself(provider: str | None) -> bool:
     return provider is None or not provider.strip() or canonical(provider) in NAMING_GATEWAYS
 

@@ -176,10 +176,15 @@ def shown(fields: Fields) -> dict[str, str]:
     return prices
 
 
+def service_tier_of(ending: str) -> str:
+    """The service tier for the ending of a list's fields (`_batches` -> `batch`)."""
+    return next(tier for tier, known in _TIERS.items() if known == ending)
+
+
 def _dotted(form: re.Match[str] | None) -> str:
     if form is None:
         return ""
-    tier = next((f".{name}" for name, ending in _TIERS.items() if form["tier"] and ending == f"_{form['tier']}"), "")
+    tier = f".{service_tier_of('_' + form['tier'])}" if form["tier"] else ""
     return (f".above_{form['edge']}" if form["edge"] else "") + tier
 
 
