@@ -24,6 +24,7 @@ from otel_finops.ledger.standing import EntryKey, states
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.tables import DIMENSIONS, ROLLUP_TOKENS
 from otel_finops.ledger.tenants import Tenants, restricted
+from otel_finops.pricing.fx import OtherCurrency
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction
 
@@ -74,13 +75,6 @@ class CounterTotals(NamedTuple):
     reversed_tokens: dict[str, int]
     exemplar: tuple[str, int, int] | None
     reversed_unpriced_calls: int = 0
-
-
-class OtherCurrency(NamedTuple):
-    """A currency in which a report shows its amounts besides USD; what is pending is converted at the rate of `today`."""
-
-    currency: str
-    today: str
 
 
 class LedgerReader:

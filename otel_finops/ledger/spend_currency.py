@@ -13,6 +13,7 @@ from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import FX_CELLS_MAX, GROUPS_MAX
 from otel_finops.ledger.fx_store import dated_rates
 from otel_finops.ledger.spend import Key, Question, Tallies, Tally, tally
+from otel_finops.pricing.fx import MissingRate
 from otel_finops.store.unit_of_work import Transaction
 
 
@@ -34,11 +35,11 @@ def tally_converted(transaction: Transaction, question: Question, currency: str,
     """Sums by group key, in both currencies.
 
     Raises:
-        MissingRate: a day with spend, or today with pending spend, has no rate.
-        BadInput: too many groups, or a question by period, whose rows have no days.
+        MissingRate: a day with spend, or today with pending spend, has no rate; or a question by period, whose rows have no days.
+        BadInput: too many groups.
     """
     if question.by_period:
-        raise BadInput("currency: goes with `from` and `to`, not with period: a row's rate is that of its day")
+        raise MissingRate("currency: goes with `from` and `to`, not with period: a row's rate is that of its day")
     place = next((at for at, name in enumerate(question.group_by) if name in ("day", "hour")), None)
     daily = question if place is not None else question._replace(group_by=(*question.group_by, "day"))
     cells = tally(transaction, daily, FX_CELLS_MAX)

@@ -26,6 +26,13 @@ DayRates: TypeAlias = Mapping[str, Fraction]
 """Units of a currency for one euro, by day (YYYY-MM-DD)."""
 
 
+class OtherCurrency(NamedTuple):
+    """A currency in which a report shows its amounts besides USD; what is pending is converted at the rate of `today`."""
+
+    currency: str
+    today: str
+
+
 class MissingRate(BadInput):
     """No rate for a currency and day; the message says what to import."""
 
