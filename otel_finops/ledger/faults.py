@@ -39,8 +39,8 @@ def forget_frames(error: BaseException | None) -> None:
 
 
 def is_of_surroundings(error: BaseException) -> bool:
-    """The store, the memory or the process is at fault, not what was to be written: the same may succeed later as it is."""
-    return isinstance(error, (Busy, Unavailable, MemoryError)) or not isinstance(error, Exception)
+    """The store, the machine or the process is at fault, not what was to be written: the same may succeed later as it is."""
+    return isinstance(error, (Busy, Unavailable, OSError, MemoryError)) or not isinstance(error, Exception)
 
 
 def row_digest(row: JournalRow) -> bytes:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from otel_finops.base import limits
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import Busy, Unavailable
+from otel_finops.base.errors import Busy
 from otel_finops.base.money import PICO_MAX
 from otel_finops.genai.roles import decide
 from otel_finops.genai.sighting import Sighting
@@ -22,6 +22,7 @@ from otel_finops.ledger.append import append
 from otel_finops.ledger.booking import NO_RULES, Booking
 from otel_finops.ledger.changes import changes
 from otel_finops.ledger.entry import Entry
+from otel_finops.ledger.faults import is_of_surroundings
 from otel_finops.ledger.journal import TraceState, clear_due, due_traces, standing_traces
 from otel_finops.ledger.neighbours import neighbourhoods
 from otel_finops.ledger.projection import Projection
@@ -168,17 +169,17 @@ class Settler:
     def _planned(self, seeds: list[TraceState]) -> Round:
         """The plan for as many of the seeds, from the front, as can be planned; a trace that fails alone is put aside.
 
-        A fault of ours in one trace must not keep all others from being settled for ever. Faults of the store concern no trace:
-        they leave the reading transaction as Busy or Unavailable.
+        A fault of ours in one trace must not keep all others from being settled for ever. Faults of the store and of the machine
+        concern no trace: the round is tried again.
         """
         engine = self._engine()
         while seeds:
             try:
                 with self._store.read() as transaction:
                     return plan(transaction, seeds, engine, self._recent, self._cascade)
-            except (Busy, Unavailable):
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, it concerns some of these traces only; the log names the one
+            except Exception as error:  # whatever else it is, it concerns some of these traces only; the log names the one
+                if is_of_surroundings(error):
+                    raise
                 if len(seeds) == 1:
                     self._park(seeds[0], error)
                 seeds = seeds[: len(seeds) // 2]

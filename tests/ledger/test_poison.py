@@ -179,6 +179,9 @@ def test_a_fault_of_the_store_counts_for_nothing(service: Service, bug: Bug) -> 
     bug.hits, bug.error = lambda sighting: sighting.span_id == hex_span(1000), _DiskFull
     for _ in range(5):
         assert service.send(rows) == "the disk is full"
+    bug.error = OSError
+    for _ in range(5):
+        assert service.send(rows) == REFUSED
     assert service.held() == []
     bug.error = TypeError
     assert service.send(rows) == Recorded(6, 0, 0, quarantined=1)

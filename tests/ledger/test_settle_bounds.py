@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytest
 from ledger_rig import Rig, call, trace_id
 
+from otel_finops.base.errors import Unavailable
 from otel_finops.base.limits import NEIGHBOUR_TRACES_MAX
 from otel_finops.genai import roles
 from otel_finops.genai.sighting import Decision, Sighting
@@ -41,6 +42,21 @@ def test_a_trace_that_cannot_be_decided_is_put_aside_and_the_others_settle(
     rig.clock.advance(settle.PARKED_S)
     [entry] = rig.settle()
     assert (entry.trace_id, rig.settler.parked) == (trace_id(4), 0)
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError(), Unavailable("the database is away")])
+def test_a_fault_of_the_machine_is_no_traces_fault(rig: Rig, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def broken(sightings: Iterable[Sighting]) -> list[Decision]:
+        raise error
+
+    rig.send(call(1, 1), call(2, 2))
+    monkeypatch.setattr(settle, "decide", broken)
+    with pytest.raises(type(error)):
+        rig.settle()
+    assert rig.settler.parked == 0
+
+    monkeypatch.setattr(settle, "decide", roles.decide)
+    assert len(rig.settle()) == 2
 
 
 def test_of_one_answer_given_again_and_again_one_is_charged_however_many_come_at_once(rig: Rig) -> None:

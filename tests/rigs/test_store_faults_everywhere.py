@@ -52,17 +52,13 @@ class World:
         for delivery in DELIVERIES:
             rows = [_row(sighting) for sighting in delivery]
             self._until_done(partial(self.committer.submit, rows))
-            self._until_done(self._settle, OSError)
+            self._until_done(self.rig.settler.settle_all, OSError)
+            assert self.rig.settler.parked == 0, "a fault of the store was taken for one of a trace"
             assert self._until_done(self._verified, OSError), "a fault of the store was taken for a broken chain"
 
     def close(self) -> None:
         self.committer.close()
         self.rig.store.close()
-
-    def _settle(self) -> None:
-        self.rig.settler.settle_all()
-        if self.rig.settler.parked:
-            raise Busy("a trace that failed on what is no fault of the database was put aside for a while")
 
     def _verified(self) -> bool:
         with self.rig.store.read() as transaction:
