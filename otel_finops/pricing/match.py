@@ -87,8 +87,9 @@ class Matcher:
             return None
         if not self._rulings:
             return self._listed(provider, name, region, at_ns)
-        families = () if _speaks_for_itself(provider) else families_of(provider or "")
-        said = (families, _forms(name, families))
+        biller, rest = self._biller(provider, name)
+        families = families_of(biller) if biller else ()
+        said = (families, (name, *_forms(rest, families)))
         target = self._rulings.target(*said, at_ns)
         if target is None:
             found = self._listed(provider, name, region, at_ns)
@@ -146,6 +147,12 @@ class Matcher:
             first, slash, rest = rest.partition("/")
         return (first, rest) if slash and (is_known(first) or first in self._book.families) else None
 
+    def _biller(self, provider: str | None, name: str) -> tuple[str, str]:
+        """Who bills and under which name: what the name begins with where nobody else said; ("", name) when nobody knows."""
+        if provider and not _speaks_for_itself(provider):
+            return provider, name
+        return self._own_provider(name) or ("", name)
+
     def _undated(self, find: Find, name: str) -> Match | None:
         for variant in _inferred(name):
             row = find(variant)
@@ -179,7 +186,7 @@ class Matcher:
 
     def _of_gateway(self, lists: Sequence[Find], provider: str | None, name: str) -> Match | None:
         """The vendor's own live row for a gateway's `vendor/model`. What a vendor gives away a gateway may still sell."""
-        gateway, name = (provider, name) if provider and not _speaks_for_itself(provider) else self._own_provider(name) or ("", "")
+        gateway, name = self._biller(provider, name)
         if canonical(gateway) not in VENDOR_GATEWAYS:
             return None
         for form in _forms(name, families_of(gateway)):
@@ -193,9 +200,9 @@ class Matcher:
 
     def _of_second_source(self, provider: str | None, name: str) -> Match | None:
         """A model that no list has and the second source knows by this very id."""
-        biller, name = (provider, name) if provider and not _speaks_for_itself(provider) else self._own_provider(name) or ("", "")
+        biller, name = self._biller(provider, name)
         families = families_of(biller)
-        for form in _forms(name, families) if name else ():
+        for form in _forms(name, families) if biller else ():
             for family in families:
                 row = self._book.second_row(family, form)
                 if row is not None:
