@@ -31,6 +31,9 @@ _RETRYABLE_GRPC: Final = frozenset({
 })  # fmt: skip
 """Statuses after which the same request may succeed (OTLP specification); RESOURCE_EXHAUSTED is what busy collectors answer."""
 
+_RECONNECT_MS: Final = {"initial": 500, "min": 5_000, "max": 2_000}
+"""When gRPC tries to connect again (`min` is how long one try may take): left to itself it lets a hop that is back wait for two minutes."""
+
 _TOO_LARGE: Final = "larger than max"
 """gRPC's own words with RESOURCE_EXHAUSTED when a message is over one side's limit: it will be the next time too."""
 
@@ -88,6 +91,7 @@ class GrpcHop:
             ("grpc.max_send_message_length", limits.FORWARD_BODY_BYTES_MAX),
             ("grpc.max_receive_message_length", limits.HOP_ANSWER_BYTES_MAX),
             ("grpc.enable_retries", 0),
+            *((f"grpc.{which}_reconnect_backoff_ms", milliseconds) for which, milliseconds in _RECONNECT_MS.items()),
         ]
         if address.scheme == "grpcs":
             secrets = grpc.ssl_channel_credentials(*map(_content, (settings.ca_file, settings.key_file, settings.certificate_file)))

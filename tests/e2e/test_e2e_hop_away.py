@@ -35,6 +35,7 @@ class Senders:
     def __init__(self, service: Service, traces: list[bytes], content: int, pause_s: float) -> None:
         self._service, self._content, self._pause_s = service, content, pause_s
         self._stop = threading.Event()
+        self._given_up = False
         self._lock = threading.Lock()
         self.acknowledged: list[Key] = []
         self.refusals = 0
@@ -45,7 +46,8 @@ class Senders:
             thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object = None, *_: object) -> None:
+        self._given_up = error is not None
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -55,6 +57,8 @@ class Senders:
         while not self._stop.is_set():
             request, keys = self._request(trace, first)
             while self._service.post(request).status_code != 200:
+                if self._given_up:
+                    return
                 with self._lock:
                     self.refusals += 1
                 time.sleep(2 * self._pause_s)
@@ -96,6 +100,7 @@ class Run:
         self.traces = [trace_id(number, 410) for number in range(3)]
         self.sent: list[Key] = []
         self.refusals = 0
+        self.noticed_s = 0.0
 
     def outage(self, seconds: float, *, content: int = 0, meanwhile: Callable[[], None] = lambda: None) -> None:
         """The hop is there for a second, away, and there again until all that waits has left."""
@@ -106,8 +111,9 @@ class Run:
             time.sleep(seconds)
             meanwhile()
             with grpc_backend(self.backend, self.port):
-                before = len(self.backend.seen)
+                before, back = len(self.backend.seen), time.monotonic()
                 eventually(lambda: len(self.backend.seen) > before, 60)
+                self.noticed_s = time.monotonic() - back
                 senders.__exit__()
                 eventually(lambda: self.service.metric("finops_spooled_requests") == 0, 120 + seconds)
         self.sent, self.refusals = senders.acknowledged, senders.refusals
@@ -120,8 +126,12 @@ class Run:
         """Lost and doubled at the hop."""
         found = Counter(arrived(self.backend))
         lost, doubled = len(set(self.sent) - set(found)), sum(found.values()) - len(found)
-        print(f"T10 {what}: {len(self.sent)} spans, {self.refusals} refusals, at the hop: lost {lost}, doubled {doubled}")
+        print(
+            f"T10 {what}: {len(self.sent)} spans, {self.refusals} refusals, at the hop: lost {lost}, doubled {doubled};"
+            f" it gets spans again after {self.noticed_s:.1f} s"
+        )
         assert set(found) <= set(self.sent)
+        assert self.noticed_s < (45 if "spool" in what else 15)  # a queue pauses for 30 s at most, senders for two, and so does gRPC
         return lost, doubled
 
 
