@@ -42,6 +42,7 @@ from otel_finops.metrics.ledger_source import ledger_source
 from otel_finops.metrics.self_metrics import SelfMetrics
 from otel_finops.operations.context import Health
 from otel_finops.operations.local import make_context, product_version
+from otel_finops.operations.price_lists import PriceLists
 from otel_finops.otlp.admission import Admission
 from otel_finops.otlp.counters import ReceiverCounters
 from otel_finops.otlp.forward import InlineForwarder
@@ -73,6 +74,8 @@ STOP_S: Final = 10.0
 _RECEIVERS_STOP_S: Final = 4.0
 _PRUNE_EVERY_S: Final = 300.0
 _PRUNE_TRACES: Final = 5_000
+_LOOK_EVERY_S: Final = 60.0
+"""How often a process looks whether the prices are to be refreshed; they are so by one process, at the hours of the settings."""
 
 
 class Core(NamedTuple):
@@ -84,7 +87,6 @@ class Core(NamedTuple):
     leases: Leases
     subjects: Subjects
     prices: CurrentPrices
-    refresher: PriceRefresher
     received: ReceiverCounters
     metrics: SelfMetrics
     telemetry: telemetry.Telemetry
@@ -126,8 +128,7 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     leases = Leases(store, clock, f"{purpose} on {socket.gethostname()} ({os.getpid()})")
     subjects, admission, received = Subjects(), Admission(), ReceiverCounters()
     prices = CurrentPrices(store, clock, lambda: base_of(settings.prices.path))
-    refresher = PriceRefresher(store, clock, prices.base, load_sources())
-    refresher.adopt(purpose)
+    PriceRefresher(store, clock, prices.base, load_sources()).adopt(purpose)
     metrics = SelfMetrics(received.snapshot)
     settle_after_s = settings.ledger.settle_after
     quarantine = Quarantine(store, clock, subjects, settle_after_s=settle_after_s)
@@ -159,7 +160,7 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     metrics.watch_reports(reports.read)
     settler = Settler(store, leases, prices.fresh, (Rollups(), reports), clock, cascade=cascade, recent=recent)
     return Core(
-        settings, clock, store, leases, subjects, prices, refresher, received, metrics, own, admission, committer, quarantine, pipeline,
+        settings, clock, store, leases, subjects, prices, received, metrics, own, admission, committer, quarantine, pipeline,
         log_pipeline, settler,
     )  # fmt: skip
 
@@ -183,6 +184,9 @@ class Service:
         self.core = core
         self._settling = SettleLoop(self._settle_due, core.metrics.settled)
         self._scheduler = Scheduler(core.leases, core.clock)
+        lists = PriceLists(core.store, core.prices, core.settings.prices, anywhere=False)
+        if core.settings.prices.refresh_from and core.settings.features.prices:
+            self._scheduler.add(Job("refresh_prices", _LOOK_EVERY_S, lambda lease: lists.refresh_by_the_clock()))
         self._scheduler.add(Job("prune_skeletons", _PRUNE_EVERY_S, self._prune, first_after_s=_PRUNE_EVERY_S))
         self._follower = PriceFollower(core.prices)
         self._forwarder = _forwarder(core)

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import BadInput
+from otel_finops.base.errors import BadInput, StartRefused
 from otel_finops.base.times import format_ns
 from otel_finops.ledger import price_store
-from otel_finops.ledger.price_store import Activation, Attempt, NamedList
+from otel_finops.ledger.price_store import Activation, Attempt, NamedList, StoredList
+from otel_finops.pricing.book import PriceBook
 from otel_finops.pricing.diff import Diff, Doubt, compare, guards
+from otel_finops.pricing.engine import try_every_row
 from otel_finops.pricing.lint import Report, lint
 from otel_finops.pricing.overlap import differing
 from otel_finops.pricing.sources.loading import chosen
@@ -137,14 +139,15 @@ class PriceRefresher:
         if not said.rows:
             raise BadInput(f"{given.origin}: no row with a price")
         dated = said if said.date else said._replace(date=self._today())
-        return Examined(document, NamedList(source.name, document.sha256, dated), lint(said.rows))
+        one = NamedList(source.name, document.sha256, dated)
+        _try(one, document)
+        return Examined(document, one, lint(said.rows))
 
-    def activate_again(self, version: str, *, valid_from_ns: int | None, who: str) -> tuple[Activation, Diff]:
-        """Make a stored list the active one of its source once more.
+    def activate_again(self, version: str, *, valid_from_ns: int | None, who: str) -> tuple[Activation | None, StoredList, Diff]:
+        """Make a stored list the active one of its source once more; the activation is None when it is so already.
 
         Raises:
             NotFound: no such list.
-            BadInput: it is the active one.
         """
         now_ns = self._clock.now_ns()
         with self._store.write() as transaction:
@@ -152,11 +155,11 @@ class PriceRefresher:
             stored = price_store.stored_list(transaction, version)
             one = NamedList(stored.source, stored.sha256, price_store.list_of(transaction, stored))
             if self._is_active(transaction, one):
-                raise BadInput(f"version: {stored.version} is the active list of {stored.source} already")
+                return None, stored, Diff((), (), ())
             former = lists[stored.source]
             since = now_ns if valid_from_ns is None else valid_from_ns
             made = price_store.activate(transaction, one, former, cause=price_store.AGAIN, now_ns=now_ns, valid_from_ns=since, who=who)
-        return made, compare(former.rows, one.said.rows)
+        return made, stored, compare(former.rows, one.said.rows)
 
     def adopt(self, who: str) -> Activation | None:
         """Make the packaged or configured list part of the book where it is not yet; what a new version of the program brings
@@ -244,6 +247,14 @@ class PriceRefresher:
 
     def _today(self) -> str:
         return format_ns(self._clock.now_ns())[:10]
+
+
+def _try(one: NamedList, document: Document) -> None:
+    """See that every row's rates can be worked out."""
+    try:
+        try_every_row(PriceBook.of([price_store.snapshot_of(one, None)]), document.name)
+    except StartRefused as fault:
+        raise BadInput(str(fault)) from fault
 
 
 def _placed(document: Document, doubt: Doubt) -> str:

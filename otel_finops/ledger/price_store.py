@@ -40,7 +40,7 @@ _INSERT_ACTIVATION: Final = (
     "RETURNING activation_no"
 )
 _INSERT_REFRESH: Final = "INSERT INTO price_refreshes (at_ns, origin, outcome, detail, who) VALUES (?, ?, ?, ?, ?)"
-_LAST_REFRESH: Final = "SELECT at_ns, origin, outcome, detail, who FROM price_refreshes ORDER BY refresh_no DESC LIMIT 1"
+_LAST_REFRESH: Final = "SELECT at_ns, origin, outcome, detail, who FROM price_refreshes {} ORDER BY refresh_no DESC LIMIT 1"
 _LOCK: Final = "LOCK TABLE price_activations IN SHARE ROW EXCLUSIVE MODE"
 
 
@@ -245,9 +245,9 @@ def note(transaction: Transaction, attempt: Attempt) -> None:
     transaction.execute(_INSERT_REFRESH, attempt)
 
 
-def last_attempt(transaction: Transaction) -> Attempt | None:
-    """The latest attempt to refresh; None when there was none."""
-    rows = transaction.execute(_LAST_REFRESH)
+def last_attempt(transaction: Transaction, who: str | None = None) -> Attempt | None:
+    """The latest attempt to refresh, of anybody or of one; None when there was none."""
+    rows = transaction.execute(_LAST_REFRESH.format("WHERE who = ?" if who else ""), (who,) if who else ())
     return Attempt(*rows[0]) if rows else None
 
 

@@ -13,10 +13,13 @@ from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.ledger.coverage import CoverageReport
+    from otel_finops.ledger.price_refresh import Given, Refreshed
+    from otel_finops.ledger.price_store import Activation, StoredList
     from otel_finops.ledger.quarantine import Held, Retried
     from otel_finops.ledger.spend import SpendReport
     from otel_finops.ledger.verify import Fault, Report
-    from otel_finops.pricing.book import BookStatus
+    from otel_finops.operations.price_lists import Book, Compared
+    from otel_finops.pricing.diff import Diff
 
 
 class Window(NamedTuple):
@@ -75,14 +78,49 @@ class Verdict(NamedTuple):
 
 
 class Prices(Protocol):
-    """The active price book."""
+    """The active price book, and the lists that make it.
 
-    def status(self) -> BookStatus:
-        """What it is and how old."""
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def status(self) -> Book:
+        """What it is and how old, its lists, and the last refresh."""
         ...
 
     def show(self, provider: str | None, model: str, at_ns: int) -> Mapping[str, Any] | None:
-        """The row that a call of this model would be priced by, as `{key, match, provider, mode, rates}`; None when there is none."""
+        """The row that a call of this model would be priced by, as `{key, match, provider, mode, rates, version, retired}`; None when
+        there is none.
+        """
+        ...
+
+    def fetched(self, origin: str | None, sha256: str | None, *, who: str) -> tuple[bytes, str]:
+        """The bytes of a list and how its place may be named; None: the place that the settings name.
+
+        Raises:
+            BadInput, TooLarge: a place from which nothing is fetched, or where nothing is.
+        """
+        ...
+
+    def refresh(self, given: Given, *, who: str, dry_run: bool) -> Refreshed:
+        """Make a list part of the book; raises BadInput or TooLarge when it is refused, the book is unchanged then."""
+        ...
+
+    def diff(self, before: str | None, after: str | None, given: Given | None) -> Compared:
+        """What changes between two stored lists, by their versions, or from the active one to a list that is given.
+
+        Raises:
+            NotFound: there is no such list.
+            BadInput, TooLarge: the given list cannot be read.
+        """
+        ...
+
+    def lists(self) -> Sequence[tuple[StoredList, Sequence[Activation]]]:
+        """All stored lists, oldest first, each with its activations."""
+        ...
+
+    def activate(self, version: str, valid_from_ns: int | None, *, who: str) -> tuple[Activation | None, StoredList, Diff]:
+        """Make a stored list the active one of its source, None when it is so already; raises NotFound when there is no such list."""
         ...
 
 

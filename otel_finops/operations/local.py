@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import Any, NamedTuple
@@ -23,8 +22,7 @@ from otel_finops.ledger.spend import SpendReport
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.verify import verify
 from otel_finops.operations.context import Context, Health, Page, Verdict, Window
-from otel_finops.pricing.book import BookStatus
-from otel_finops.pricing.engine import PriceEngine
+from otel_finops.operations.price_lists import PriceLists
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
 from otel_finops.store.upgrade import Upgrade, check, upgrade
@@ -90,30 +88,6 @@ def _clear(names: Mapping[str, str], ref: str | None) -> str | None:
     return None if ref is None else names.get(ref, ref)
 
 
-class EnginePrices:
-    """`Prices` over a price engine that is loaded when it is first asked."""
-
-    def __init__(self, engine: Callable[[], PriceEngine]) -> None:
-        self._engine = engine
-
-    def status(self) -> BookStatus:
-        """See `Prices.status`."""
-        return self._engine().status()
-
-    def show(self, provider: str | None, model: str, at_ns: int) -> Mapping[str, Any] | None:
-        """See `Prices.show`."""
-        match = self._engine().resolve(provider, model, at_ns)
-        if match is None:
-            return None
-        row = match.row
-        return {"key": match.key, "match": match.kind, "provider": row.family, "mode": row.mode or None, "rates": _plain(row.fields)}
-
-
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A row's fields with its rates as plain decimal strings, exactly as the list publishes them."""
-    return {name: f"{Decimal(repr(value)):f}" if isinstance(value, float) else value for name, value in fields.items()}
-
-
 def verdict(store: Store, head: str | None, public_key: str | None) -> Verdict:
     """Walk the chains and compare them with an exported head, on one snapshot.
 
@@ -154,12 +128,18 @@ def make_context(
     *,
     trail: Trail | None = None,
     health: Callable[[], Sequence[Health]] | None = None,
+    anywhere: bool = False,
 ) -> Context:
-    """The operations' context over these parts; `health` adds the state of listeners and settlers to the store's."""
+    """The operations' context over these parts.
+
+    Args:
+        health: adds the state of listeners and settlers to the store's.
+        anywhere: a price list may be fetched from any URL, not only from that of the settings.
+    """
     return Context(
         reads=StoreReads(store, subjects),
         verify=lambda head, public_key: verdict(store, head, public_key),
-        prices=EnginePrices(prices.fresh),
+        prices=PriceLists(store, prices, settings.prices, anywhere=anywhere),
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
         health=lambda: (*store_health(store), *(health() if health is not None else ())),
         clock=clock,
@@ -181,7 +161,7 @@ def open_room(settings: Settings, *, clock: Clock | None = None) -> Iterator[Roo
     try:
         check(store)
         subjects, prices = Subjects(), CurrentPrices(store, clock, lambda: base_of(settings.prices.path))
-        yield Room(settings, store, subjects, clock, prices, make_context(settings, store, subjects, prices, clock))
+        yield Room(settings, store, subjects, clock, prices, make_context(settings, store, subjects, prices, clock, anywhere=True))
     finally:
         store.close()
 

@@ -52,6 +52,14 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def _price_origin(text: str) -> str:
+    if text and "://" not in text:
+        return _file_path(text)
+    if text and not text.startswith(("https://", "http://")):
+        raise ValueError("not a place of a price list; write https://HOST/PATH, or a file")
+    return text
+
+
 def _next_hop(text: str) -> str:
     scheme, _, rest = text.rpartition("://")
     if scheme in ("", "grpc", "grpcs") and text:
@@ -79,7 +87,7 @@ def _yaml_off(value: object) -> object:
 
 def _digest(text: str) -> str:
     if len(text) != 64 or not set(text.lower()) <= set("0123456789abcdef"):
-        raise ValueError("must be the SHA-256 of the token as 64 hex digits")
+        raise ValueError("must be a SHA-256 as 64 hex digits")
     return text.lower()
 
 
@@ -270,13 +278,32 @@ class Features(_Section):
         "Off: such batches are refused for ever, and only the log tells why.",
     )
     prices: bool = Field(default=True, description="What the price book says.")
+    fx: bool = Field(default=True, description="Exchange rates.")
+    subscriptions: bool = Field(default=True, description="What flat fees covered, and spreading them by the clock.")
 
 
 class Prices(_Section):
     """Where prices come from."""
 
     path: OptionalFile = Field(
-        default=None, description="A price snapshot instead of the packaged one (LiteLLM's `model_prices_and_context_window` JSON)."
+        default=None,
+        description="A price list instead of the packaged one: LiteLLM's `model_prices_and_context_window` JSON or any other that "
+        "docs/pricing.md names.",
+    )
+    refresh_from: Annotated[str, AfterValidator(_price_origin)] = Field(
+        default="",
+        description="An https URL or a file from which the prices are refreshed by the clock; empty: never, and nothing is fetched.",
+    )
+    refresh_hours: float = Field(default=24.0, ge=0.1, le=8_760, description="Hours between two such refreshes.")
+    refresh_source: Annotated[str, Field(max_length=NAME_CHARS_MAX)] | None = Field(
+        default=None, description="Which importer reads that list, e.g. `openrouter`; the one that recognises it when not given."
+    )
+    refresh_sha256: Digest | None = Field(
+        default=None, description="The SHA-256 that the list must have: nothing else is taken, and plain http will do."
+    )
+    refresh_timeout: float = Field(default=60.0, ge=1, le=600, description="Seconds that fetching a list may take.")
+    watch_days: int = Field(
+        default=30, ge=1, le=366, description="Days back for which price changes of watched models are told and costed."
     )
 
 

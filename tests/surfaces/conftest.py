@@ -9,9 +9,11 @@ from surfaces_world import SIGHTINGS
 
 from otel_finops.genai.sighting import CALL
 from otel_finops.ledger.journal import JournalRow, record
+from otel_finops.ledger.price_refresh import PriceRefresher
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.settle import Settler
 from otel_finops.operations.local import Room, open_room, upgrade_database
+from otel_finops.pricing.sources.loading import load_sources
 from otel_finops.settings import load
 from otel_finops.store.lease import Leases
 from otel_finops.testing import FakeClock
@@ -25,6 +27,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     clock = FakeClock()
     upgrade_database(settings, clock)
     with open_room(settings, clock=clock) as room:
+        PriceRefresher(room.store, clock, room.prices.base, load_sources()).adopt("test")
         engine = room.prices()
         rows = [JournalRow(s, engine.quote(engine.priceable(s)) if s.kind == CALL else None) for s in SIGHTINGS]
         with room.store.write() as transaction:

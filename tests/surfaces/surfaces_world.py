@@ -6,9 +6,12 @@ Every call is gpt-4o with 1,000 uncached prompt tokens (2.50 USD a million) and 
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, Sighting
+from otel_finops.pricing.packaged import packaged_snapshot
 from otel_finops.testing import NOON
 
 ACME_TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -16,6 +19,43 @@ ACME_TRACE = "0af7651916cd43dd8448eb211c80319c"
 SHARED_TRACE = "1bf7651916cd43dd8448eb211c80319c"
 """Realm default: a root, a call of globex and a call of acme."""
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e=cmd()"
+
+
+PRICE_LIST = Path(__file__).parents[1] / "data" / "prices" / "llm_prices.json"
+
+
+class Harmless(NamedTuple):
+    """An input with which an operation answers the same at every time and leaves the ledger as it is.
+
+    Attributes:
+        fields: for the API; those of the path stand there, the others in the query or, where something changes, in the body.
+        words: the same on the command line.
+    """
+
+    fields: dict[str, Any]
+    words: list[str]
+
+
+_CONTENT = base64.b64encode(PRICE_LIST.read_bytes()).decode()
+_PACKAGED = packaged_snapshot().version
+HARMLESS: dict[str, Harmless] = {
+    "prices.activate": Harmless({"version": _PACKAGED}, [_PACKAGED]),
+    "prices.diff": Harmless({"content": _CONTENT}, ["--file", str(PRICE_LIST)]),
+    "prices.refresh": Harmless({"from": PRICE_LIST.name, "content": _CONTENT, "dry_run": True}, ["--from", str(PRICE_LIST), "--dry-run"]),
+    "prices.show": Harmless({"model": "gpt-4o"}, ["gpt-4o"]),
+    "quarantine.drop": Harmless({"no": "all"}, ["all"]),
+    "quarantine.retry": Harmless({"no": "all"}, ["all"]),
+    "traces.show": Harmless({"trace_id": ACME_TRACE}, [ACME_TRACE]),
+}
+"""By operation; one that is not here is asked without any input."""
+NO_INPUT = Harmless({}, [])
+
+
+def asked(one: Any) -> tuple[str, str, dict[str, Any]]:
+    """Method, path with a query, and keywords of the request that asks an operation for its harmless answer."""
+    fields = dict(HARMLESS.get(one.name, NO_INPUT).fields)
+    path = "/api/v1/" + one.path.format(**{name: fields.pop(name) for name in one.path_fields})
+    return (one.method, path, {"json": fields}) if one.changes else (one.method, path, {"params": fields})
 
 
 def sighting(trace_id: str, number: int, parent: int | None, *, kind: str = CALL, realm: str = "default", **more: Any) -> Sighting:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from starlette.testclient import TestClient
-from surfaces_world import ACME_TRACE, HOSTILE, SHARED_TRACE
+from surfaces_world import ACME_TRACE, HARMLESS, HOSTILE, NO_INPUT, SHARED_TRACE, asked
 from typer.testing import CliRunner, Result
 
 from otel_finops.identity.principals import LOCAL
@@ -20,6 +23,7 @@ from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.local import Room
 from otel_finops.settings.tree import Features
 from otel_finops.surfaces.api.app import build_api, openapi
+from otel_finops.surfaces.cli import render
 from otel_finops.surfaces.cli.main import ALIASES, build_cli, command_table
 from otel_finops.surfaces.cli.render import safe, show
 
@@ -33,15 +37,14 @@ def run(*arguments: str, database: str = "", given: str | bytes | None = None, f
 
 
 def command_words(one: Any) -> list[str]:
-    arguments = {"traces.show": [ACME_TRACE], "prices.show": ["gpt-4o"], "quarantine.retry": ["all"], "quarantine.drop": ["all"]}
-    return [*one.words, *arguments.get(one.name, [])]
+    return [*one.words, *HARMLESS.get(one.name, NO_INPUT).words]
 
 
 # --- parity --------------------------------------------------------------------------------------------------------
 
 
 def test_api_and_command_line_offer_the_same_operations(room: Room) -> None:
-    routes = {op["operationId"] for path in openapi(room.context)["paths"].values() for op in path.values()}
+    routes = {op["operationId"].removesuffix(".post") for path in openapi(room.context)["paths"].values() for op in path.values()}
     commands = {one.name for one in OPERATIONS if one.words in command_table(Features())}
     assert routes == commands == {one.name for one in OPERATIONS}
     assert set(ALIASES.values()) <= routes
@@ -49,13 +52,17 @@ def test_api_and_command_line_offer_the_same_operations(room: Room) -> None:
 
 @pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: one.name)
 def test_json_is_the_apis_answer(room: Room, database: str, one: Any) -> None:
-    paths = {"traces.show": f"traces/{ACME_TRACE}", "prices.show": "prices?model=gpt-4o"}
     api = TestClient(build_api(room.context, lambda _: LOCAL))
-    path = paths.get(one.name, one.path).replace("{no}", "all")
-    answer = api.request("POST" if one.changes else "GET", f"/api/v1/{path}")
+    method, path, given = asked(one)
+    answer = api.request(method, path, **given)
     result = run(*command_words(one), "--json", database=database)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == answer.text + "\n"
+    assert _timeless(result.stdout) == _timeless(answer.text + "\n")
+
+
+def _timeless(text: str) -> str:
+    """Without what the clock says: the room's clock stands still, the command's does not."""
+    return re.sub(r'"age_days":\d+', '"age_days":0', text)
 
 
 @pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: one.name)
@@ -96,20 +103,42 @@ def test_a_trace_is_drawn_as_a_tree(database: str) -> None:
     ]
 
 
+def covered(service: str, scope: str, advice: list[dict[str, Any]], **counts: int) -> dict[str, Any]:
+    names = ("calls", "unpriced_calls", "estimated_calls", "partial_calls", "failed_calls", "traces_without_calls")
+    zeros = dict.fromkeys((*names, "duplicates", "wrappers", "gateway_copies"), 0)
+    return {"service": service, "scope": scope, "advice": advice, **zeros, **counts}
+
+
 def test_coverage_is_shown_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    counts = dict.fromkeys(
-        ("unpriced_calls", "estimated_calls", "partial_calls", "failed_calls", "traces_without_calls", "wrappers", "gateway_copies"), 0
-    )
     advice = [{"cause": "map_model", "calls": 2, "models": ["my-deployment", HOSTILE], "advice": "Map [it]."}]
-    group = {"service": "shop", "scope": "client", "calls": 2, "duplicates": 3, "advice": advice, **counts}
-    show("coverage.report", {"groups": [group], "calls": 2, "unpriced_calls": 2, "complete": False})
+    groups = [covered("shop", "client", advice, calls=2, duplicates=3, wrappers=1), covered("bot", "client", advice, calls=2)]
+    show("coverage.report", {"groups": groups, "calls": 2, "unpriced_calls": 2, "complete": False})
     shown = capsys.readouterr().out
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["service", "scope", "calls", "unpriced", "merged"] in lines  # what is 0 everywhere is left out
+    assert ["shop", "client", "2", "4"] in lines
+    assert "merged: further spans of calls that are charged once" in shown
     assert "shop client, 2 calls (my-deployment, " in shown
-    assert "Map [it]." in shown
+    assert shown.count("Map [it].") == 1  # said once, for both
     assert "older rows" in shown
     assert "\x1b" not in shown
     show("coverage.report", {"groups": [], "calls": 0, "unpriced_calls": 0, "complete": True})
     assert capsys.readouterr().out == "nothing found\n"
+
+
+def test_coverage_fits_a_screen_of_100_columns() -> None:
+    """With every column there is and names as long as they come, each number stands in the line of its service."""
+    counts = {"unpriced_calls": 12_345, "estimated_calls": 9, "partial_calls": 8, "failed_calls": 7, "traces_without_calls": 6}
+    advice = [{"cause": "no_counts", "calls": 12_345, "models": ["gpt-4o"], "advice": "Turn on the client's instrumentation. " * 5}]
+    scope = "@traceloop/instrumentation-vertexai-and-aiplatform"
+    group = covered("checkout-assistant", scope, advice, calls=1_234_567, duplicates=5, **counts)
+    console = Console(width=100, file=io.StringIO(), force_terminal=True, color_system=None)
+    render._coverage(console, {"groups": [group], "calls": 1, "unpriced_calls": 1, "complete": True})
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined] - a StringIO
+    assert max(map(len, lines)) <= 100
+    assert any(line.split() == ["checkout-assistant", "1234567", "12345", "9", "8", "7", "5", "6"] for line in lines)
+    indented = [line for line in lines if line.startswith("  Turn") or (line.startswith("  ") and "instrumentation. " in line)]
+    assert len(indented) > 1
 
 
 def test_senders_texts_cannot_steer_the_terminal(database: str) -> None:

@@ -13,6 +13,7 @@ import typer
 from otel_finops.base.errors import BadInput
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.surfaces.cli.generated import JsonOption, print_answer, run_operation
+from otel_finops.surfaces.cli.price_commands import prices_diff, prices_refresh
 from otel_finops.surfaces.cli.runtime import CHECK_FAILED, guarded, settings_of, write_json, write_lines
 
 if TYPE_CHECKING:
@@ -185,6 +186,8 @@ def db_restore(
 HAND_WRITTEN: Final[dict[tuple[str, ...], tuple[Callable[..., None], str | None]]] = {
     ("price",): (price, None),
     ("resolve",): (resolve, None),
+    ("prices", "refresh"): (prices_refresh, "prices"),
+    ("prices", "diff"): (prices_diff, "prices"),
     ("ledger", "export"): (ledger_export, "ledger"),
     ("ledger", "verify"): (ledger_verify, "ledger"),
     ("ledger", "head"): (ledger_head, "ledger"),
