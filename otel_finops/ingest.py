@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from otel_finops.base.errors import BadInput, Busy
+from otel_finops.base.errors import BadInput, Busy, Unavailable
 from otel_finops.base.protocols import Credential, ExportRequest, TraceIntake
 from otel_finops.ledger.settle import Settler
 from otel_finops.metrics.self_metrics import SpanCounts
@@ -17,6 +17,9 @@ _log: Final = logging.getLogger(__name__)
 
 LEASE_WAIT_S: Final = 30.0
 """How long `ingest` waits for a ledger that another process settles."""
+
+
+AGAIN: Final = "Run the command again later: nothing is counted twice"
 
 
 class Ingested(NamedTuple):
@@ -49,7 +52,8 @@ def ingest_files(
 
     Raises:
         BadInput: a file cannot be read or decoded; the message names it and what in it is wrong.
-        Busy: another process held the ledger for longer than `LEASE_WAIT_S`.
+        Busy, Unavailable: the database is in use or away, or another process settled it for longer than `LEASE_WAIT_S`; the message says
+            what is stored.
     """
     requests, before = 0, counted()
     for done, path in enumerate(paths, 1):
@@ -57,16 +61,31 @@ def ingest_files(
             requests += 1
             _take(path, number, request, intake)
         progress(done, len(paths))
-    settled = settler.settle_all(LEASE_WAIT_S)
+    settled = _settle(settler)
     received, journalled, duplicate, rejected, ignored = (now - then for now, then in zip(counted(), before, strict=True))
     return Ingested(len(paths), requests, received, journalled, duplicate, rejected, settled, ignored)
+
+
+def _settle(settler: Settler) -> int:
+    try:
+        return settler.settle_all(LEASE_WAIT_S)
+    except (Busy, Unavailable) as fault:
+        said = f"all is stored, but not all of it is settled: {fault}. A service on this database settles the rest. {AGAIN}"
+        raise _told(fault, said) from fault
+
+
+def _told(fault: Busy | Unavailable, message: str) -> Busy | Unavailable:
+    """The same fault in words for whoever takes in files."""
+    if isinstance(fault, Unavailable):
+        return Unavailable(message, retry_after_s=fault.retry_after_s)
+    return Busy(message, retry_after_s=fault.retry_after_s)
 
 
 def _take(path: Path, number: int, request: ExportRequest, intake: TraceIntake) -> None:
     try:
         outcome = intake(request)
-    except Busy:
-        raise
+    except (Busy, Unavailable) as fault:
+        raise _told(fault, f"{path}: request {number}: {fault}; what came before it is stored. {AGAIN}") from fault
     except BadInput as fault:
         raise type(fault)(f"{path}: request {number}: {fault}") from fault
     for rejection in outcome.rejections:

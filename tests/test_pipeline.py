@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from otel_finops import ingest
 from otel_finops.app import Core, open_core
-from otel_finops.base.errors import BadInput, Undecodable
-from otel_finops.base.protocols import Credential, ExportRequest
+from otel_finops.base.errors import BadInput, Busy, Undecodable
+from otel_finops.base.protocols import Credential, ExportOutcome, ExportRequest
 from otel_finops.ingest import ingest_files
 from otel_finops.ledger.export import export_canonical
+from otel_finops.ledger.shards import SHARDS, lease_name
 from otel_finops.operations.context import Window
 from otel_finops.operations.local import StoreReads
 from otel_finops.settings import load
+from otel_finops.store.lease import Leases
 
 CASE = "otel-v2__manual-tree"
 """Five spans with an embedding and a chat call: 229 tokens at 0.02 USD a million are 0.00000458 USD; 3,517 tokens at 2.50 and
@@ -83,6 +86,26 @@ def test_ingest_twice_is_ingest_once(core: Core, corpus: Path) -> None:
     assert (first.received, first.journalled, first.settled_traces) == (5, 5, 1)
     again = ingest_files(paths, core.pipeline, core.metrics.span_counts, core.settler)
     assert (again.received, again.journalled, again.duplicate, again.settled_traces) == (5, 0, 5, 0)
+
+
+def test_ingest_of_a_busy_ledger_says_what_is_stored(core: Core, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sender of a request is told to send it again; whoever runs a command needs other words."""
+    path = corpus / CASE / "request-1.binpb"
+    intakes = iter([core.pipeline, _busy])
+    said = r"request-1\.binpb: request 1: the database is busy.*; what came before it is stored\. Run the command again"
+    with pytest.raises(Busy, match=said):
+        ingest_files([path, path], lambda request: next(intakes)(request), core.metrics.span_counts, core.settler)
+    others = Leases(core.store, core.clock, "serve elsewhere")
+    for shard in range(SHARDS):
+        others.acquire(lease_name(shard))
+    monkeypatch.setattr(ingest, "LEASE_WAIT_S", 0.1)
+    said = "all is stored, but not all of it is settled: .*serve elsewhere.*A service on this database settles the rest"
+    with pytest.raises(Busy, match=said):
+        ingest_files([path], core.pipeline, core.metrics.span_counts, core.settler)
+
+
+def _busy(request: ExportRequest) -> ExportOutcome:
+    raise Busy("the database is busy with other writes; nothing was stored, send it again")
 
 
 def test_ingest_names_the_file_and_the_request_at_fault(core: Core, tmp_path: Path) -> None:

@@ -72,6 +72,10 @@ class Driver(Protocol):
         """What to tell others of a driver's error: None when it is no fault of the database but of the program."""
         ...
 
+    def is_locked(self, error: BaseException) -> bool:
+        """Another process holds a lock that was waited for in vain."""
+        ...
+
     def refusal(self, error: BaseException) -> str | None:
         """Why the service must not start on this database, and how to mend it; None when the error is not of that kind."""
         ...

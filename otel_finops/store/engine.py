@@ -49,6 +49,7 @@ class Store:
 
         Raises:
             StartRefused: no such engine, missing extra, or a database that cannot be used; the text says how to mend it.
+            Busy: another process holds the write lock.
         """
         store = cls(_driver(url, owner=create, reserve=reserve), clock)
         if not create and store.driver.missing():
@@ -60,8 +61,11 @@ class Store:
             with store._session(write=True) as transaction:
                 store.driver.confirm(transaction)
         except FinopsError as fault:
-            refusal = store.driver.refusal(fault.__cause__) if fault.__cause__ else None
+            cause = fault.__cause__
+            refusal = store.driver.refusal(cause) if cause else None
             store.close()
+            if cause and store.driver.is_locked(cause):
+                raise Busy(f"{store.place} is locked by another process; try again when that is done") from fault
             raise StartRefused(refusal or str(fault)) from fault
         return store
 

@@ -216,6 +216,10 @@ class PostgresDriver:
             text = "the database cannot be reached"
         return Unavailable(f"{text}; nothing that was confirmed is lost, send it again later") if text else None
 
+    def is_locked(self, error: BaseException) -> bool:
+        """A lock was waited for in vain (SQLSTATE lock_not_available)."""
+        return isinstance(error, psycopg.Error) and error.sqlstate == "55P03"
+
     def refusal(self, error: BaseException) -> str | None:
         """Why the service must not start, and how to mend it."""
         if not isinstance(error, psycopg.Error):

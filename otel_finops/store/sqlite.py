@@ -281,6 +281,10 @@ class SqliteDriver:
         outcome = "it is not known whether anything was stored" if code == sqlite3.SQLITE_IOERR else "nothing was stored"
         return Unavailable(f"{text}; {outcome}, send it again later")
 
+    def is_locked(self, error: BaseException) -> bool:
+        """Another connection holds the write lock."""
+        return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+
     def refusal(self, error: BaseException) -> str | None:
         """Why the service must not start, and how to mend it."""
         code = _code(error)

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 import otel_finops.store.sqlite as sqlite_store
-from otel_finops.base.errors import StartRefused, Unavailable
+from otel_finops.base.errors import Busy, StartRefused, Unavailable
 from otel_finops.ledger.tables import counters
 from otel_finops.store.engine import Store
 from otel_finops.testing import FakeClock
@@ -133,6 +133,8 @@ def test_another_process_that_holds_the_lock_makes_it_unavailable(tmp_path: Path
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(Unavailable, match="locked by another process"), store.write():
         pass
+    with pytest.raises(Busy, match=r"a\.db is locked by another process; try again"):
+        Store.open(f"sqlite:///{tmp_path / 'a.db'}", FakeClock())
     other.execute("ROLLBACK")
     with store.write() as transaction:
         transaction.execute("CREATE TABLE t (a)")
