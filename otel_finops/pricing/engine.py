@@ -134,6 +134,20 @@ class PriceEngine:
         match, sheet, _ = self._terms_of(call)
         return match, sheet if sheet is None or sheet.times is None else sheet.times.at(call.at_ns)
 
+    def changes(self, call: PriceableCall, from_ns: int, to_ns: int) -> tuple[int, ...] | None:
+        """The instants in [from_ns, to_ns) at which what `terms` answers for a call of these names may change; None where that goes
+        by the hour.
+        """
+        found = {from_ns, *(moment for moment in self._book.moments if from_ns < moment < to_ns)}
+        for moment in tuple(found):
+            sheet = self._terms_of(call._replace(at_ns=moment)).sheet
+            if sheet is not None and sheet.times is not None:
+                starts = sheet.times.changes()
+                if starts is None:
+                    return None
+                found.update(start for start in starts if from_ns < start < to_ns)
+        return tuple(sorted(found))
+
     def _without_usage(self, call: PriceableCall) -> Quote:
         """A provider's error answer without usage costs nothing; any other call without usage has no price."""
         match = self._terms_of(call).match

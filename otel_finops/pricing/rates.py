@@ -106,6 +106,9 @@ class Times(Protocol):
     def at(self, at_ns: int) -> Sheet:
         """The sheet that holds at an instant (Unix nanoseconds)."""
 
+    def changes(self) -> tuple[int, ...] | None:
+        """The instants from which another sheet holds; None where that changes with the hour."""
+
 
 class _OffPeak(NamedTuple):
     """A row's off-peak hours with the sheets within and without them."""
@@ -116,6 +119,9 @@ class _OffPeak(NamedTuple):
 
     def at(self, at_ns: int) -> Sheet:
         return self.within if self.hours.hold_at(at_ns) else self.without
+
+    def changes(self) -> None:
+        return None
 
 
 class _Calendar(NamedTuple):
@@ -128,6 +134,10 @@ class _Calendar(NamedTuple):
         parts = self.sheets[bisect_right(self.starts, at_ns) - 1]
         sheet: Sheet = parts[0][1] if len(parts) == 1 else part_at(parts, at_ns)
         return sheet if sheet.times is None else sheet.times.at(at_ns)
+
+    def changes(self) -> tuple[int, ...] | None:
+        plain_days = all(len(parts) == 1 and parts[0][1].times is None for parts in self.sheets)
+        return self.starts if plain_days else None
 
 
 def tier_of(service_tier: str | None) -> str:
