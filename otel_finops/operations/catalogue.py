@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from otel_finops.operations import coverage, health, ledger, prices, quarantine, spend, traces, usage
+from otel_finops.operations import coverage, health, ledger, price_rules, prices, pricing, quarantine, spend, traces, usage
 from otel_finops.operations.registry import Registry
 
 OPERATIONS: Final = Registry(
@@ -12,12 +12,19 @@ OPERATIONS: Final = Registry(
         coverage.report,
         health.health,
         ledger.verify,
+        price_rules.alias,
+        price_rules.end,
+        price_rules.override,
+        price_rules.rules,
         prices.activate,
         prices.diff,
         prices.refresh,
         prices.show,
         prices.snapshots,
         prices.status,
+        pricing.explain,
+        pricing.quote,
+        pricing.unpriced,
         quarantine.drop,
         quarantine.held,
         quarantine.retry,

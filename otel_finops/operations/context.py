@@ -14,12 +14,16 @@ from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.ledger.coverage import CoverageReport
     from otel_finops.ledger.price_refresh import Given, Refreshed
+    from otel_finops.ledger.price_rules import Draft, Rule
     from otel_finops.ledger.price_store import Activation, StoredList
     from otel_finops.ledger.quarantine import Held, Retried
     from otel_finops.ledger.spend import SpendReport
+    from otel_finops.ledger.unpriced import Unpriced, UnpricedQuery, UnpricedTotals
     from otel_finops.ledger.verify import Fault, Report
     from otel_finops.operations.price_lists import Book, Compared
+    from otel_finops.operations.pricing_desk import Ruled
     from otel_finops.pricing.diff import Diff
+    from otel_finops.pricing.engine import PriceEngine
 
 
 class Window(NamedTuple):
@@ -124,6 +128,42 @@ class Prices(Protocol):
         ...
 
 
+class Pricing(Protocol):
+    """House rules, and the questions people ask of prices.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def engine(self) -> PriceEngine:
+        """The price book of this moment, with all rules."""
+        ...
+
+    def rules(self) -> Sequence[Rule]:
+        """Every rule ever set, oldest first."""
+        ...
+
+    def set_rule(self, draft: Draft, *, who: str, why: str, repricing: bool, dry_run: bool) -> Ruled:
+        """Set a rule and, when asked to, reprice the calls without a price that it gives one; a dry run writes nothing.
+
+        Raises:
+            BadInput: another rule says something of the same name at the same time.
+        """
+        ...
+
+    def end_rule(self, no: int, at_ns: int | None, *, who: str, why: str, dry_run: bool) -> Rule:
+        """End a rule at an instant, or (None) withdraw it; raises NotFound, and BadInput when it holds no longer then anyway."""
+        ...
+
+    def unpriced(self, query: UnpricedQuery) -> tuple[Sequence[Unpriced], UnpricedTotals]:
+        """A page of models without a price, and the sums over all pages; raises BadInput for a window that ends before it begins."""
+        ...
+
+    def nearest(self, name: str, provider: str | None) -> Sequence[str]:
+        """Price keys that look like the name, best first: suggestions for people, never prices."""
+        ...
+
+
 class Quarantined(Protocol):
     """Spans that cannot be recorded; whose they are is an argument of all of it: those of the tenants' own realms, None for all.
 
@@ -160,6 +200,7 @@ class Context(NamedTuple):
         verify: walks the chain; the arguments are the JSON text of an exported signed head, and the hex key
             that must have signed it, or None.
         prices: the active price book.
+        pricing: house rules and questions of prices.
         quarantine: spans that cannot be recorded.
         health: the state of the parts, in a moment.
         clock: the time.
@@ -171,6 +212,7 @@ class Context(NamedTuple):
     reads: Reads
     verify: Callable[[str | None, str | None], Verdict]
     prices: Prices
+    pricing: Pricing
     quarantine: Quarantined
     health: Callable[[], Sequence[Health]]
     clock: Clock

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError
@@ -12,19 +14,25 @@ from typing import Any, NamedTuple
 from otel_finops.audit.trail import LogTrail, Trail
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import BadInput, FinopsError
+from otel_finops.ledger.corrections import Corrector
 from otel_finops.ledger.coverage import CoverageReport, coverage
 from otel_finops.ledger.current_prices import CurrentPrices, base_of
 from otel_finops.ledger.head import verify_head
 from otel_finops.ledger.quarantine import Quarantine
 from otel_finops.ledger.reader import LedgerReader
+from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.rows import to_contract
 from otel_finops.ledger.spend import SpendReport
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.verify import verify
 from otel_finops.operations.context import Context, Health, Page, Verdict, Window
 from otel_finops.operations.price_lists import PriceLists
+from otel_finops.operations.pricing_desk import PricingDesk
+from otel_finops.pricing.cascade import Cascade
+from otel_finops.pricing.engine import PriceEngine
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
+from otel_finops.store.lease import Leases
 from otel_finops.store.upgrade import Upgrade, check, upgrade
 from otel_finops.trees.cost_tree import CostTree
 from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
@@ -140,6 +148,7 @@ def make_context(
         reads=StoreReads(store, subjects),
         verify=lambda head, public_key: verdict(store, head, public_key),
         prices=PriceLists(store, prices, settings.prices, anywhere=anywhere),
+        pricing=PricingDesk(store, clock, prices, lambda engine: _corrector(settings, store, clock, engine)),
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
         health=lambda: (*store_health(store), *(health() if health is not None else ())),
         clock=clock,
@@ -147,6 +156,12 @@ def make_context(
         features=settings.features,
         version=product_version(),
     )
+
+
+def _corrector(settings: Settings, store: Store, clock: Clock, engine: PriceEngine) -> Corrector:
+    """What corrects the ledger by these prices, under the settings' rules of money."""
+    leases = Leases(store, clock, f"corrections on {socket.gethostname()} ({os.getpid()})")
+    return Corrector(store, leases, engine, (Rollups(),), clock, Cascade.of(settings.pricing))
 
 
 @contextmanager

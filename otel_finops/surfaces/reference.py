@@ -120,8 +120,12 @@ def _command(words: Iterable[str], command: Any, one: Operation | None) -> Itera
     yield ""
     if options:
         yield from ("| option | meaning |", "|---|---|")
-        yield from (f"| `{_flags(option) or option.metavar}` | {option.help} |" for _, option in options)
+        yield from (f"| `{_flags(option) or option.metavar}` | {option.help}{_must(parameter, option)} |" for parameter, option in options)
         yield ""
+
+
+def _must(parameter: inspect.Parameter, option: Any) -> str:
+    return " Required." if _flags(option) and parameter.default is inspect.Parameter.empty else ""
 
 
 def _flags(option: Any) -> str:

@@ -67,7 +67,7 @@ def _parameter(name: str, field: FieldInfo) -> tuple[Any, Any]:
     if field.annotation is bool and field.default is False:
         return Annotated[bool, typer.Option(flag, help=help_text)], False
     if field.json_schema_extra == NAMED:
-        return Annotated[str, typer.Option(flag, help=f"{help_text} [required]")], inspect.Parameter.empty
+        return Annotated[str, typer.Option(flag, help=help_text)], inspect.Parameter.empty
     if field.is_required():
         return Annotated[str, typer.Argument(help=help_text, metavar=name.upper())], inspect.Parameter.empty
     if field.default not in (None, ""):

@@ -26,6 +26,7 @@ GROUPS: Final = {
     "coverage": "Calls that are unpriced, estimated or merged.",
     "ledger": "Export and proof of the ledger.",
     "prices": "The price book.",
+    "pricing": "What a call costs and why, models without a price, and house rules.",
     "quarantine": "Spans that cannot be recorded.",
     "db": "The database.",
 }
