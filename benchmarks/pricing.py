@@ -3,7 +3,8 @@
     python -m benchmarks.pricing --lines 1000000
 
 Prints one JSON line for each measurement. `litellm.cost_per_token` and `genai_prices.calc_price` price the same calls in the same run where
-these are installed; nothing else of the project needs them. Best of several rounds, one process, names warm; seconds are those of the processor, so that neighbours on a shared machine do not count.
+these are installed; nothing else of the project needs them. Best of several rounds, one process, names warm; seconds are those of the
+processor, so that neighbours on a shared machine do not count.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def measure_start() -> None:
 
 
 def measure_calls(priced: Sequence[PriceableCall]) -> None:
-    """Quotes a second, and by name alone without the memo of terms."""
+    """Quotes a second."""
     engine = PriceEngine.load()
     speed = per_second(engine.quote, priced)
     report("otel_finops", calls_per_s=round(speed), us_per_call=round(1e6 / speed, 2))
