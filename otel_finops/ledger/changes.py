@@ -149,12 +149,12 @@ def _moneys(net: Entry, target: Entry) -> Iterator[tuple[int | None, int | None]
 
 def _money_differences(net: Entry, target: Entry) -> dict[str, Any]:
     """What to add to each amount; a priced row always says a cost, and an amount that moves as the cost does is not stored."""
-    (cost, *others) = [None if new is None else new - (old or 0) for old, new in _moneys(net, target)]
-    reported, *real = others
-    unstored = 0 if target.cost_method == COVERED else cost
-    stored = dict.fromkeys(REAL_FIELDS) | {
-        name: None if amount == unstored else amount for name, amount in zip(REAL_FIELDS, real, strict=False)
-    }
+    moneys = list(_moneys(net, target))
+    cost, reported, *real = [None if new is None else new - (old or 0) for old, new in moneys]
+    stored: dict[str, int | None] = dict.fromkeys(REAL_FIELDS)
+    for name, amount, (old, new) in zip(REAL_FIELDS, real, moneys[2:], strict=False):
+        as_unstored = old == new if target.cost_method == COVERED else amount == cost
+        stored[name] = None if as_unstored else amount
     return {"cost_pico": cost, "reported_pico": reported or None, **stored}
 
 

@@ -25,6 +25,7 @@ from otel_finops.ledger.rows import entries_of_traces
 from otel_finops.ledger.shards import lease_name, shard_of
 from otel_finops.ledger.standing import EntryKey, states
 from otel_finops.pricing.coverage import Period, Subscription, spread
+from otel_finops.pricing.fx import MissingRate
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
 from otel_finops.store.unit_of_work import LIST_VALUES_MAX, Transaction
@@ -47,7 +48,7 @@ class Coverage(NamedTuple):
     """A period of a subscription and what it covered.
 
     Attributes:
-        fee_pico: in USD, at the rate of the period's first day.
+        fee_pico: in USD, at the rate of the period's first day; None while there is none.
         over: the period has ended.
         calls: covered calls that stand.
         unknown: those of them without a shadow price; they bear no share unless all are such.
@@ -57,7 +58,7 @@ class Coverage(NamedTuple):
 
     subscription: Subscription
     period: Period
-    fee_pico: int
+    fee_pico: int | None
     over: bool
     calls: int
     unknown: int
@@ -66,14 +67,13 @@ class Coverage(NamedTuple):
 
 
 def coverages(transaction: Transaction, subscriptions: Iterable[Subscription], now_ns: int) -> Iterator[Coverage]:
-    """Every period begun so far.
-
-    Raises:
-        MissingRate: a fee's currency has no rate for the first day of a period.
-    """
+    """Every period begun so far."""
     for subscription in subscriptions:
         for period in subscription.periods(now_ns):
-            fee_pico = fee_of(transaction, subscription, period)
+            try:
+                fee_pico = fee_of(transaction, subscription, period)
+            except MissingRate:
+                fee_pico = None  # what was covered is worth telling all the same; spreading says what to import
             rows = list(covered_rows(transaction, subscription, period))
             yield Coverage(
                 subscription,
@@ -141,7 +141,7 @@ class FeeSpreader:
         self._sleep = sleep
 
     def coverages(self) -> list[Coverage]:
-        """Every period of every subscription; raises MissingRate."""
+        """Every begun period of every subscription."""
         with self._store.read() as transaction:
             return list(coverages(transaction, self._subscriptions, self._clock.now_ns()))
 

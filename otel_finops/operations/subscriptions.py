@@ -23,7 +23,7 @@ class CoveredPeriod(Output):
     over: bool
     fee: str = Field(description="In the subscription's currency.")
     currency: str
-    fee_usd: Usd = Field(description="At the rate of the period's first day.")
+    fee_usd: Usd | None = Field(description="At the rate of the period's first day; null while there is no such rate (`fx import`).")
     calls: Count
     calls_without_price: Count = Field(description="Covered calls without a shadow price; they bear no share unless all are such.")
     shadow_usd: Usd = Field(description="What the covered calls would have cost by the list.")
@@ -57,7 +57,7 @@ def periods(context: Context, principal: Principal, given: NoInput) -> Json:
                 "over": one.over,
                 "fee": f"{one.subscription.fee:f}",
                 "currency": one.subscription.currency,
-                "fee_usd": format_usd(one.fee_pico),
+                "fee_usd": None if one.fee_pico is None else format_usd(one.fee_pico),
                 "calls": one.calls,
                 "calls_without_price": one.unknown,
                 "shadow_usd": format_usd(one.shadow_pico),
