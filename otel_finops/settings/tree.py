@@ -225,6 +225,17 @@ class Ledger(_Section):
     settle_after: float = Field(
         default=5.0, ge=0, le=3600, description="Seconds of quiet before a trace is settled without its root, 0 to 3600."
     )
+    close_after_days: float | None = Field(
+        default=5.0,
+        ge=0,
+        le=366,
+        description="Days after its end at which a month is closed by itself (docs/ledger.md); null: only by `periods close`.",
+    )
+    estimate: bool = Field(
+        default=False, description="Once a day, charge calls without usage by what such calls used to take, as `ledger estimate` does."
+    )
+    estimate_days: int = Field(default=30, ge=0, le=366, description="Days before a call's own day whose calls an estimate is made of.")
+    estimate_samples: int = Field(default=20, ge=1, le=256, description="Fewer such calls give no estimate.")
 
 
 class Auth(_Section):
