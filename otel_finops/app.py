@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.limits import MIB
-from otel_finops.base.times import NS_PER_HOUR, NS_PER_SECOND
+from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_SECOND
 from otel_finops.forwarding import WANTED, Onward
 from otel_finops.genai.attribution_keys import AttributionSettings
 from otel_finops.genai.dialect_loading import load_dialects
@@ -22,6 +22,7 @@ from otel_finops.genai.normalise import Normaliser
 from otel_finops.identity.principals import SettingsPrincipals
 from otel_finops.identity.senders import SettingsSenderAuth
 from otel_finops.ledger.current_prices import CurrentPrices, PriceFollower, base_of
+from otel_finops.ledger.fee_spread import FeeSpreader
 from otel_finops.ledger.group_commit import GroupCommitter
 from otel_finops.ledger.identity import ledger_id
 from otel_finops.ledger.journal import due_backlog, prune_skeletons
@@ -74,6 +75,10 @@ STOP_S: Final = 10.0
 _RECEIVERS_STOP_S: Final = 4.0
 _PRUNE_EVERY_S: Final = 300.0
 _PRUNE_TRACES: Final = 5_000
+_SPREAD_EVERY_S: Final = 6 * 3600.0
+_SPREAD_FIRST_S: Final = 600.0
+_SPREAD_BACK_DAYS: Final = 45
+"""How long after its end a period's fee is spread again when calls come late."""
 _LOOK_EVERY_S: Final = 60.0
 """How often a process looks whether the prices are to be refreshed; they are so by one process, at the hours of the settings."""
 
@@ -188,6 +193,8 @@ class Service:
         if core.settings.prices.refresh_from and core.settings.features.prices:
             self._scheduler.add(Job("refresh_prices", _LOOK_EVERY_S, lambda lease: lists.refresh_by_the_clock()))
         self._scheduler.add(Job("prune_skeletons", _PRUNE_EVERY_S, self._prune, first_after_s=_PRUNE_EVERY_S))
+        if core.settings.features.subscriptions and core.settings.pricing.subscriptions:
+            self._scheduler.add(Job("spread_fees", _SPREAD_EVERY_S, self._spread, first_after_s=_SPREAD_FIRST_S))
         self._follower = PriceFollower(core.prices)
         self._forwarder = _forwarder(core)
         self._receivers = _receivers(core, _pipeline(core, self._forwarder))
@@ -267,6 +274,15 @@ class Service:
             if not dropped:
                 break
         return f"{pruned} spans of traces without GenAI spans pruned"
+
+    def _spread(self, lease: HeldLease) -> str:
+        """Spread flat fees; periods that were over long ago stand unless somebody asks for them."""
+        core = self.core
+        subscriptions = Cascade.of(core.settings.pricing).subscriptions
+        spreader = FeeSpreader(core.store, core.leases, (Rollups(),), core.clock, subscriptions)
+        since_ns = core.clock.now_ns() - _SPREAD_BACK_DAYS * NS_PER_DAY
+        done = spreader.run(who="scheduler", why="the period is over", ended_after_ns=since_ns)
+        return f"{done.rows} shares of flat fees booked"
 
     def _watch(self) -> None:
         core = self.core

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from typing import Final
 
-from otel_finops.operations import coverage, health, ledger, price_rules, prices, pricing, quarantine, spend, traces, usage
+from otel_finops.operations import (
+    coverage,
+    fx,
+    health,
+    ledger,
+    price_rules,
+    prices,
+    pricing,
+    quarantine,
+    spend,
+    subscriptions,
+    traces,
+    usage,
+)
 from otel_finops.operations.registry import Registry
 
 OPERATIONS: Final = Registry(
     [
         coverage.report,
+        fx.import_rates,
+        fx.rates,
         health.health,
         ledger.verify,
         price_rules.alias,
@@ -29,6 +44,8 @@ OPERATIONS: Final = Registry(
         quarantine.held,
         quarantine.retry,
         spend.report,
+        subscriptions.periods,
+        subscriptions.spread,
         traces.search,
         traces.show,
         usage.rows,

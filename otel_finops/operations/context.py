@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
+from otel_finops.pricing.fx import OtherCurrency
 from otel_finops.settings.tree import Features
 from otel_finops.trees.cost_tree import CostTree
 from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.ledger.coverage import CoverageReport
+    from otel_finops.ledger.fee_spread import Coverage, Spread
+    from otel_finops.ledger.fx_store import CurrencySpan, Imported
     from otel_finops.ledger.price_refresh import Given, Refreshed
     from otel_finops.ledger.price_rules import Draft, Rule
     from otel_finops.ledger.price_store import Activation, StoredList
@@ -20,6 +23,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.ledger.spend import SpendReport
     from otel_finops.ledger.unpriced import Unpriced, UnpricedQuery, UnpricedTotals
     from otel_finops.ledger.verify import Fault, Report
+    from otel_finops.operations.money_desk import DayRate
     from otel_finops.operations.price_lists import Book, Compared
     from otel_finops.operations.pricing_desk import Ruled
     from otel_finops.pricing.diff import Diff
@@ -56,8 +60,10 @@ class Reads(Protocol):
         """Traces by `cost`, `calls`, `tokens` or `started`, greatest first."""
         ...
 
-    def spend(self, tenants: Tenants, group_by: Sequence[str], window: Window, filters: Mapping[str, str]) -> SpendReport:
-        """Sums by any of `ledger.spend.SPEND_KEYS`, filtered by equality with them."""
+    def spend(
+        self, tenants: Tenants, group_by: Sequence[str], window: Window, filters: Mapping[str, str], other: OtherCurrency | None = None
+    ) -> SpendReport:
+        """Sums by any of `ledger.spend.SPEND_KEYS`, filtered by equality with them; raises MissingRate where another currency has none."""
         ...
 
     def usage(self, tenants: Tenants, window: Window, filters: Mapping[str, str], cursor: str | None, limit: int) -> Page:
@@ -164,6 +170,44 @@ class Pricing(Protocol):
         ...
 
 
+class Money(Protocol):
+    """Exchange rates and flat fees.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+        MissingRate: there is no exchange rate for a day that is asked for; the message says what to import.
+    """
+
+    @property
+    def today(self) -> str:
+        """The day (UTC) by our clock."""
+        ...
+
+    def fetched(self, origin: str) -> tuple[bytes, str]:
+        """The bytes of a file or URL and how its place may be named; raises BadInput where none may be read."""
+        ...
+
+    def import_rates(self, content: bytes, origin: str, who: str, sha256: str | None) -> Imported:
+        """Store a file's rates; raises BadInput or TooLarge when it is refused, nothing is stored then."""
+        ...
+
+    def currencies(self) -> Sequence[CurrencySpan]:
+        """The currencies that have rates."""
+        ...
+
+    def rate(self, currency: str, day: str) -> DayRate:
+        """What one US dollar is in a currency on a day."""
+        ...
+
+    def coverages(self) -> Sequence[Coverage]:
+        """Every begun period of every subscription with what it covered."""
+        ...
+
+    def spread(self, who: str, why: str) -> Spread:
+        """Spread the fees of all periods that are over."""
+        ...
+
+
 class Quarantined(Protocol):
     """Spans that cannot be recorded; whose they are is an argument of all of it: those of the tenants' own realms, None for all.
 
@@ -201,6 +245,8 @@ class Context(NamedTuple):
             that must have signed it, or None.
         prices: the active price book.
         pricing: house rules and questions of prices.
+        money: exchange rates and flat fees.
+        currency: ISO code in which reports show amounts besides USD when nobody asks for another one.
         quarantine: spans that cannot be recorded.
         health: the state of the parts, in a moment.
         clock: the time.
@@ -213,6 +259,8 @@ class Context(NamedTuple):
     verify: Callable[[str | None, str | None], Verdict]
     prices: Prices
     pricing: Pricing
+    money: Money
+    currency: str
     quarantine: Quarantined
     health: Callable[[], Sequence[Health]]
     clock: Clock

@@ -26,10 +26,12 @@ from otel_finops.ledger.spend import SpendReport
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.verify import verify
 from otel_finops.operations.context import Context, Health, Page, Verdict, Window
+from otel_finops.operations.money_desk import MoneyDesk
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.pricing_desk import PricingDesk
 from otel_finops.pricing.cascade import Cascade
 from otel_finops.pricing.engine import PriceEngine
+from otel_finops.pricing.fx import OtherCurrency
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
@@ -69,10 +71,12 @@ class StoreReads:
         with self._store.read() as transaction:
             return search_traces(transaction, query)
 
-    def spend(self, tenants: Tenants, group_by: Sequence[str], window: Window, filters: Mapping[str, str]) -> SpendReport:
+    def spend(
+        self, tenants: Tenants, group_by: Sequence[str], window: Window, filters: Mapping[str, str], other: OtherCurrency | None = None
+    ) -> SpendReport:
         """See `Reads.spend`."""
         allowed = {name: (value,) for name, value in filters.items()}
-        return self._reader.spend(tenants, group_by, window.from_ns, window.to_ns, allowed)
+        return self._reader.spend(tenants, group_by, window.from_ns, window.to_ns, allowed, other)
 
     def usage(self, tenants: Tenants, window: Window, filters: Mapping[str, str], cursor: str | None, limit: int) -> Page:
         """See `Reads.usage`."""
@@ -149,6 +153,8 @@ def make_context(
         verify=lambda head, public_key: verdict(store, head, public_key),
         prices=PriceLists(store, prices, settings.prices, anywhere=anywhere),
         pricing=PricingDesk(store, clock, prices, lambda engine: _corrector(settings, store, clock, engine)),
+        money=MoneyDesk(store, clock, settings.pricing, files=anywhere),
+        currency=settings.display.currency,
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
         health=lambda: (*store_health(store), *(health() if health is not None else ())),
         clock=clock,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pydantic import Field
 
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import CallFilters, Name, TenantScoped, Windowed, given_filters
+from otel_finops.operations.fx import CurrencyCode
 from otel_finops.operations.registry import Input, Json, Output, operation
 from otel_finops.operations.shapes import Count, Usd
+from otel_finops.pricing.fx import BASE, MissingRate, OtherCurrency
 
 
 class FinerFilters(Input):
@@ -33,6 +37,11 @@ class SpendQuery(Windowed, TenantScoped, CallFilters, FinerFilters):
         "service_tier, region, price_key, error_type. Nothing for one sum.",
     )
 
+    currency: CurrencyCode | None = Field(
+        default=None,
+        description="ISO code: amounts in this currency too, each day at its rate (`fx import`); `display.currency` when not given.",
+    )
+
     def groups(self) -> tuple[str, ...]:
         """The groupings, each once."""
         return tuple(dict.fromkeys(name.strip() for name in self.group_by.split(",") if name.strip()))
@@ -46,6 +55,7 @@ class Group(Output):
     calls: Count
     tokens: Count
     unpriced_calls: Count
+    cost: Usd | None = Field(default=None, description="In the report's `currency`, where it has one.")
 
 
 class Report(Output):
@@ -55,6 +65,10 @@ class Report(Output):
     total_usd: Usd
     pending_usd: Usd = Field(description="Quotes of calls that are received and not settled yet; not in the total.")
     unpriced_tokens_share: float = Field(ge=0, le=1)
+    currency: str | None = Field(default=None, description="Of `cost`, `total` and `pending`.")
+    total: Usd | None = None
+    pending: Usd | None = Field(default=None, description="At today's rate.")
+    currency_missing: str | None = Field(default=None, description="Why there are no amounts in `display.currency`.")
 
 
 @operation(
@@ -69,4 +83,13 @@ class Report(Output):
 def report(context: Context, principal: Principal, given: SpendQuery) -> Json:
     """The report; without group_by one group with an empty key."""
     filters = given_filters(given, CallFilters, FinerFilters)
-    return context.reads.spend(given.tenants(principal), given.groups(), given.window(), filters).to_contract()
+    ask = partial(context.reads.spend, given.tenants(principal), given.groups(), given.window(), filters)
+    currency = given.currency or context.currency
+    if currency == BASE:
+        return ask().to_contract()
+    try:
+        return ask(OtherCurrency(currency, context.money.today)).to_contract()
+    except MissingRate as fault:
+        if given.currency is not None:
+            raise
+        return {**ask().to_contract(), "currency_missing": str(fault)}
