@@ -42,7 +42,7 @@ from otel_finops.metrics.exposition import LedgerCollector, MetricsPage
 from otel_finops.metrics.ledger_source import ledger_source
 from otel_finops.metrics.self_metrics import SelfMetrics
 from otel_finops.operations.context import Health
-from otel_finops.operations.local import make_context, product_version
+from otel_finops.operations.local import corrections_desk, make_context, product_version
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.otlp.admission import Admission
 from otel_finops.otlp.counters import ReceiverCounters
@@ -75,6 +75,10 @@ STOP_S: Final = 10.0
 _RECEIVERS_STOP_S: Final = 4.0
 _PRUNE_EVERY_S: Final = 300.0
 _PRUNE_TRACES: Final = 5_000
+_ESTIMATE_EVERY_S: Final = 86_400.0
+_ESTIMATE_FIRST_S: Final = 1_800.0
+_CLOSE_EVERY_S: Final = 3_600.0
+"""Never at the start: what senders kept while the service was away comes first, and is not late for that."""
 _SPREAD_EVERY_S: Final = 6 * 3600.0
 _SPREAD_FIRST_S: Final = 600.0
 _SPREAD_BACK_DAYS: Final = 45
@@ -195,6 +199,8 @@ class Service:
         self._scheduler.add(Job("prune_skeletons", _PRUNE_EVERY_S, self._prune, first_after_s=_PRUNE_EVERY_S))
         if core.settings.features.subscriptions and core.settings.pricing.subscriptions:
             self._scheduler.add(Job("spread_fees", _SPREAD_EVERY_S, self._spread, first_after_s=_SPREAD_FIRST_S))
+        for job in _ledger_jobs(core):
+            self._scheduler.add(job)
         self._follower = PriceFollower(core.prices)
         self._forwarder = _forwarder(core)
         self._receivers = _receivers(core, _pipeline(core, self._forwarder))
@@ -305,6 +311,17 @@ class Service:
             spool = self._forwarder.spool
             core.metrics.watch(catalog.SPOOLED, lambda: spool.requests)
             core.metrics.watch(catalog.SPOOLED_BYTES, lambda: spool.size)
+
+
+def _ledger_jobs(core: Core) -> Iterator[Job]:
+    """Estimates and the closing of months, where the settings want them."""
+    if not core.settings.features.ledger:
+        return
+    desk = corrections_desk(core.settings, core.store, core.prices, core.clock)
+    if core.settings.ledger.estimate:
+        yield Job("estimate", _ESTIMATE_EVERY_S, lambda lease: desk.estimate_due(), first_after_s=_ESTIMATE_FIRST_S)
+    if core.settings.ledger.close_after_days is not None:
+        yield Job("close_periods", _CLOSE_EVERY_S, lambda lease: desk.close_due(), first_after_s=_CLOSE_EVERY_S)
 
 
 def _backlog(core: Core) -> tuple[int, float]:

@@ -13,9 +13,12 @@ from otel_finops.trees.cost_tree import CostTree
 from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
+    from otel_finops.ledger.correction_runs import CorrectionRun
+    from otel_finops.ledger.corrections import Corrected, Selection
     from otel_finops.ledger.coverage import CoverageReport
     from otel_finops.ledger.fee_spread import Coverage, Spread
     from otel_finops.ledger.fx_store import CurrencySpan, Imported
+    from otel_finops.ledger.periods import Period
     from otel_finops.ledger.price_refresh import Given, Refreshed
     from otel_finops.ledger.price_rules import Draft, Rule
     from otel_finops.ledger.price_store import Activation, StoredList
@@ -208,6 +211,39 @@ class Money(Protocol):
         ...
 
 
+class Corrections(Protocol):
+    """Correcting what is booked, and closing months.
+
+    Raises:
+        Busy: somebody else appends for too long; of a correction, what was done so far stands.
+        Unavailable: the store cannot answer now.
+    """
+
+    def reprice(self, selection: Selection, *, who: str, why: str, dry_run: bool) -> Corrected:
+        """Book what calls cost by today's prices more or less than what stands; a dry run comes to the same numbers."""
+        ...
+
+    def estimate(self, selection: Selection, *, who: str, why: str, dry_run: bool) -> Corrected:
+        """Charge calls without usage by what such calls used to take."""
+        ...
+
+    def runs(self, before_no: int | None, limit: int) -> Sequence[CorrectionRun]:
+        """A page of runs that corrected something, newest first; `before_no` is the last number of the page before."""
+        ...
+
+    def run_of(self, shard: int, block_seq: int) -> CorrectionRun | None:
+        """The run that wrote a block."""
+        ...
+
+    def periods(self, tenants: Tenants) -> Sequence[Period]:
+        """The months, newest first, with the sums of these tenants."""
+        ...
+
+    def close(self, month: str, *, who: str, why: str) -> Sequence[str]:
+        """Close a month and those before it; returns which. Raises BadInput for one that is not over or closed already."""
+        ...
+
+
 class Quarantined(Protocol):
     """Spans that cannot be recorded; whose they are is an argument of all of it: those of the tenants' own realms, None for all.
 
@@ -247,6 +283,7 @@ class Context(NamedTuple):
         pricing: house rules and questions of prices.
         money: exchange rates and flat fees.
         currency: ISO code in which reports show amounts besides USD when nobody asks for another one.
+        corrections: repricing, estimates, and the closing of months.
         quarantine: spans that cannot be recorded.
         health: the state of the parts, in a moment.
         clock: the time.
@@ -261,6 +298,7 @@ class Context(NamedTuple):
     pricing: Pricing
     money: Money
     currency: str
+    corrections: Corrections
     quarantine: Quarantined
     health: Callable[[], Sequence[Health]]
     clock: Clock

@@ -26,6 +26,7 @@ from otel_finops.ledger.spend import SpendReport
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.verify import verify
 from otel_finops.operations.context import Context, Health, Page, Verdict, Window
+from otel_finops.operations.corrections_desk import CorrectionsDesk
 from otel_finops.operations.money_desk import MoneyDesk
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.pricing_desk import PricingDesk
@@ -155,6 +156,7 @@ def make_context(
         pricing=PricingDesk(store, clock, prices, lambda engine: _corrector(settings, store, clock, engine)),
         money=MoneyDesk(store, clock, settings.pricing, files=anywhere),
         currency=settings.display.currency,
+        corrections=corrections_desk(settings, store, prices, clock),
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
         health=lambda: (*store_health(store), *(health() if health is not None else ())),
         clock=clock,
@@ -164,10 +166,19 @@ def make_context(
     )
 
 
+def corrections_desk(settings: Settings, store: Store, prices: CurrentPrices, clock: Clock) -> CorrectionsDesk:
+    """What corrects the ledger by the prices of now, and closes its months."""
+    leases = _leases(store, clock)
+    return CorrectionsDesk(store, leases, clock, lambda: _corrector(settings, store, clock, prices.fresh()), settings.ledger)
+
+
 def _corrector(settings: Settings, store: Store, clock: Clock, engine: PriceEngine) -> Corrector:
     """What corrects the ledger by these prices, under the settings' rules of money."""
-    leases = Leases(store, clock, f"corrections on {socket.gethostname()} ({os.getpid()})")
-    return Corrector(store, leases, engine, (Rollups(),), clock, Cascade.of(settings.pricing))
+    return Corrector(store, _leases(store, clock), engine, (Rollups(),), clock, Cascade.of(settings.pricing))
+
+
+def _leases(store: Store, clock: Clock) -> Leases:
+    return Leases(store, clock, f"corrections on {socket.gethostname()} ({os.getpid()})")
 
 
 @contextmanager

@@ -26,14 +26,24 @@ class FinerFilters(Input):
     purpose: Name | None = Field(default=None, description="Only this purpose.")
 
 
-class SpendQuery(Windowed, TenantScoped, CallFilters, FinerFilters):
+class PeriodFilter(Input):
+    """Selects by the month to which rows belong."""
+
+    period: str | None = Field(
+        default=None,
+        max_length=7,
+        description="Only this month of the ledger, e.g. 2026-10: with late rows where they belong; in place of `from` and `to`.",
+    )
+
+
+class SpendQuery(Windowed, TenantScoped, CallFilters, FinerFilters, PeriodFilter):
     """What to sum."""
 
     group_by: str = Field(
         default="",
         max_length=200,
         description="Comma-separated, any of tenant, provider, model, operation, cost_method, unpriced_reason, agent, cost_center, "
-        "service, environment, day, hour; slower, as only entries know them: realm, step, tool, workflow, user, session, purpose, "
+        "service, environment, day, hour, or period (months of the ledger, with any but the times); slower, as only entries know them: realm, step, tool, workflow, user, session, purpose, "
         "service_tier, region, price_key, error_type. Nothing for one sum.",
     )
 
@@ -82,7 +92,7 @@ class Report(Output):
 )
 def report(context: Context, principal: Principal, given: SpendQuery) -> Json:
     """The report; without group_by one group with an empty key."""
-    filters = given_filters(given, CallFilters, FinerFilters)
+    filters = given_filters(given, CallFilters, FinerFilters, PeriodFilter)
     ask = partial(context.reads.spend, given.tenants(principal), given.groups(), given.window(), filters)
     currency = given.currency or context.currency
     if currency == BASE:
