@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from otel_finops.base.clock import Clock
-from otel_finops.base.money import PICO_PER_USD
+from otel_finops.base.errors import BadInput
+from otel_finops.base.money import PICO_MAX, PICO_PER_USD
 from otel_finops.base.times import format_ns
 from otel_finops.ledger.append import append
 from otel_finops.ledger.changes import changes
@@ -88,10 +89,15 @@ def coverages(transaction: Transaction, subscriptions: Iterable[Subscription], n
 
 
 def fee_of(transaction: Transaction, subscription: Subscription, period: Period) -> int:
-    """The period's fee in pico-USD; raises MissingRate."""
+    """The period's fee in pico-USD; raises MissingRate, and BadInput where one row could not hold it."""
     day = format_ns(period.from_ns)[:10]
     rates = dated_rates(transaction, subscription.currency, [day])
-    return rates.to_usd(round(subscription.fee * PICO_PER_USD), day)
+    pico = rates.to_usd(round(subscription.fee * PICO_PER_USD), day)
+    if pico > PICO_MAX:
+        raise BadInput(
+            f"The fee of the subscription {subscription.id!r} is more than {PICO_MAX // PICO_PER_USD} USD; split it into several"
+        )
+    return pico
 
 
 def covered_rows(transaction: Transaction, subscription: Subscription, period: Period) -> Iterator[Covered]:
