@@ -94,9 +94,7 @@ def fee_of(transaction: Transaction, subscription: Subscription, period: Period)
     rates = dated_rates(transaction, subscription.currency, [day])
     pico = rates.to_usd(round(subscription.fee * PICO_PER_USD), day)
     if pico > PICO_MAX:
-        raise BadInput(
-            f"The fee of the subscription {subscription.id!r} is more than {PICO_MAX // PICO_PER_USD} USD; split it into several"
-        )
+        raise BadInput(f"The fee of the subscription {subscription.id!r} is more than {PICO_MAX // PICO_PER_USD} USD; split it")
     return pico
 
 
