@@ -179,12 +179,19 @@ class PriceEngine:
         if not named:
             return _Terms(None, None, NO_MODEL)
         region = call.region if call.region_kind == "bedrock_region" else None
-        found = [match for model in named if (match := self._sized(call, model) or self._find(call, model, region))]
+        found = [match for model in named if (match := self._match(call, model, region))]
         if not found:
             return _Terms(None, None, UNKNOWN_MODEL if call.provider else NO_PROVIDER)
         match = next((match for match in found if not match.row.retired), found[0])
         factor = factor_of(match.row, call.region_kind, call.region, call.speed)
         return _Terms(match, sheet_of(match.row, tier_of(call.service_tier), factor), None)
+
+    def _match(self, call: PriceableCall, model: str, region: str | None) -> Match | None:
+        """The row of a name: the operator's word, else that of the call's image size, else the common one."""
+        match = self._find(call, model, region)
+        if match is not None and match.kind == "override":
+            return match
+        return self._sized(call, model) or match
 
     def _find(self, call: PriceableCall, name: str, region: str | None = None) -> Match | None:
         return self._matcher.find(call.provider, name, region, call.at_ns, call.account)
@@ -197,7 +204,7 @@ class PriceEngine:
         names = (f"{call.quality}/{size}/{model.strip()}",) if call.quality else ()
         for name in (*names, f"{size}/{model.strip()}"):
             match = self._find(call, name)
-            if match is not None and match.kind == "exact":
+            if match is not None and match.kind != "inferred":
                 return match
         return None
 

@@ -202,6 +202,16 @@ def test_an_override_takes_the_place_of_its_price_in_every_form_and_of_what_fall
     assert (quoted.cost_pico, quoted.partial) == (amount * MILLION, partial)
 
 
+def test_an_override_of_an_image_model_holds_for_its_sizes_too_but_for_one_that_has_its_own() -> None:
+    sized = {"1024-x-1024/art": row(0, input_cost_per_image=0.04), "art": row(0, input_cost_per_image=0.02)}
+    listed = snapshot("v1")._replace(rows=sized)
+    common = Override("1", "override", "acme", "art", None, {"input_cost_per_image": 0.01})
+    large = Override("2", "override", "acme", "1024-x-1024/art", None, {"input_cost_per_image": 0.03})
+    more: dict[str, Any] = {"usage": {"images": 1}, "image_size": "1024x1024"}
+    amounts = [usd(quote(engine_of(listed, overrides=rules), "art", **more)) for rules in ((), (common,), (large,))]
+    assert amounts == [0.04, 0.01, 0.03]
+
+
 def test_an_override_of_one_price_leaves_the_rest_of_the_row() -> None:
     rule = Override("1", "override", "acme", "one", None, {"cache_read_input_token_cost": 0.5 / MILLION})
     engine = engine_of(snapshot("v1", acme__one=LISTED), overrides=(rule,))
