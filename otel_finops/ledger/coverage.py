@@ -17,7 +17,7 @@ from otel_finops.genai.inheritance import resolve
 from otel_finops.genai.sighting import AGENT, WORKFLOW, Sighting
 from otel_finops.ledger.brief_rows import BriefRow, brief_rows
 from otel_finops.ledger.codec import Author
-from otel_finops.ledger.entry import ROLE_CALL
+from otel_finops.ledger.entry import ROLE_CALL, ROLE_DUPLICATE, ROLE_WRAPPER
 from otel_finops.ledger.journal import authors_of, standing_sightings
 from otel_finops.ledger.tenants import Tenants, restricted
 from otel_finops.store.unit_of_work import Transaction
@@ -36,6 +36,8 @@ _TRACES_AT_ONCE: Final = 256
 _RUNS: Final = (AGENT, WORKFLOW)
 _NO_RUN: Final = "create_agent"
 """Making an agent calls no model."""
+_OFF_BY: Final = 2
+"""Tokens by which two counts of one call may differ."""
 _UNKNOWN: Final = Author(None, None, None, 0)
 """Stands for a row whose span the journal no longer holds."""
 
@@ -70,12 +72,13 @@ class Covered:
         partial: calls whose stream broke off, or of which a unit had no rate of its own.
         merged: rows that are no calls by role: `duplicate`, `wrapper`, `gateway_copy`.
         silent: traces in which its agents or workflows ran and nothing shows a call.
+        beyond: traces in which it reports a total of more tokens than all calls have that are known there.
     """
 
-    __slots__ = ("calls", "dialects", "estimated", "failed", "merged", "models", "partial", "silent", "unpriced", "without_usage")
+    __slots__ = ("beyond", "calls", "dialects", "estimated", "failed", "merged", "models", "partial", "silent", "unpriced", "without_usage")
 
     def __init__(self) -> None:
-        self.calls = self.estimated = self.without_usage = self.failed = self.partial = self.silent = 0
+        self.calls = self.estimated = self.without_usage = self.failed = self.partial = self.silent = self.beyond = 0
         self.dialects: Counter[str] = Counter()
         self.unpriced: Counter[Lack] = Counter()
         self.models: dict[Lack, Counter[str]] = {}
@@ -105,6 +108,40 @@ class Covered:
             models[model] += 1
 
 
+class _Totals:
+    """Compares, trace by trace, the largest total that a span reports with what the calls of the trace add up to.
+
+    A total is charged only where no call at all is known, a tool's embedding included, so calls that no span shows are charged nowhere
+    beside one that is shown; a larger total is what is left to tell of them.
+    """
+
+    __slots__ = ("_calls", "_tokens", "_total", "_trace", "_who")
+
+    def __init__(self) -> None:
+        self._trace: int | None = None
+        self._who: Covered | None = None
+        self._calls = self._tokens = self._total = 0
+
+    def see(self, row: BriefRow, group: Covered) -> None:
+        """Take the next row; those of a trace come one after another."""
+        if row.trace_no != self._trace:
+            self.close()
+            self._trace = row.trace_no
+        if row.role == ROLE_WRAPPER:
+            if row.tokens > self._total:
+                self._total, self._who = row.tokens, group
+        elif row.role != ROLE_DUPLICATE:
+            self._calls += 1
+            self._tokens += row.tokens
+
+    def close(self) -> None:
+        """Count the trace that ended."""
+        if self._who is not None and self._total > self._tokens + _OFF_BY * self._calls:
+            self._who.beyond += 1
+        self._who = None
+        self._calls = self._tokens = self._total = 0
+
+
 class CoverageReport(NamedTuple):
     """What was counted; `complete` is False when there are older rows that were not looked at."""
 
@@ -127,12 +164,16 @@ def coverage(transaction: Transaction, tenants: Tenants, from_ns: int | None, to
         raise BadInput("`to` lies before `from`")
     allowed = restricted(tenants)
     groups: dict[GroupKey, Covered] = {}
+    totals = _Totals()
     rows = _wanted(brief_rows(transaction, _COLUMNS, allowed, lower, upper, newest_first=True), allowed, service)
     for piece in _pieces(islice(rows, COVERAGE_ROWS_MAX)):
         authors = authors_of(transaction, [(row.trace_no, row.span_id) for row in piece])
         for row in piece:
             author = authors.get((row.trace_no, row.span_id), _UNKNOWN)
-            _group(groups, (row.keys[1], author.scope)).add(row, author)
+            group = _group(groups, (row.keys[1], author.scope))
+            group.add(row, author)
+            totals.see(row, group)
+    totals.close()
     for silent in _silent(transaction, allowed, lower, upper):
         if service is None or silent[0] == service:
             _group(groups, silent).silent += 1

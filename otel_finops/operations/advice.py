@@ -21,6 +21,9 @@ ADVICE: Final = {
     "that it calls (openai, anthropic, ...) beside it. The two sightings of a call are charged once.",
     "no_calls": "Agents ran in these traces, which show no model call. Unless their calls are in traces of their own, nothing is charged "
     "for them: turn on the instrumentation of the client library that the agents call (openai, anthropic, ...) beside theirs.",
+    "agent_totals": "In these traces an agent or workflow reports more tokens than the calls have that are known there. A total is charged "
+    "only where no call at all is known, and the embedding of a tool is one: calls that no span shows may be missing. Turn on the "
+    "instrumentation of the client library that makes them (openai, anthropic, ...) beside it. Some frameworks count calls twice.",
     "no_counts": "This instrumentation tells no token counts for such calls: update it, switch on its recording of usage, or turn on "
     "another one beside it; the two sightings of a call are charged once. If these are streams, have the provider send counts (with OpenAI "
     'and compatible services stream_options={"include_usage": true}).',
@@ -53,7 +56,7 @@ _CAUSES: Final = {
 
 
 class Advised(NamedTuple):
-    """Advice, for how many calls (of `no_calls`: traces), and the models with most of them."""
+    """Advice, for how many calls (of `no_calls` and `agent_totals`: traces), and the models with most of them."""
 
     cause: str
     calls: int
@@ -68,6 +71,7 @@ def advice_on(covered: Covered, models_max: int) -> list[Advised]:
         calls[cause] += covered.unpriced[lack]
         models.setdefault(cause, Counter()).update(covered.models.get(lack, {}))
     calls["no_calls"] += covered.silent
+    calls["agent_totals"] += covered.beyond
     calls["estimates"] += covered.estimated
     calls["incomplete"] += covered.partial
     ordered = sorted((cause for cause in calls if calls[cause]), key=lambda cause: (-calls[cause], cause))

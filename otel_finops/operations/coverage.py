@@ -31,7 +31,7 @@ class Advice(Output):
     """What to do about some calls."""
 
     cause: str
-    calls: Count = Field(description="How many calls; of the cause `no_calls` how many traces.")
+    calls: Count = Field(description="How many calls; of the causes `no_calls` and `agent_totals` how many traces.")
     advice: str
     models: list[str] = Field(description="The models with most of these calls.")
 
@@ -51,9 +51,10 @@ class CoverageGroup(Output):
     partial_calls: Count = Field(description="Calls that may have cost more than was counted.")
     failed_calls: Count = Field(description="Calls that the provider answered with an error; they cost nothing.")
     duplicates: Count = Field(description="Further sightings of calls that are counted elsewhere.")
-    wrappers: Count = Field(description="Spans that repeat the sum of calls.")
+    wrappers: Count = Field(description="Spans that repeat the sum of calls, agents' own totals among them.")
     gateway_copies: Count = Field(description="A gateway's copies of calls, answers from its cache among them.")
     traces_without_calls: Count = Field(description="Traces in which its agents ran and nothing shows a call; nothing is charged there.")
+    traces_beyond_calls: Count = Field(description="Traces in which it reports a total of more tokens than the calls known there have.")
     advice: list[Advice]
 
 
@@ -113,6 +114,7 @@ def _group(key: GroupKey, covered: Covered) -> Json:
         "wrappers": covered.merged["wrapper"],
         "gateway_copies": covered.merged["gateway_copy"],
         "traces_without_calls": covered.silent,
+        "traces_beyond_calls": covered.beyond,
         "advice": [_advice(one) for one in advice_on(covered, _MODELS_NAMED)],
     }
 

@@ -321,6 +321,15 @@ def test_trap_16_and_rule_3_an_agents_total_beside_known_calls_is_a_wrapper() ->
         assert decisions["crew"][1:] == ("wrapper", (TRACE, "c"), "aggregate.calls_known")
 
 
+@pytest.mark.parametrize("operation", ["embeddings", "rerank"])
+def test_rule_3_any_known_call_speaks_against_a_total(operation: str) -> None:
+    """How much of the total a tool's embedding explains cannot be told, and nothing is charged twice."""
+    total = agent("hosted", usage={"input_uncached": 5_000, "output": 200}, input_readings=(5_000,))
+    decisions = decided(total, tool("search", "hosted"), call("c", "search", (300, 0), operation=operation))
+    assert charged(decisions) == ["c"]
+    assert decisions["hosted"].rule == "aggregate.calls_known"
+
+
 def test_rule_3_of_hosted_agents_without_calls_only_the_outermost_is_charged() -> None:
     usage = {"usage": {"input_uncached": 200, "output": 20}, "input_readings": (200,)}
     decisions = decided(span("root"), agent("outer", "root", **usage), agent("inner", "outer", **usage), agent("beside", "root", **usage))

@@ -68,6 +68,23 @@ def test_an_agents_own_total_is_a_wrapper_where_its_calls_are_known(rig: Rig) ->
     assert seen(rig).groups[None, "agents"].merged == Counter({"wrapper": 1})
 
 
+def total(span: int, tokens: int, **known: Any) -> Sighting:
+    """An agent's span that reports this many tokens for all that it did."""
+    usage = {"input_uncached": tokens - 10, "output": 10}
+    facts: dict[str, Any] = {"usage": usage, "usage_source": "reported", "input_readings": (tokens - 10,)}
+    return plain(span, kind=AGENT, genai=True, scope="agents", **facts, **known)
+
+
+def test_a_total_of_more_tokens_than_the_known_calls_have_is_told(rig: Rig) -> None:
+    """A hosted agent that used 5000 tokens beside an embedding of 200 by its tool: only the embedding is charged."""
+    embedding = {"usage": {"input_uncached": 200}, "input_readings": (200,), "operation": "embeddings"}
+    rig.settle(total(1, 5000, trace=1), plain(2, trace=1, parent=1, genai=True, kind=TOOL), call(3, trace=1, parent=2, **embedding))
+    rig.settle(total(4, 1100, trace=2), call(5, trace=2, parent=4))  # a call of 1000 in and 100 out
+    found = seen(rig).groups
+    assert found[None, "agents"].merged == Counter({"wrapper": 2})
+    assert {key: covered.beyond for key, covered in found.items()} == {(None, "agents"): 1, (None, "client"): 0}
+
+
 def test_agents_in_whose_traces_no_call_is_known(rig: Rig) -> None:
     """The agents package alone tells of runs and not of calls; where a call is known, the run needs no word."""
     runs = {"kind": AGENT, "genai": True, "scope": "agents", **of("shop")}

@@ -34,7 +34,8 @@ def judge_aggregates(scene: Scene) -> dict[int, Aggregate]:
     """What becomes of every candidate that is no call, by its number.
 
     A call that was not refused, priced or not, in its trace or a linked one makes it a wrapper; else the outermost span is charged
-    and those in it are not.
+    and those in it are not. Any call does, an embedding or rerank that a tool made too: how much of a total such calls explain
+    cannot be told from it, and tokens must not be charged twice. Where the total is the larger, the coverage report says so.
     """
     if all(scene.sightings[node].kind == CALL for node in scene.candidates):
         return {}
