@@ -44,6 +44,7 @@ from otel_finops.metrics.self_metrics import SelfMetrics
 from otel_finops.operations.context import Health
 from otel_finops.operations.local import corrections_desk, make_context, product_version
 from otel_finops.operations.price_lists import PriceLists
+from otel_finops.operations.watch_desk import WatchDesk
 from otel_finops.otlp.admission import Admission
 from otel_finops.otlp.counters import ReceiverCounters
 from otel_finops.otlp.forward import InlineForwarder
@@ -193,9 +194,10 @@ class Service:
         self.core = core
         self._settling = SettleLoop(self._settle_due, core.metrics.settled)
         self._scheduler = Scheduler(core.leases, core.clock)
-        lists = PriceLists(core.store, core.prices, core.settings.prices, anywhere=False)
+        self._lists = PriceLists(core.store, core.prices, core.settings.prices, anywhere=False)
+        self._price_watches = WatchDesk(core.store, core.clock, core.prices, core.settings.prices.watch_days)
         if core.settings.prices.refresh_from and core.settings.features.prices:
-            self._scheduler.add(Job("refresh_prices", _LOOK_EVERY_S, lambda lease: lists.refresh_by_the_clock()))
+            self._scheduler.add(Job("refresh_prices", _LOOK_EVERY_S, lambda lease: self._lists.refresh_by_the_clock()))
         self._scheduler.add(Job("prune_skeletons", _PRUNE_EVERY_S, self._prune, first_after_s=_PRUNE_EVERY_S))
         if core.settings.features.subscriptions and core.settings.pricing.subscriptions:
             self._scheduler.add(Job("spread_fees", _SPREAD_EVERY_S, self._spread, first_after_s=_SPREAD_FIRST_S))
@@ -259,7 +261,14 @@ class Service:
             Health("settling", self._settling.fault is None, self._settling.fault or ""),
             Health("journal", not failed, "spans could not be stored a moment ago" if failed else ""),
             *self._hop_health(),
+            *self._price_health(),
         )
+
+    def _price_health(self) -> Sequence[Health]:
+        """Prices that are old keep nobody from sending; what is wrong with the refresh is told all the same."""
+        if not self.core.settings.prices.refresh_from:
+            return ()
+        return (Health("prices", True, self._lists.trouble() or ""),)
 
     def _hop_health(self) -> Sequence[Health]:
         """A next hop that is away keeps nobody from sending here, unless it is required."""
@@ -300,6 +309,8 @@ class Service:
             catalog.RESERVE: lambda: core.store.reserve_bytes,
             catalog.SETTLE_LAG: lambda: _backlog(core)[1],
         }
+        if core.settings.features.prices:
+            readings = {**readings, catalog.PRICE_CHANGES: self._price_watches.count}
         if core.settings.features.quarantine:
             readings = {**readings, catalog.QUARANTINED: core.quarantine.count}
         for metric, read in readings.items():

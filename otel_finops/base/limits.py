@@ -156,6 +156,8 @@ PRICE_FILE_BYTES_MAX: Final = 64 * MIB
 """A price list, inflated: LiteLLM's whole file has 3 MiB; a bomb must not fill the memory."""
 PRICE_MEMO_MAX: Final = 20_000
 """Model names whose row is remembered, misses too; when it is full it starts anew, so that random names cost time and no memory."""
+PRICE_WATCHES_MAX: Final = 1_000
+"""Watched models of an installation: each is looked up at every moment at which the book changes whenever metrics are read."""
 PRICE_RULES_MAX: Final = 20_000
 """Price rules of an installation, ended ones and ends included: all are read into memory by every process whenever one changes."""
 QUOTES_PER_REQUEST_MAX: Final = 1_000

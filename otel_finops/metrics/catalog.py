@@ -145,6 +145,12 @@ IN_FLIGHT: Final = Metric("finops_in_flight_bytes", "gauge", (), "Request bytes 
 SETTLE_LAG: Final = Metric("finops_settle_lag_seconds", "gauge", (), "How long the trace that waits longest is overdue for settling.")
 TRACES_DUE: Final = Metric("finops_traces_due", "gauge", (), "Traces that are due for settling.")
 PARKED: Final = Metric("finops_traces_parked", "gauge", (), "Traces that cannot be settled and are put aside; the log names them.")
+PRICE_CHANGES: Final = Metric(
+    "finops_watched_price_changes",
+    "gauge",
+    (),
+    "Price changes of watched models in the last days (setting prices.watch_days), those announced for later included (docs/pricing.md).",
+)
 RESERVE: Final = Metric(
     "finops_store_reserve_bytes", "gauge", (), "Room kept on a SQLite database's disk; 0 when it was given up because the disk is full."
 )
@@ -156,7 +162,7 @@ SELF_METRICS: Final = (
     RECEIVED_LOGS, JOURNALLED_LOGS, DUPLICATE_LOGS, REJECTED_LOGS, IGNORED_LOGS, IGNORED_REQUESTS, REFUSED, FORWARDED,
     FORWARD_DROPPED, REPORTS, REPORT_DIFFERENCE, BAD_REPORTS,
     COMMIT, SETTLED,
-    QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE, PARKED, RESERVE, QUARANTINED, SPOOLED, SPOOLED_BYTES,
+    QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE, PARKED, PRICE_CHANGES, RESERVE, QUARANTINED, SPOOLED, SPOOLED_BYTES,
 )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.ledger.price_refresh import Given, Refreshed
     from otel_finops.ledger.price_rules import Draft, Rule
     from otel_finops.ledger.price_store import Activation, StoredList
+    from otel_finops.ledger.price_watches import Watch
     from otel_finops.ledger.quarantine import Held, Retried
     from otel_finops.ledger.spend import SpendReport
     from otel_finops.ledger.unpriced import Unpriced, UnpricedQuery, UnpricedTotals
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.operations.money_desk import DayRate
     from otel_finops.operations.price_lists import Book, Compared
     from otel_finops.operations.pricing_desk import Ruled
+    from otel_finops.operations.watch_desk import Watched
     from otel_finops.pricing.diff import Diff
     from otel_finops.pricing.engine import PriceEngine
 
@@ -134,6 +136,35 @@ class Prices(Protocol):
 
     def activate(self, version: str, valid_from_ns: int | None, *, who: str) -> tuple[Activation | None, StoredList, Diff]:
         """Make a stored list the active one of its source, None when it is so already; raises NotFound when there is no such list."""
+        ...
+
+
+class Watches(Protocol):
+    """Models whose prices somebody watches.
+
+    Attributes:
+        days: how many days are looked at when nobody says.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    days: int
+
+    def add(self, tenant: str, provider: str | None, model: str, *, who: str) -> tuple[Watch, bool]:
+        """Watch a model, False: it is watched so already; raises BadInput when there are too many watches."""
+        ...
+
+    def end(self, no: int, tenants: Tenants, *, who: str) -> tuple[Watch, bool]:
+        """End a watch, False: it was ended already; raises NotFound when there is none of this number for these tenants."""
+        ...
+
+    def all(self, tenants: Tenants) -> Sequence[Watch]:
+        """The watches of these tenants and of everybody, oldest first."""
+        ...
+
+    def changes(self, tenants: Tenants, days: int, no: int | None) -> Sequence[Watched]:
+        """Changes of the last days and those announced, latest first, with what the calls of these days would have cost."""
         ...
 
 
@@ -280,6 +311,7 @@ class Context(NamedTuple):
         verify: walks the chain; the arguments are the JSON text of an exported signed head, and the hex key
             that must have signed it, or None.
         prices: the active price book.
+        watches: models whose prices somebody watches.
         pricing: house rules and questions of prices.
         money: exchange rates and flat fees.
         currency: ISO code in which reports show amounts besides USD when nobody asks for another one.
@@ -295,6 +327,7 @@ class Context(NamedTuple):
     reads: Reads
     verify: Callable[[str | None, str | None], Verdict]
     prices: Prices
+    watches: Watches
     pricing: Pricing
     money: Money
     currency: str

@@ -30,6 +30,7 @@ from otel_finops.operations.corrections_desk import CorrectionsDesk
 from otel_finops.operations.money_desk import MoneyDesk
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.pricing_desk import PricingDesk
+from otel_finops.operations.watch_desk import WatchDesk
 from otel_finops.pricing.cascade import Cascade
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.fx import OtherCurrency
@@ -153,6 +154,7 @@ def make_context(
         reads=StoreReads(store, subjects),
         verify=lambda head, public_key: verdict(store, head, public_key),
         prices=PriceLists(store, prices, settings.prices, anywhere=anywhere),
+        watches=WatchDesk(store, clock, prices, settings.prices.watch_days),
         pricing=PricingDesk(store, clock, prices, lambda engine: _corrector(settings, store, clock, engine)),
         money=MoneyDesk(store, clock, settings.pricing, files=anywhere),
         currency=settings.display.currency,

@@ -12,7 +12,7 @@ from otel_finops.base.errors import BadInput, FinopsError, NotFound
 from otel_finops.base.times import NS_PER_HOUR
 from otel_finops.ledger import price_store
 from otel_finops.ledger.current_prices import CurrentPrices
-from otel_finops.ledger.price_refresh import FAILED, Given, PriceRefresher, Refreshed
+from otel_finops.ledger.price_refresh import FAILED, REFUSED, Given, PriceRefresher, Refreshed
 from otel_finops.ledger.price_store import Activation, Attempt, StoredList
 from otel_finops.pricing.book import BookStatus
 from otel_finops.pricing.dated import season_at
@@ -135,6 +135,17 @@ class PriceLists:
         given = Given(data, origin, settings.refresh_source, settings.refresh_sha256)
         done = self.refresh(given, who=SCHEDULER, dry_run=False)
         return f"{origin}: {done.outcome}: {len(done.diff.new)} new, {len(done.diff.changed)} changed, {len(done.diff.gone)} gone"
+
+    def trouble(self) -> str | None:
+        """Why the prices are not those of the last attempt by the clock; None when all is well.
+
+        Raises:
+            Busy, Unavailable: the store's.
+        """
+        with self._store.read() as transaction:
+            last = price_store.last_attempt(transaction, SCHEDULER)
+        bad = last is not None and last.outcome in (FAILED, REFUSED)
+        return f"the last refresh {last.outcome}: {last.detail}" if last is not None and bad else None
 
     def _is_time(self) -> bool:
         with self._store.read() as transaction:

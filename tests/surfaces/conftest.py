@@ -10,6 +10,8 @@ from surfaces_world import SIGHTINGS
 from otel_finops.genai.sighting import CALL
 from otel_finops.ledger.journal import JournalRow, record
 from otel_finops.ledger.price_refresh import PriceRefresher
+from otel_finops.ledger.price_rules import Draft, PriceRules
+from otel_finops.ledger.price_watches import PriceWatches
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.settle import Settler
 from otel_finops.operations.local import Room, open_room, upgrade_database
@@ -28,6 +30,11 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     upgrade_database(settings, clock)
     with open_room(settings, clock=clock) as room:
         PriceRefresher(room.store, clock, room.prices.base, load_sources()).adopt("test")
+        PriceRules(room.store, clock).add(Draft("alias", None, "our-deployment", target="azure/gpt-4o"), who="ann", why="it is one")
+        watches = PriceWatches(room.store, clock)
+        watches.add("*", None, "claude-opus-4-5", who="ann")
+        watches.end(1, None, who="ann")
+        watches.add("*", "openai", "gpt-4o", who="ann")
         engine = room.prices()
         rows = [JournalRow(s, engine.quote(engine.priceable(s)) if s.kind == CALL else None) for s in SIGHTINGS]
         with room.store.write() as transaction:

@@ -42,7 +42,22 @@ HARMLESS: dict[str, Harmless] = {
     "prices.activate": Harmless({"version": _PACKAGED}, [_PACKAGED]),
     "prices.diff": Harmless({"content": _CONTENT}, ["--file", str(PRICE_LIST)]),
     "prices.refresh": Harmless({"from": PRICE_LIST.name, "content": _CONTENT, "dry_run": True}, ["--from", str(PRICE_LIST), "--dry-run"]),
+    "prices.unwatch": Harmless({"no": 1}, ["1"]),
+    "prices.watch": Harmless({"model": "gpt-4o", "provider": "openai"}, ["gpt-4o", "--provider", "openai"]),
     "prices.show": Harmless({"model": "gpt-4o"}, ["gpt-4o"]),
+    "pricing.alias": Harmless(
+        {"name": "our-gpt", "key": "azure/gpt-4o", "why": "tried", "dry_run": True},
+        ["our-gpt", "azure/gpt-4o", "--why", "tried", "--dry-run"],
+    ),
+    "pricing.end": Harmless(
+        {"rule": 1, "why": "tried", "dry_run": True, "at": "2027-01-01"}, ["1", "--why", "tried", "--dry-run", "--at", "2027-01-01"]
+    ),
+    "pricing.explain": Harmless({"model": "our-deployment", "at": "2026-11-21"}, ["our-deployment", "--at", "2026-11-21"]),
+    "pricing.override": Harmless(
+        {"model": "our-model", "prices": {"input": "2.5"}, "why": "tried", "dry_run": True, "reprice": True},
+        ["our-model", "input=2.5", "--why", "tried", "--dry-run", "--reprice"],
+    ),
+    "pricing.quote": Harmless({"model": "gpt-4o", "output_tokens": 7}, ["--model", "gpt-4o", "--output-tokens", "7"]),
     "quarantine.drop": Harmless({"no": "all"}, ["all"]),
     "quarantine.retry": Harmless({"no": "all"}, ["all"]),
     "traces.show": Harmless({"trace_id": ACME_TRACE}, [ACME_TRACE]),
