@@ -219,4 +219,126 @@ def _advised(advice: Mapping[str, Any]) -> str:
     return f"{advice['calls']} {noun}{'' if advice['calls'] == 1 else 's'}{models}"
 
 
-_SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {"traces.show": _trace, "coverage.report": _coverage}
+# --- prices ----------------------------------------------------------------------------------------------------------
+
+
+def _unpriced(console: Console, answer: Mapping[str, Any]) -> None:
+    """A table of the models; below it, in its order, what mends each."""
+    models = answer["models"]
+    if not models:
+        console.print("Every call has a price." if not answer["total_models"] else "nothing found")
+        return
+    names = ("provider", "model", "reason", "calls", "tokens")
+    times = {"first seen": "first_seen", "last seen": "last_seen"}
+    rows = [{**{name: one[name] for name in names}, **{title: _second(one[name]) for title, name in times.items()}} for one in models]
+    console.print(_table(None, rows))
+    for one in models:
+        like = f"; names like it: {', '.join(map(safe, one['suggestions']))}" if one["suggestions"] else ""
+        console.print(Text.assemble((safe(one["model"]) or "(no name)", "bold"), f": {safe(one['says'])}{like}"))
+        for command in one["mend"]:
+            console.print(Text(f"  {safe(command)}"))
+    if answer["next_cursor"]:
+        console.print(f"{len(models)} of {answer['total_models']} models; go on with --cursor {answer['next_cursor']}")
+    console.print(f"{answer['total_calls']} calls without a price, {answer['total_tokens']} tokens.")
+
+
+def _second(instant: str | None) -> str:
+    """An instant to the second: people do not read nanoseconds."""
+    return "" if instant is None else f"{instant[:10]} {instant[11:19]}Z"
+
+
+def _rules(console: Console, answer: Mapping[str, Any]) -> None:
+    if not answer["rules"]:
+        console.print("nothing found")
+        return
+    rows = [
+        {
+            "rule": one["rule"],
+            "kind": one["kind"],
+            "provider": one["provider"] or "any",
+            "model": one["model"],
+            "says": _said(one),
+            "holds": one["holds"],
+            "from": _second(one["from"]) or "the beginning",
+            "to": _ends(one),
+            "who": one["who"],
+            "why": one["why"],
+        }
+        for one in answer["rules"]
+    ]
+    console.print(_table(None, rows))
+    for one in answer["rules"]:
+        if one["ended"]:
+            ended = one["ended"]
+            console.print(
+                Text(f"Rule {one['rule']} was ended by {safe(ended['who'])} at {_second(ended['ended_at'])}: {safe(ended['why'])}")
+            )
+    if answer["next_cursor"]:
+        console.print(f"There are older rules; go on with --cursor {answer['next_cursor']}")
+
+
+def _said(rule: Mapping[str, Any]) -> str:
+    prices = ", ".join(f"{name}={price}" for name, price in rule["prices"].items())
+    whose = f" for account {rule['account']}" if rule["account"] else ""
+    return f"is {rule['key']}" if rule["key"] else prices + whose
+
+
+def _ends(rule: Mapping[str, Any]) -> str:
+    if rule["ended"] is not None:
+        return _second(rule["ended"]["at"]) or "withdrawn"
+    return _second(rule["to"])
+
+
+def _rule(console: Console, answer: Mapping[str, Any]) -> None:
+    """What was set or ended, in sentences."""
+    rule = answer["rule"]
+    number = "This rule" if rule["rule"] is None else f"Rule {rule['rule']}"
+    begins, ends = _second(rule["from"]), _ends(rule)
+    span = " ".join(filter(None, (f"from {begins}" if begins else "", ends if ends == "withdrawn" else f"to {ends}" if ends else "")))
+    whose = f" of {rule['provider']}" if rule["provider"] else ""
+    console.print(Text(safe(f"{number} ({rule['kind']}): {rule['model']}{whose} {_said(rule)}; {span or 'for all time'}.")))
+    if (repriced := answer.get("repriced")) is not None:
+        console.print(f"{repriced['calls']} calls that had no price cost {repriced['cost_usd']} USD.")
+        notes = {"still_unpriced": "still have no price (pricing unpriced says why)", "skipped": "wait to be settled; reprice again later"}
+        notes["protected"] = "lie in closed months and stay as they are (ledger reprice --force)"
+        for name, note in notes.items():
+            if repriced[name]:
+                console.print(f"{repriced[name]} calls {note}.")
+    if answer["dry_run"]:
+        console.print("This was a dry run: nothing is stored.")
+
+
+def _quote(console: Console, answer: Mapping[str, Any]) -> None:
+    quotes = answer["quotes"]
+    if quotes is not None:
+        columns = ("id", "usd", "key", "match", "partial", "reason", "detail")
+        console.print(_table(columns, quotes))
+        console.print(f"{answer['usd'] or 'none has a price'}{' USD' if answer['usd'] else ''}; {answer['unpriced']} without a price")
+        return
+    if answer["lines"]:
+        console.print(_table(None, answer["lines"]))
+    if answer["usd"] is None:
+        console.print(Text(f"no price: {safe(answer['detail'])} ({answer['reason']})"))
+        return
+    partial = "; a unit had no rate of its own, see pricing explain" if answer["partial"] else ""
+    console.print(Text(f"{answer['usd']} USD, by {safe(answer['key'])} ({answer['match']}) of {answer['price_version']}{partial}"))
+
+
+def _explained(console: Console, answer: Mapping[str, Any]) -> None:
+    for step in answer["steps"]:
+        console.print(Text(safe(step)))
+    if answer["lines"]:
+        console.print(_table(("unit", "quantity", "rate_usd", "amount_usd", "field"), answer["lines"]))
+
+
+_SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
+    "pricing.unpriced": _unpriced,
+    "pricing.rules": _rules,
+    "pricing.override": _rule,
+    "pricing.alias": _rule,
+    "pricing.end": _rule,
+    "pricing.quote": _quote,
+    "pricing.explain": _explained,
+    "traces.show": _trace,
+    "coverage.report": _coverage,
+}
