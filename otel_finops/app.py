@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from otel_finops.base.clock import Clock, SystemClock
+from otel_finops.base.errors import StartRefused
 from otel_finops.base.limits import MIB
 from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_SECOND
 from otel_finops.forwarding import WANTED, Onward
@@ -213,8 +214,12 @@ class Service:
         """Start all parts, the listeners last.
 
         Raises:
-            StartRefused: an address cannot be bound; nothing runs then.
+            StartRefused: an address cannot be bound, or none is set; nothing runs then.
         """
+        if not self.core.settings.listeners():
+            raise StartRefused(
+                "nothing would listen: otlp.grpc_address, otlp.http_address and http.address are all empty; give one of them an address"
+            )
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         started: list[GrpcReceiver | AsgiServer] = []

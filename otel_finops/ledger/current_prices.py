@@ -13,7 +13,7 @@ from threading import Event, Lock, Thread
 from typing import Final, NamedTuple
 
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import Busy, Unavailable
+from otel_finops.base.errors import Busy, StartRefused, Unavailable
 from otel_finops.ledger import price_rules, price_store
 from otel_finops.ledger.price_store import NamedList
 from otel_finops.pricing.book import PriceBook
@@ -37,8 +37,11 @@ def base_of(path: str | None) -> Snapshot:
     """
     if path is None:
         return packaged_snapshot()
-    snapshot = snapshot_from_file(Path(path))
-    try_every_row(PriceBook.of([snapshot]), path)
+    try:
+        snapshot = snapshot_from_file(Path(path))
+        try_every_row(PriceBook.of([snapshot]), path)
+    except StartRefused as fault:
+        raise StartRefused(f"prices.path: {fault}") from fault
     return snapshot
 
 

@@ -296,10 +296,10 @@ class Quarantined(Protocol):
 
 
 class Health(NamedTuple):
-    """One part of the service: `ok` and, when not, what is wrong."""
+    """One part of the service: `ok` and, when not, what is wrong; `ok` is None when this process cannot tell."""
 
     name: str
-    ok: bool
+    ok: bool | None
     detail: str = ""
 
 

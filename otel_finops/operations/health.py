@@ -9,10 +9,10 @@ from otel_finops.operations.registry import Json, Output, operation
 
 
 class Part(Output):
-    """One part of the service."""
+    """One part of the service; `ok` is null when it was not asked."""
 
     name: str
-    ok: bool
+    ok: bool | None
     detail: str
 
 
@@ -26,6 +26,6 @@ class HealthReport(Output):
 
 @operation("health", "health", takes=NoInput, output=HealthReport, permission="view", summary="Say whether all parts of the service work.")
 def health(context: Context, principal: Principal, given: NoInput) -> Json:
-    """The state of every part; `ok` is false when one of them is not well."""
+    """The state of every part; `ok` is false when one of them is not well. A command sees the database and no running service."""
     parts = context.health()
-    return {"ok": all(part.ok for part in parts), "version": context.version, "parts": [part._asdict() for part in parts]}
+    return {"ok": all(part.ok is not False for part in parts), "version": context.version, "parts": [part._asdict() for part in parts]}

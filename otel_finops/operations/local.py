@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from otel_finops.audit.trail import LogTrail, Trail
 from otel_finops.base.clock import Clock, SystemClock
@@ -123,6 +123,11 @@ def _head(text: str) -> dict[str, Any]:
     return head
 
 
+_SERVICE_NOT_ASKED: Final = Health(
+    "service", None, "not asked: this looks at the database alone; a running service says how it is at /readyz and /api/v1/health"
+)
+
+
 def store_health(store: Store) -> Sequence[Health]:
     """Whether the database answers."""
     try:
@@ -147,7 +152,7 @@ def make_context(
     """The operations' context over these parts.
 
     Args:
-        health: adds the state of listeners and settlers to the store's.
+        health: adds the state of listeners and settlers to the store's; None where no service runs in this process.
         anywhere: a price list may be fetched from any URL, not only from that of the settings.
     """
     return Context(
@@ -160,7 +165,7 @@ def make_context(
         currency=settings.display.currency,
         corrections=corrections_desk(settings, store, prices, clock),
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
-        health=lambda: (*store_health(store), *(health() if health is not None else ())),
+        health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,
         trail=trail or LogTrail(),
         features=settings.features,

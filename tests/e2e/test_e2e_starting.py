@@ -101,7 +101,11 @@ REFUSED: dict[str, tuple[Prepare, list[str]]] = {
     "wrong value": (lambda _: {"LEDGER__SETTLE_AFTER": "soon"}, ["OTEL_FINOPS_LEDGER__SETTLE_AFTER", "'soon'"]),
     "open to others without auth": (lambda _: {"OTLP__GRPC_ADDRESS": "0.0.0.0:0"}, ["otlp.grpc_address", "auth.mode"]),
     "no price file": (lambda folder: {"PRICES__PATH": str(folder / "none.json")}, ["OTEL_FINOPS_PRICES__PATH", "no such readable file"]),
-    "prices that are none": (lambda folder: {"PRICES__PATH": __file__}, ["price file", "test_e2e_starting.py", "cannot be read"]),
+    "prices that are none": (lambda folder: {"PRICES__PATH": __file__}, ["prices.path: price file", "test_e2e_starting.py", "line 1"]),
+    "nothing that listens": (
+        lambda folder: {"OTLP__GRPC_ADDRESS": "", "OTLP__HTTP_ADDRESS": "", "HTTP__ADDRESS": ""},
+        ["nothing would listen", "otlp.grpc_address", "http.address"],
+    ),
 }
 
 

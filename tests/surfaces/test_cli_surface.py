@@ -160,6 +160,14 @@ def test_export_writes_the_ledger(database: str) -> None:
     assert run("ledger", "export", "--canonical", database=database).exit_code == 2
 
 
+def test_health_says_that_it_did_not_ask_a_service(database: str) -> None:
+    said = json.loads(run("health", "--json", database=database).stdout)
+    store, service = said["parts"]
+    assert (store["name"], store["ok"]) == ("store", True)
+    assert (service["name"], service["ok"]) == ("service", None)
+    assert service["detail"].startswith("not asked: this looks at the database alone")
+
+
 def test_an_empty_answer_says_so(database: str) -> None:
     assert run("usage", "list", "--tenant", "nobody", database=database).stdout.startswith("nothing found")
 
