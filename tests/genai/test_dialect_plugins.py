@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 from span_making import chat, span
@@ -72,3 +75,16 @@ def test_plug_ins_that_fail_refuse_the_start_and_are_all_named(monkeypatch: pyte
 
 def test_a_table_is_a_dialect() -> None:
     assert isinstance(ACME, Dialect)
+
+
+def test_the_example_in_the_documentation_is_a_whole_distribution() -> None:
+    """The text is executed as it stands: its table is a dialect, its project declares it where plug-ins are looked for."""
+    text = (Path(__file__).parents[2] / "docs" / "dialects.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    [project] = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    declared = tomllib.loads(project)
+    module, _, name = declared["project"]["entry-points"]["otel_finops.dialects"]["acme"].partition(":")
+    assert declared["tool"]["setuptools"]["py-modules"] == [module]
+    written: dict[str, object] = {}
+    exec(code, written)  # noqa: S102 - our own documentation
+    assert isinstance(written[name], Dialect)
