@@ -336,7 +336,7 @@ def _ledger_jobs(core: Core) -> Iterator[Job]:
     desk = corrections_desk(core.settings, core.store, core.prices, core.clock)
     if core.settings.ledger.estimate:
         yield Job("estimate", _ESTIMATE_EVERY_S, lambda lease: desk.estimate_due(), first_after_s=_ESTIMATE_FIRST_S)
-    if core.settings.ledger.close_after_days is not None:
+    if core.settings.ledger.close_months:
         yield Job("close_periods", _CLOSE_EVERY_S, lambda lease: desk.close_due(), first_after_s=_CLOSE_EVERY_S)
 
 

@@ -69,8 +69,7 @@ class CorrectionsDesk:
 
     def close_due(self) -> str:
         """Close the months that ended long enough ago; for the scheduler."""
-        days = self._settings.close_after_days
-        closed = [] if days is None else self._periods.close_due(days)
+        closed = self._periods.close_due(self._settings.close_after_days)
         return f"closed {', '.join(closed)}" if closed else "no month to close"
 
     def estimate_due(self) -> str:

@@ -261,7 +261,7 @@ def corrections(context: Context, principal: Principal, given: RunsQuery) -> Jso
 def _run_of(context: Context, entry_id: str) -> CorrectionRun:
     place = _ENTRY_ID.fullmatch(entry_id)
     if place is None:
-        raise BadInput("entry: not an entry_id; `usage rows` and `ledger export` show them, e.g. 3-118-0")
+        raise BadInput("entry: not an entry_id; `usage list --json` and `ledger export` show them, e.g. 3-118-0")
     found = context.corrections.run_of(int(place[1]), int(place[2]))
     if found is None:
         raise NotFound("No run wrote this entry: it was booked by settling, or there is none of this id.")

@@ -225,12 +225,8 @@ class Ledger(_Section):
     settle_after: float = Field(
         default=5.0, ge=0, le=3600, description="Seconds of quiet before a trace is settled without its root, 0 to 3600."
     )
-    close_after_days: float | None = Field(
-        default=5.0,
-        ge=0,
-        le=366,
-        description="Days after its end at which a month is closed by itself (docs/ledger.md); null: only by `periods close`.",
-    )
+    close_months: bool = Field(default=True, description="Months are closed by the clock; off: only by `periods close` (docs/ledger.md).")
+    close_after_days: float = Field(default=5.0, ge=0, le=366, description="Days after its end at which a month is closed.")
     estimate: bool = Field(
         default=False, description="Once a day, charge calls without usage by what such calls used to take, as `ledger estimate` does."
     )
