@@ -81,7 +81,10 @@ class BookStatus(NamedTuple):
 
 
 class _Edition(NamedTuple):
-    """A row as a snapshot brought it: from when it holds (None = always), its key, its fields (None = gone), the snapshot."""
+    """A row as a snapshot brought it: from when it holds (None = always), its key, its fields (None = gone), and which snapshot.
+
+    The snapshots of changes are kept without their other rows: a book of many snapshots holds one list and what changed since.
+    """
 
     from_ns: int | None
     key: str
@@ -104,19 +107,19 @@ class Shelf:
 
     def add(self, snapshot: Snapshot) -> None:
         """Let a newer snapshot change what it changes."""
-        self.latest = snapshot
+        self.latest, origin = snapshot, snapshot._replace(rows={}, retired={}, dated={})
         names = {key.lower(): key for key in snapshot.rows}
         for name, key in names.items():
             editions = self._editions(name)
             if not editions or editions[-1].fields != snapshot.rows[key]:
                 since = snapshot.valid_from_ns if editions else None
-                self._changed[name] = [*editions, _Edition(since, key, snapshot.rows[key], snapshot)]
+                self._changed[name] = [*editions, _Edition(since, key, snapshot.rows[key], origin)]
         for name in [name for name in (*self._keys, *self._changed) if name not in names]:
             editions = self._editions(name)
             if editions and editions[-1].fields is not None:
-                self._changed[name] = [*editions, _Edition(snapshot.valid_from_ns, editions[-1].key, None, snapshot)]
+                self._changed[name] = [*editions, _Edition(snapshot.valid_from_ns, editions[-1].key, None, origin)]
         for key, fields in snapshot.retired.items():
-            self._retired.setdefault(key.lower(), _Edition(None, key, fields, snapshot))
+            self._retired.setdefault(key.lower(), _Edition(None, key, fields, origin))
 
     def _editions(self, name: str) -> list[_Edition]:
         changed = self._changed.get(name)
@@ -216,7 +219,9 @@ class PriceBook:
 
     def under(self, rules: HouseRules) -> PriceBook:
         """The same lists under other rules; shares all rows that it has read."""
-        return PriceBook(self.shelves, self.second, self._second_from, rules)
+        book = PriceBook(self.shelves, self.second, self._second_from, rules)
+        book._rows = self._rows
+        return book
 
     def epoch(self, at_ns: int) -> int:
         """A number for the time between two of `moments` in which the instant lies."""
