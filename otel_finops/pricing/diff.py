@@ -104,7 +104,7 @@ def _jumps(change: RowChange) -> Iterator[str]:
             continue
         if not before or not after:
             yield f"{field} goes from {in_usd(before)} to {in_usd(after)} USD"
-        elif max(before, after) > FACTOR_MAX * min(before, after):
+        elif exact(max(before, after)) > FACTOR_MAX * exact(min(before, after)):
             yield f"{field} goes from {in_usd(before)} to {in_usd(after)} USD, by more than x{FACTOR_MAX}"
 
 
