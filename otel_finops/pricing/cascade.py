@@ -14,6 +14,7 @@ from otel_finops.genai.sighting import Sighting
 from otel_finops.pricing.contracts import NO_CONTRACTS, Contracts
 from otel_finops.pricing.coverage import Subscription
 from otel_finops.pricing.engine import PriceEngine
+from otel_finops.pricing.house_rules import LIST_PRICES
 from otel_finops.pricing.quote import COVERED, REPORTED, CostLine, Quote
 from otel_finops.pricing.reports import BUILT_IN_REPORTS, ReportRules, Verdict
 from otel_finops.pricing.selectors import PaidCall
@@ -74,12 +75,13 @@ class Cascade:
     def charge(self, engine: PriceEngine, sighting: Sighting) -> Charge:
         """What stands for a call by itself, with its full attribution."""
         call = engine.priceable(sighting)
-        listed = engine.quote(call)
-        if not self.has_rules and sighting.reported_pico is None:
+        contracts = engine.knows_contracts
+        listed = engine.quote(call._replace(account=LIST_PRICES) if contracts else call)
+        if not self.has_rules and sighting.reported_pico is None and not contracts:
             return _new(Charge, (listed, NO_REAL_MONEY))
         paid = PaidCall.of(sighting, listed.price_key)
         account = self._contracts.account_of(paid)
-        agreed = listed if account is None else engine.quote(call._replace(account=account))
+        agreed = engine.quote(call._replace(account=account)) if contracts else listed
         agreed = self._contracts.after_discount(agreed, paid, account)
         return self._decided(paid, listed.cost_pico, agreed, account)
 

@@ -60,6 +60,8 @@ class PriceEngine:
         self._names_move = bool(book.moments) or self._matcher.knows_accounts
         self.version = book.status.version
         """Digest of the newest price snapshot; a quote carries that of the snapshot that made its price."""
+        self.knows_contracts = self._matcher.knows_accounts
+        """False when there are no contract prices, so that the price does not depend on who pays."""
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> PriceEngine:

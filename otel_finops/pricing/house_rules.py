@@ -67,6 +67,8 @@ class HouseRules(NamedTuple):
 
 
 NO_RULES = HouseRules()
+LIST_PRICES = "\0list"
+"""As the account that pays: nobody's contract holds, so that the price is that of the lists and the operator's overrides."""
 
 
 _Rule = TypeVar("_Rule", Override, Alias)
@@ -82,7 +84,7 @@ class Rulings:
             self._aliases.setdefault(alias.name, []).append(alias)
         for override in rules.overrides:
             self._overrides.setdefault(override.model, []).append(override)
-        self.knows_accounts = any(override.account is not None for override in rules.overrides)
+        self.knows_accounts = any(override.account is not None or override.layer == "contract" for override in rules.overrides)
 
     def __bool__(self) -> bool:
         return bool(self._aliases or self._overrides)
@@ -102,7 +104,7 @@ class Rulings:
         one for the provider before one for all, then the later."""
         rules = [rule for name in dict.fromkeys(names) for rule in self._overrides.get(name, ())]
         speaking = [ranked for ranked in _speaking(rules, families, at_ns) if ranked[2].account in (None, account)]
-        for layer in ("contract", "override"):
+        for layer in ("override",) if account == LIST_PRICES else ("contract", "override"):
             in_layer = (ranked for ranked in speaking if ranked[2].layer == layer)
             best = max(in_layer, key=lambda ranked: (ranked[2].account is not None, *ranked[:2]), default=None)
             if best is not None:

@@ -60,7 +60,7 @@ class Matcher:
         self._rulings = Rulings(book.rules)
         self._memo: dict[tuple[str | None, str, str | None, int, str | None], Match | None] = {}
         self.knows_accounts = self._rulings.knows_accounts
-        """False when no rule asks who pays."""
+        """False when there are no contract prices, so that nobody asks who pays."""
 
     def find(
         self, provider: str | None, model: str, region: str | None = None, at_ns: int = LATEST_NS, account: str | None = None

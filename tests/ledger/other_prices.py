@@ -18,6 +18,8 @@ class TimesPrices:
         unknown: models that this book has no row for.
     """
 
+    knows_contracts = False
+
     def __init__(self, factor: int, known: dict[str, str] | None = None, unknown: tuple[str, ...] = ()) -> None:
         self._factor = factor
         self._known = known or {}

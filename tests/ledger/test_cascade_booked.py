@@ -11,7 +11,11 @@ from ledger_rig import CENT, PRICES, Rig, call, plain, span_id
 
 from otel_finops.genai.sighting import AGENT, RANK_FRAMEWORK, Sighting
 from otel_finops.ledger.rows import to_contract
+from otel_finops.pricing.book import PriceBook
 from otel_finops.pricing.cascade import Cascade
+from otel_finops.pricing.engine import PriceEngine
+from otel_finops.pricing.house_rules import HouseRules, Override
+from otel_finops.pricing.packaged import packaged_snapshot
 from otel_finops.settings.money import Pricing
 from otel_finops.store.engine import Store
 
@@ -106,6 +110,22 @@ def test_a_discount_is_taken_line_by_line(store: Store) -> None:
     assert (row["account"], row["cost_method"]) == ("eu", "computed")
     assert (row["list_usd"], row["contracted_usd"], row["cost_usd"], row["billed_usd"]) == ("0.0035", "0.0030625", "0.0030625", "0.0030625")
     assert [line["amount_usd"] for line in row["cost_lines"]] == ["0.0021875", "0.000875"]
+
+
+def test_a_contract_price_stands_beside_the_list_price(store: Store) -> None:
+    """2 USD a million in instead of 2.50, for the account `eu`: 0.0020 + 0.0010, and half of it with the discount; all others pay 2.25."""
+    contracts = (
+        Override("1", "contract", "openai", "gpt-4o", "eu", {"input_cost_per_token": 2e-06}),
+        Override("2", "contract", None, "gpt-4o", None, {"input_cost_per_token": 2.25e-06}),
+    )
+    engine = PriceEngine(PriceBook.of([packaged_snapshot()], HouseRules(contracts)))
+    rules = cascade(accounts=[{"account": "eu", "services": ["shop"]}], discounts=[{"percent": 50, "accounts": ["eu"]}])
+    rig = Rig(store, engine, cascade=rules)
+    rig.settle(call(1, attribution={"service": "shop"}), call(2, trace=2, at_s=9), call(3, trace=3, at_s=18, provider="azure"))
+    rows = [to_contract(rig.net()[span_id(span)]) for span in (1, 2, 3)]
+    assert [(row["list_usd"], row["contracted_usd"], row["cost_usd"], row["account"]) for row in rows] == [
+        ("0.0035", "0.0015", "0.0015", "eu"), ("0.0035", "0.00325", "0.00325", None), ("0.0035", "0.00325", "0.00325", None),
+    ]  # fmt: skip
 
 
 def test_rules_hold_within_their_dates(store: Store) -> None:

@@ -137,6 +137,8 @@ def test_a_span_that_is_no_call_any_more_is_taken_back(rig: Rig) -> None:
 class DoublePrices:
     """A later price book: everything costs twice as much."""
 
+    knows_contracts = False
+
     def __init__(self) -> None:
         self.asked = 0
 
