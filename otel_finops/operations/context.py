@@ -217,8 +217,11 @@ class Money(Protocol):
         """The day (UTC) by our clock."""
         ...
 
-    def fetched(self, origin: str) -> tuple[bytes, str]:
-        """The bytes of a file or URL and how its place may be named; raises BadInput where none may be read."""
+    def fetched(self, origin: str, *, pinned: bool) -> tuple[bytes, str]:
+        """The bytes of a file or URL and how its place may be named; raises BadInput where none may be read.
+
+        `pinned`: the digest that it must have is known, so that plain http will do.
+        """
         ...
 
     def import_rates(self, content: bytes, origin: str, who: str, sha256: str | None) -> Imported:

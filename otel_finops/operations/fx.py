@@ -70,7 +70,7 @@ def _file_of(context: Context, given: RatesFile) -> tuple[bytes, str]:
     if (given.from_ is None) == (given.content is None):
         raise BadInput("give either `from`, a file or URL, or `content`, the file itself in base64")
     if given.content is None:
-        return context.money.fetched(given.from_ or "")
+        return context.money.fetched(given.from_ or "", pinned=given.sha256 is not None)
     try:
         return base64.b64decode(given.content, validate=True), "content"
     except binascii.Error:

@@ -55,12 +55,12 @@ class MoneyDesk:
         """The day (UTC) by our clock."""
         return datetime.fromtimestamp(self._clock.now_ns() // NS_PER_SECOND, UTC).date().isoformat()
 
-    def fetched(self, origin: str) -> tuple[bytes, str]:
+    def fetched(self, origin: str, *, pinned: bool) -> tuple[bytes, str]:
         """See `Money.fetched`."""
         if not self._files:
             raise BadInput("from: over the API no files are read and no URLs fetched; send the file itself as `content`, in base64")
         if "://" in origin:
-            return fetch(origin, pinned=False, timeout_s=_FETCH_S), shown_url(origin)
+            return fetch(origin, pinned=pinned, timeout_s=_FETCH_S), shown_url(origin)
         name = Path(origin).name
         try:
             with Path(origin).open("rb") as file:
