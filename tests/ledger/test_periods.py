@@ -9,14 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_rig import CENT, SECOND, Rig, call
+from sqlalchemy.exc import DBAPIError
 from test_same_ledger import NUMBERS, SPANS, a_store, check_sums, folder  # noqa: F401 - the fixture
 
 from otel_finops.base.errors import BadInput, Busy
 from otel_finops.base.times import NS_PER_DAY, month_end_ns, month_start_ns, parse_ns
+from otel_finops.ledger.correction_runs import Asked, begin, record_round
 from otel_finops.ledger.periods import Period, Periods, periods
 from otel_finops.ledger.shards import lease_name
+from otel_finops.ledger.tables import DIMENSIONS, rollups
 from otel_finops.store.engine import Store
-from otel_finops.testing import NOON
+from otel_finops.store.upgrade import upgrade
+from otel_finops.testing import NOON, FakeClock
 
 DAY_S = 86_400
 OCTOBER = -40 * DAY_S
@@ -167,3 +171,42 @@ def test_a_closed_month_never_changes_whatever_comes(folder: Any, order: list[in
     assert sum(period.cost_pico for period in listed(rig)) == rig.spent()
     check_sums(rig)
     rig.store.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [("periods", "why", "x"), ("correction_runs", "who", "x"), ("correction_rounds", "after_pico", "0")],
+)
+def test_what_is_on_record_stays(store: Store, table: str, column: str, value: str) -> None:
+    rig = Rig(store)
+    rig.settle(call(1, at_s=OCTOBER))
+    closing(rig).close("2026-10", "ann", "over")
+    with store.write() as transaction:
+        run_no = begin(transaction, Asked("reprice", "ann", "why not", {}, "v1", NOON))
+        record_round(transaction, run_no, (0, 0), 1, 0, 5)
+    for sql in (f"UPDATE {table} SET {column} = '{value}'", f"DELETE FROM {table}"):
+        with pytest.raises(DBAPIError, match="append-only"), store.engine.connect().execution_options(write=True) as connection:
+            connection.exec_driver_sql(sql)
+
+
+def test_an_older_ledger_gets_its_months_when_it_is_upgraded(database_url: str) -> None:
+    """Two days of October with 0.7 and 0.6 USD come to 1.3 USD, which carries; one of November stays by itself."""
+    store = Store.open(database_url, FakeClock())
+    upgrade(store, to="0002")
+    columns = ["level", "bucket_ns", "dim_no"]
+    dims = ", ".join(DIMENSIONS)
+    with store.write() as transaction:
+        transaction.execute(f"INSERT INTO rollup_dims ({dims}) VALUES ({', '.join('?' * len(DIMENSIONS))})", ["acme"] * len(DIMENSIONS))
+        plain = [column.name for column in rollups.columns if column.name not in columns and "exemplar" not in column.name]
+        for day, pico in (("2026-10-01", 7 * 10**11), ("2026-10-31", 6 * 10**11), ("2026-11-01", 10**11)):
+            for level in ("hour", "day"):
+                values = [pico if name == "cost_pico" else int(name == "calls") for name in plain]
+                transaction.execute(
+                    f"INSERT INTO rollups ({', '.join((*columns, *plain))}) VALUES ({', '.join('?' * (3 + len(plain)))})",
+                    (level, parse_ns(day), 1, *values),
+                )
+    upgrade(store)
+    with store.read() as transaction:
+        found = [(period.month, period.cost_pico, period.calls) for period in periods(transaction, ["acme"])]
+    assert found == [("2026-11", 10**11, 1), ("2026-10", 13 * 10**11, 2)]
+    store.close()
