@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
 
-from otel_finops.base.errors import BadInput
+from otel_finops.base.errors import BadInput, Forbidden
 from otel_finops.base.limits import QUOTES_PER_REQUEST_MAX
 from otel_finops.base.money import format_usd, parse_usd
 from otel_finops.base.times import format_ns
@@ -88,6 +88,7 @@ class _Call(Input):
     provider: _Text | None = Field(default=None, description="Who bills, in any spelling.")
     id: _Text | None = Field(default=None, description="Comes back with the answer.")
     at: _Text | None = Field(default=None, description="The billing moment, RFC 3339; now when it is not given.")
+    account: _Text | None = Field(default=None, description="Whose contract prices hold; for tokens of all tenants.")
 
     def record(self) -> Mapping[str, Any]:
         """The call as a record of `price`."""
@@ -173,6 +174,7 @@ _NOTHING: Final[Mapping[str, Any]] = {
 )
 def quote(context: Context, principal: Principal, given: Any) -> Json:
     """The same calculation as the command `price`."""
+    _may_name_accounts(principal, [given.record(), *(given.calls or ())])
     engine = context.pricing.engine()
     if given.calls is None:
         one = _quoted(context, engine, given.record())
@@ -184,6 +186,12 @@ def quote(context: Context, principal: Principal, given: Any) -> Json:
     total = format_usd(sum(priced)) if priced else None
     partial = any(one["partial"] for one in quotes)
     return {**_NOTHING, "usd": total, "partial": partial, "unpriced": len(quotes) - len(priced), "quotes": quotes}
+
+
+def _may_name_accounts(principal: Principal, records: Iterable[Mapping[str, Any]]) -> None:
+    """Contract prices are for those who see all tenants."""
+    if principal.tenants is not None and any("account" in record for record in records):
+        raise Forbidden("account: contract prices are for tokens of all tenants.")
 
 
 def _quoted(context: Context, engine: PriceEngine, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,7 +297,8 @@ def explain(context: Context, principal: Principal, given: Any) -> Json:
     from otel_finops.pricing.explain import explain as explained  # noqa: PLC0415
 
     record = given.record()
-    described = {"model", "provider", "id", "at", *_CHOOSING}
+    _may_name_accounts(principal, [record])
+    described = {"model", "provider", "id", "at", "account", *_CHOOSING}
     try:
         call = call_of(record if set(record) - described else {**record, **_EXAMPLE}, context.clock)
     except RefusedRecord as refusal:

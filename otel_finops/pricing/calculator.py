@@ -136,6 +136,7 @@ def call_of(record: Mapping[str, Any], clock: Clock) -> PriceableCall:
         quality=_text(record, "quality"),
         resolution=_text(record, "resolution"),
         seconds=_seconds(record),
+        account=_text(record, "account"),
     )
 
 

@@ -204,6 +204,17 @@ def test_a_kept_head_proves_the_end_of_the_chain(database: str, tmp_path: Path) 
     assert run("ledger", "verify", "--head", str(tmp_path / "absent"), database=database).exit_code == 2
 
 
+def test_price_and_resolve_know_the_house_rules_of_the_ledger(database: str) -> None:
+    """An alias of this ledger names azure/gpt-4o, 2.50 USD a million."""
+    asked = '{"id": "a", "provider": "azure", "model": "our-deployment", "input_tokens_uncached": 1000, "at": "2026-11-21T00:00:00Z"}\n'
+    [priced] = map(json.loads, run("price", database=database, given=asked).stdout.splitlines())
+    assert (priced["usd"], priced["key"], priced["match"]) == ("0.0025", "azure/gpt-4o", "override")
+    [resolved] = map(json.loads, run("resolve", database=database, given=asked).stdout.splitlines())
+    assert resolved == {"id": "a", "key": "azure/gpt-4o", "match": "override"}
+    nowhere = json.loads(run("price", database="sqlite:////nowhere/ledger.db", given=asked).stdout)
+    assert (nowhere["usd"], nowhere["reason"]) == (None, "unknown_model")
+
+
 def test_price_and_resolve_answer_line_by_line() -> None:
     lines = '{"id":"a","provider":"openai","model":"gpt-4o","input_tokens_uncached":1000,"output_tokens":100}\nno json\n'
     answers = [json.loads(line) for line in run("price", given=lines).stdout.splitlines()]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from otel_finops.base.clock import Clock
     from otel_finops.operations.local import Room
     from otel_finops.pricing.engine import PriceEngine
+    from otel_finops.settings import Settings
 
 _HEAD_FILE_BYTES_MAX: Final = 65_536
 
@@ -49,13 +50,30 @@ def resolve(context: typer.Context) -> None:
 
 def _calculate(context: typer.Context, calculator: Callable[[Iterable[str], PriceEngine, Clock], Iterator[str]]) -> None:
     from otel_finops.base.clock import SystemClock  # noqa: PLC0415 - as above
-    from otel_finops.pricing.engine import PriceEngine  # noqa: PLC0415
 
-    engine = PriceEngine.load(settings_of(context).prices.path)
+    engine = _engine(settings_of(context))
     lines = (raw.decode("utf-8", "replace") for raw in sys.stdin.buffer)
     for answer in calculator(lines, engine, SystemClock()):
         sys.stdout.write(answer.rstrip("\n") + "\n")
         sys.stdout.flush()
+
+
+def _engine(settings: Settings) -> PriceEngine:
+    """The price book of the settings' ledger, with its lists and house rules; where there is no ledger, that of the settings' list."""
+    if not _has_ledger(settings.database.url):
+        from otel_finops.pricing.engine import PriceEngine  # noqa: PLC0415 - as above
+
+        return PriceEngine.load(settings.prices.path)
+    from otel_finops.operations.local import open_room  # noqa: PLC0415 - a calculator without a ledger must not load the database rooms
+
+    with open_room(settings) as room:
+        return room.prices.fresh()
+
+
+def _has_ledger(url: str) -> bool:
+    """False for a SQLite file that is not there."""
+    scheme, _, file = url.partition(":///")
+    return not scheme.startswith("sqlite") or Path(file.partition("?")[0]).exists()
 
 
 @guarded
