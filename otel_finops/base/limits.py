@@ -9,6 +9,8 @@ MIB: Final = 1024 * 1024
 # --- receiving ---------------------------------------------------------------------------------------------------
 BODY_BYTES_MAX: Final = 64 * MIB
 """Inflated request body: the OTLP specification's recommended default; gRPC's own 4 MiB loses stock batches with content."""
+GZIP_MEMBERS_MAX: Final = 4_096
+"""Streams in one gzipped body. Compressors write one, those that write blocks 64 KiB each; millions of empty ones would cost minutes."""
 IN_FLIGHT_BYTES_MAX: Final = 256 * MIB
 """Request bytes held by all listeners together: four of the largest bodies, so that memory stays bounded with the store stopped."""
 IN_FLIGHT_SPANS_MAX: Final = 400_000

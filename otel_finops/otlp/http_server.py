@@ -59,7 +59,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._connections_max = config.connections_max
         self._cut_off: asyncio.TimerHandle | None = None
         self._head_bytes = 0
-        self._in_head = False
+        self._in_head = self._runs = False
+        self._body_came = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(ForgivingTransport(transport))  # type: ignore[arg-type]
@@ -76,10 +77,14 @@ class _BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._cut_off is None:
             self._arm()
-        was_in_head = self._in_head
+        request_ran = self._runs
+        self._body_came = False
         super().data_received(data)
-        # The piece in which a head begins may hold the end of an earlier body too, so only further pieces count.
-        if was_in_head and self._in_head and not self.transport.is_closing():
+        # The piece in which a request begins may hold the end of an earlier one too, so only further pieces count. Of a request that
+        # runs, what is neither body nor end is head, trailer or about chunks; that between two pieces of body is not kept anywhere.
+        if self._body_came:
+            self._head_bytes = 0
+        elif request_ran and self._runs and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > limits.HEADER_BYTES_MAX:
                 self.transport.write(_HEADERS_TOO_LARGE)
@@ -88,15 +93,24 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._arm()
-        self._in_head = True
+        self._in_head = self._runs = True
         self._head_bytes = 0
         self.scope["state"][DEADLINE_STATE] = self.loop.time() + self._deadline_s
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # a trailer is no header: it must not say who sends, or how the body is coded
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_came = True
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self._runs = False
         super().on_message_complete()
         self._disarm()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import socket
 import threading
 import time
@@ -147,6 +148,25 @@ def test_inflate_takes_what_zlib_makes_and_refuses_the_rest() -> None:
         inflate(gzip.compress(b"a" * 101), "gzip", grown.append, size_max=100)
 
 
+def test_a_body_of_many_gzip_streams_is_read_fast_or_refused() -> None:
+    """Each of them costs what it holds, not a copy of all that come after it."""
+    blocks = b"".join(gzip.compress(bytes([number % 256]) * 1000) for number in range(4_000))
+    assert len(inflate(blocks, "gzip", lambda size: None)) == 4_000_000
+    began = time.process_time()
+    with pytest.raises(Undecodable):
+        inflate(gzip.compress(b"") * 1_000_000, "gzip", lambda size: None)
+    assert time.process_time() - began < 2
+    with pytest.raises(Undecodable):
+        inflate(zlib.compress(b"a") * 2, "deflate", lambda size: None)
+
+
+@pytest.mark.parametrize("size", [1, 65_535, 65_536, 300_001])
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_inflate_gives_back_what_was_compressed(size: int, level: int) -> None:
+    content = random.Random(size).randbytes(size)
+    assert inflate(gzip.compress(content, level) + gzip.compress(content), "gzip", lambda size: None) == content * 2
+
+
 def read_all(connection: socket.socket, seconds: float = 10) -> bytes:
     connection.settimeout(seconds)
     received = b""
@@ -260,6 +280,45 @@ def test_headers_without_end_are_refused(http_listener: Any, connect: Any) -> No
         with suppress(ConnectionError):
             connection.sendall(b"y" * limits.HEADER_BYTES_MAX)
     assert b"HTTP/1.1 431" in read_all(connection)
+
+
+CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
+
+
+def test_a_trailer_is_no_header(http_listener: Any, connect: Any) -> None:
+    """It came in one piece with the head, so that a server that keeps it in the same list takes it for one."""
+    intake, receiver = http_listener()
+    connection = connect(receiver.port)
+    connection.sendall(CHUNKED + b"2\r\n\x0a\x00\r\n0\r\ncontent-encoding: gzip\r\nauthorization: Bearer other\r\n\r\n")
+    connection.sendall(HEAD + b"connection: close\r\ncontent-length: 0\r\n\r\n")
+    assert read_all(connection).count(b"HTTP/1.1 200") == 2
+    assert [request.body for request in intake.requests] == [b"\x0a\x00", b""]
+    assert len({request.credential for request in intake.requests}) == 1
+
+
+@pytest.mark.parametrize("endless", [b"0\r\nx: ", b"1;x="], ids=["trailer", "extension of a chunk"])
+def test_what_surrounds_a_chunked_body_is_bounded_as_a_head_is(http_listener: Any, connect: Any, endless: bytes) -> None:
+    _, receiver = http_listener()
+    connection = connect(receiver.port)
+    connection.sendall(CHUNKED + b"2\r\n\x0a\x00\r\n" + endless)
+    for _ in range(8):
+        with suppress(ConnectionError):
+            connection.sendall(b"y" * limits.HEADER_BYTES_MAX)
+    assert read_all(connection).startswith((b"HTTP/1.1 431", b"HTTP/1.1 400"))
+
+
+def test_a_body_in_very_many_small_chunks_arrives(http_listener: Any, connect: Any) -> None:
+    intake, receiver = http_listener()
+    connection = connect(receiver.port)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.sendall(CHUNKED)
+    for _ in range(50):
+        connection.sendall(b"0001;" + b"x" * 4_000 + b"\r\n")
+        time.sleep(0.002)
+        connection.sendall(b"a\r\n")
+    connection.sendall(b"0\r\n\r\n")
+    assert b"HTTP/1.1 " in connection.recv(100)
+    assert [request.body for request in intake.requests] == [b"a" * 50]
 
 
 def test_a_kept_connection_serves_many_requests_beyond_one_deadline(http_listener: Any) -> None:
