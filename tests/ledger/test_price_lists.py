@@ -116,22 +116,28 @@ def test_two_refreshes_at_once_activate_one(prices: Prices, store: Store, clock:
 
 TEXT = json.dumps(DEARER, indent=1)
 FEWER = {key: ROWS[key] for key in list(ROWS)[:3]}
+IN = "input_cost_per_token"
 REFUSED: dict[str, tuple[str, str]] = {
-    "an unknown unit": (TEXT.replace("input_cost_per_token", "input_cost_per_smell", 1), "list.json, line 2: row 'gpt-4o': input_cost_per_smell is a unit"),
-    "a negative price": (TEXT.replace(": 3e-06", ": -3e-06"), "list.json, line 2: row 'gpt-4o': input_cost_per_token is negative (-3e-06)"),
-    "a price that is no number": (TEXT.replace(": 3e-06", ': "3e-06"'), "list.json, line 2: row 'gpt-4o': input_cost_per_token is no number"),
-    "an infinite price": (TEXT.replace(": 3e-06", ": 1e999"), "list.json, line 2: row 'gpt-4o': input_cost_per_token is not finite (inf)"),
-    "NaN": (TEXT.replace(": 3e-06", ": NaN"), "list.json, line 5: NaN is no number"),
-    "a row twice": (TEXT.replace('"gpt-4.1"', '"gpt-4o"'), "list.json, line 8: 'gpt-4o' stands twice in one object"),
-    "a row twice but for capitals": (TEXT.replace('"gpt-4.1"', '"GPT-4o"'), "list.json, line 8: row 'GPT-4o': stands twice but for capitals"),
-    "a list that shrank": (json.dumps(FEWER), "list.json: the list shrank from 5 to 3 rows (40%, allowed are 20%). Nothing was changed; look"),
-    "a jump": (TEXT.replace("1e-06", "1.1e-05", 1), "list.json, line 14: row 'acme/one': input_cost_per_token goes from 0.000001 to 0.000011 USD, by more than x10"),
-    "another unit": (TEXT.replace("3e-06", "3"), "openai gpt-4o: input_cost_per_token is 3e+06 USD for a million tokens, known is 2.5: USD for a million"),
-    "a row without provider": (TEXT.replace('"litellm_provider": "openai",', "", 1), "list.json, line 2: row 'gpt-4o': no litellm_provider"),
+    "an unknown unit": (TEXT.replace(IN, "input_cost_per_smell", 1), "line 2: row 'gpt-4o': input_cost_per_smell is a unit"),
+    "a negative price": (TEXT.replace(": 3e-06", ": -3e-06"), f"line 2: row 'gpt-4o': {IN} is negative (-3e-06)"),
+    "a price that is no number": (TEXT.replace(": 3e-06", ': "3e-06"'), f"line 2: row 'gpt-4o': {IN} is no number"),
+    "an infinite price": (TEXT.replace(": 3e-06", ": 1e999"), f"line 2: row 'gpt-4o': {IN} is not finite (inf)"),
+    "NaN": (TEXT.replace(": 3e-06", ": NaN"), "line 5: NaN is no number"),
+    "a row twice": (TEXT.replace('"gpt-4.1"', '"gpt-4o"'), "line 8: 'gpt-4o' stands twice in one object"),
+    "a row twice but for capitals": (TEXT.replace('"gpt-4.1"', '"GPT-4o"'), "line 8: row 'GPT-4o': stands twice but for capitals"),
+    "a list that shrank": (json.dumps(FEWER), "the list shrank from 5 to 3 rows (40%, allowed are 20%). Nothing was changed; look"),
+    "a jump": (
+        TEXT.replace("1e-06", "1.1e-05", 1), f"line 14: row 'acme/one': {IN} goes from 0.000001 to 0.000011 USD, by more than x10",
+    ),
+    "another unit": (
+        TEXT.replace("3e-06", "3"),
+        f"openai gpt-4o: {IN} is 3e+06 USD for a million tokens, known is 2.5: USD for a million tokens taken for USD for one",
+    ),
+    "a row without provider": (TEXT.replace('"litellm_provider": "openai",', "", 1), "line 2: row 'gpt-4o': no litellm_provider"),
     "no list": ('{"a": 1}', "list.json: no price list that is known by its form"),
     "an empty list": ('{"data": []}', "list.json: no price list that is known by its form"),
     "hours that are none": (
-        TEXT.replace('"mode": "chat"', '"mode": "chat", "off_peak_pricing": {"hours_utc": "noon"}', 1), "list.json: row 'gpt-4o': ValueError",
+        TEXT.replace('"mode": "chat"', '"mode": "chat", "off_peak_pricing": {"hours_utc": "noon"}', 1), "row 'gpt-4o': ValueError",
     ),
 }  # fmt: skip
 
@@ -176,9 +182,7 @@ def test_a_row_with_an_unknown_unit_can_be_left_out_alone(prices: Prices, clock:
 
 
 def test_a_list_of_another_publisher_fills_gaps_and_wins_over_nothing(prices: Prices, clock: FakeClock) -> None:
-    other = {
-        "prices": [{"id": "gpt-4o", "vendor": "openai", "input": 9, "output": 9}, {"id": "o9", "vendor": "openai", "input": 4, "output": 9}]
-    }
+    other = {"prices": [{"id": name, "vendor": "openai", "input": usd, "output": 9} for name, usd in (("gpt-4o", 9), ("o9", 4))]}
     done = prices.refresh(json.dumps(other).encode(), accept=True)
     assert (done.one.source, done.differing) == ("llm_prices", ("openai/gpt-4o",))
     assert (prices.cost("gpt-4o", clock.now_ns()), prices.cost("o9", clock.now_ns())) == (2.5 * DOLLAR, 4 * DOLLAR)
@@ -212,10 +216,10 @@ def test_history_is_the_same_bytes_after_a_price_change(store: Store) -> None:
     rig = Rig(store)
     prices = Prices(store, rig.clock)
     rig.use(prices.current.fresh)
-    (first,) = rig.settle(call(1, trace=1))
+    (first,) = rig.settle(call(1, trace=1, parent=9))
     before, canonical = dump(rig), rig.canonical()
     prices.refresh(DEARER, valid_from_ns=0)
-    rig.settle(call(1, trace=1), call(2, trace=1, parent=1))
+    rig.settle(call(1, trace=1, parent=9), call(2, trace=1, parent=9, at_s=3))
     assert dump(rig).startswith(before[:-1]), "a late span settles the trace again and touches nothing that stands"
     assert rig.canonical()[0] == canonical[0]
     assert (first.cost_pico, first.price_version) == (3_500_000_000, BASE.version)
@@ -243,13 +247,10 @@ def test_what_is_on_record_cannot_be_changed(prices: Prices, store: Store, table
     prices.refresh(DEARER)
     with store.write() as transaction:
         transaction.execute("INSERT INTO price_watches (tenant, model, at_ns, who) VALUES ('*', 'm', 1, 'ann')")
-    for sql in (
-        f"DELETE FROM {table}",
-        f"UPDATE {table} SET who = 'eve'" if table != "price_snapshots" else f"UPDATE {table} SET source = 'x'",
-    ):
-        with pytest.raises(DBAPIError, match="append-only"), store.engine.connect().execution_options(write=True) as connection:
+    column = "source" if table == "price_snapshots" else "who"
+    for sql in (f"DELETE FROM {table}", f"UPDATE {table} SET {column} = 'eve'"):
+        with store.engine.connect().execution_options(write=True) as connection, pytest.raises(DBAPIError, match="append-only"):
             connection.exec_driver_sql(sql)
-            connection.commit()
 
 
 # --- other people's data ----------------------------------------------------------------------------------------------
