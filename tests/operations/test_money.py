@@ -157,7 +157,7 @@ def test_a_flat_fee_is_listed_and_spread(context: Context, trail: Recording) -> 
     [first, _] = ask(context, "subscriptions.list")["periods"]
     assert (first["fee_usd"], first["shadow_usd"], first["spread_usd"]) == ("25", "0.0035", "25")
     assert trail.changes[-2].what == "subscriptions.spread"
-    rows = ask(context, "usage.list")["rows"]
+    rows = ask(context, "usage.list")["entries"]
     assert [row["effective_usd"] for row in rows if row["kind"] == "correction"] == ["25"]
 
 
