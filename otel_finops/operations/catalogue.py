@@ -47,6 +47,7 @@ OPERATIONS: Final = Registry(
         price_watch.watches,
         prices.activate,
         prices.diff,
+        prices.differences,
         prices.refresh,
         prices.show,
         prices.snapshots,

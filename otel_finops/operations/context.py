@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.ledger.unpriced import Unpriced, UnpricedQuery, UnpricedTotals
     from otel_finops.ledger.verify import Fault, Report
     from otel_finops.operations.money_desk import DayRate
-    from otel_finops.operations.price_lists import Book, Compared
+    from otel_finops.operations.price_lists import Book, Compared, Contested
     from otel_finops.operations.pricing_desk import Ruled
     from otel_finops.operations.watch_desk import Watched
     from otel_finops.pricing.diff import Diff
@@ -107,6 +107,10 @@ class Prices(Protocol):
         """The row that a call of this model would be priced by, as `{key, match, provider, mode, rates, version, retired}`; None when
         there is none.
         """
+        ...
+
+    def differences(self) -> Contested:
+        """The prices on which the list and the second source differ; the list's hold."""
         ...
 
     def fetched(self, origin: str | None, sha256: str | None, *, who: str) -> tuple[bytes, str]:

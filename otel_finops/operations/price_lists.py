@@ -15,7 +15,7 @@ from otel_finops.ledger.current_prices import CurrentPrices
 from otel_finops.ledger.price_refresh import FAILED, REFUSED, Given, PriceRefresher, Refreshed
 from otel_finops.ledger.price_store import Activation, Attempt, StoredList
 from otel_finops.pricing.book import BookStatus
-from otel_finops.pricing.dated import season_at
+from otel_finops.pricing.dated import Difference, season_at
 from otel_finops.pricing.diff import Diff, compare
 from otel_finops.pricing.sources.fetch import fetch, shown_url
 from otel_finops.pricing.sources.loading import load_sources
@@ -47,6 +47,14 @@ class Compared(NamedTuple):
     before: StoredList
     after: StoredList
     diff: Diff
+
+
+class Contested(NamedTuple):
+    """The second source with its version, and the prices on which the list differs from it."""
+
+    source: str
+    source_version: str
+    differences: Sequence[Difference]
 
 
 class PriceLists:
@@ -89,6 +97,11 @@ class PriceLists:
             "version": row.version,
             "retired": row.retired,
         }
+
+    def differences(self) -> Contested:
+        """See `Prices.differences`."""
+        book = self._prices.fresh().book
+        return Contested(book.second.source, book.second.source_version, list(book.differences()))
 
     def refresh(self, given: Given, *, who: str, dry_run: bool) -> Refreshed:
         """See `Prices.refresh`."""

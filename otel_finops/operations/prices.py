@@ -159,6 +159,55 @@ def show(context: Context, principal: Principal, given: PriceQuery) -> Json:
     return row
 
 
+class DifferenceQuery(Input):
+    """Which differences."""
+
+    model: Name | None = Field(default=None, description="Part of a price key, in any capitals; all when it is not given.")
+    limit: int = Field(default=100, ge=0, le=10_000, description="Most prices that are listed.")
+
+
+class ContestedPrice(Output):
+    """A price on which two sources differ, USD for one unit."""
+
+    key: str
+    field: str
+    list_usd: str = Field(description="What the price list says; it holds.")
+    second_usd: str = Field(description="What the second source says.")
+
+
+class Differences(Output):
+    """Prices on which the list and the second source differ on the day of the list."""
+
+    second_source: str
+    second_version: str
+    rows: Count = Field(description="Rows with such a price.")
+    prices: Count
+    differences: list[ContestedPrice]
+
+
+@operation(
+    "prices.differences",
+    "prices/differences",
+    takes=DifferenceQuery,
+    output=Differences,
+    permission="view",
+    feature="prices",
+    summary="List the prices on which the price list and the second source differ; the list's hold.",
+)
+def differences(context: Context, principal: Principal, given: DifferenceQuery) -> Json:
+    """By key and field; prices as plain decimals."""
+    from otel_finops.pricing.diff import in_usd  # noqa: PLC0415 - `--help` must not load the price rooms
+
+    source, version, contested = context.prices.differences()
+    wanted = (given.model or "").lower()
+    found = sorted(one for one in contested if wanted in one.key.lower())
+    listed = [{"key": key, "field": field, "list_usd": in_usd(own), "second_usd": in_usd(other)} for key, field, own, other in found]
+    rows = len({one.key for one in found})
+    return {
+        "second_source": source, "second_version": version, "rows": rows, "prices": len(found), "differences": listed[: given.limit],
+    }  # fmt: skip
+
+
 # --- lists and their differences -------------------------------------------------------------------------------------
 
 

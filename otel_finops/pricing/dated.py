@@ -73,9 +73,15 @@ class Difference(NamedTuple):
 
 
 class SecondSource:
-    """The second source's series of one snapshot, by provider and model."""
+    """The second source's series of one snapshot, by provider and model.
+
+    Attributes:
+        source, source_version, date: whose series, its version, and its day; "" when there is none.
+    """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
+        meta = document.get("meta", {})
+        self.source, self.source_version, self.date = (str(meta.get(name) or "") for name in ("source", "source_version", "date"))
         self._models: Mapping[str, Mapping[str, Entries]] = document.get("models", {})
         self._names: Mapping[str, str] = document.get("names", {})
         self._providers: dict[str, list[str]] = {}
