@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 
 from otel_finops.base.limits import CALL_BUCKETS_MAX
 from otel_finops.base.times import NS_PER_SECOND
+from otel_finops.genai.roles.agreement import drawn_from_few
+from otel_finops.genai.roles.binding import home
 from otel_finops.genai.roles.log_source import LOGGED_DIALECTS, outputs_of
 from otel_finops.genai.sighting import RANK_GATEWAY, RANK_LOG, Sighting
 
@@ -81,6 +83,10 @@ def _answer_keys(sighting: Sighting) -> Iterable[tuple[int, int, int]]:
     answer = _answer(sighting.realm, sighting.response_id)
     for reading in set(sighting.input_readings or _NO_READING):
         yield ANSWER_BUCKET, _mixed(answer, reading), area
+    if drawn_from_few(sighting.response_id):
+        own = _answer(sighting.realm, f"{sighting.response_id}\0{home(sighting)}")
+        for reading in set(sighting.input_readings or _NO_READING):
+            yield ANSWER_BUCKET, _mixed(own, reading), area
 
 
 def _answer(realm: str, response_id: str) -> int:

@@ -75,7 +75,7 @@ def test_in_one_trace_or_in_linked_ones_one_of_few_ids_is_enough() -> None:
 
 def test_a_request_that_was_passed_on_lies_within_the_callers_time() -> None:
     """A gateway of one's own, seen by the client that it uses: no rank, no link, no mark."""
-    inside = elsewhere("inside", response_id=FEW, at=0.1, to=0.9)
+    inside = elsewhere("inside", response_id=FEW, scope="another", at=0.1, to=0.9)
     assert charged(decided(call("app", response_id=FEW), inside)) == ["app"]
 
 

@@ -22,9 +22,9 @@ _NAMELESS: Final = "unknown_service"
 def bound_sets(scene: Scene, nodes: list[int], areas: Mapping[str, str]) -> list[list[int]]:
     """The sets of sightings with one answer id and equal numbers that something else binds, too; each by start.
 
-    Bound are those of one trace or of linked ones; those of one service, whose answers one cache may have repeated; a gateway's among
-    each other, with what it served at that time; and one that lies wholly within another's time, as a request that was passed on
-    does. What a gateway marks as cached goes with the earliest sighting, for it costs nothing anyway.
+    Bound are those of one trace or of linked ones; those of one service, whose answers one cache may have repeated; gateways' among
+    each other, with what it served at that time; and one that lies wholly within another scope's time, as a request that was passed
+    on does. What a gateway marks as cached goes with the earliest sighting, for it costs nothing anyway.
 
     Args:
         areas: see `links.linked_areas`.
@@ -56,22 +56,25 @@ def bound_sets(scene: Scene, nodes: list[int], areas: Mapping[str, str]) -> list
     return _with_originals(scene, list(sets.values()))
 
 
+def home(sighting: Sighting) -> str:
+    """Whose answers one cache may have repeated: the service, in all its instances; the instance of one that has no name."""
+    service = sighting.defaults.get("service")
+    return service if service and not service.startswith(_NAMELESS) else sighting.instance
+
+
 def _places(sighting: Sighting, areas: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Whatever else of a sighting another one may have in common with it."""
     yield "trace", areas.get(sighting.trace_id, sighting.trace_id)
-    yield "instance", sighting.instance
-    service = sighting.defaults.get("service")
-    if service and not service.startswith(_NAMELESS):
-        yield "service", service
+    yield "home", home(sighting)
     if sighting.rank == RANK_GATEWAY:
-        yield "gateway", ""
+        yield "gateway", sighting.scope
 
 
 def _passed_on(one: Sighting, other: Sighting) -> bool:
     """The other, which starts no earlier, may show the same request further inside."""
     if RANK_GATEWAY in (one.rank, other.rank):
         return near(one, other)
-    return one.start_ns < other.start_ns and other.end_ns < one.end_ns
+    return one.scope != other.scope and one.start_ns < other.start_ns and other.end_ns < one.end_ns
 
 
 def _with_originals(scene: Scene, sets: list[list[int]]) -> list[list[int]]:
