@@ -31,7 +31,7 @@ _INPUT_FIELDS: Final = (
     "provider", "request_model", "response_model", "usage", "usage_source", "service_tier", "region", "region_kind", "speed",
     "error_type", "started_ns", "reported_pico", "reported_source",
 )  # fmt: skip
-_RULED_FIELDS: Final = (*_INPUT_FIELDS, "tenant", "agent", "cost_center", "purpose", "service", "environment", "tags")
+_RULED_FIELDS: Final = (*_INPUT_FIELDS, "tenant", "agent", "cost_center", "purpose", "service", "environment", "user", "tags")
 """What a price depends on where there are rules about money besides."""
 _NO_PRICE: Final = Charge(Quote(None, ""))
 """Stands where a row has no money of its own, or not yet."""

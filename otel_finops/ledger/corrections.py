@@ -19,6 +19,7 @@ from otel_finops.genai.roles import decide
 from otel_finops.genai.sighting import Decision
 from otel_finops.ledger.append import append
 from otel_finops.ledger.booking import NO_RULES, Booking
+from otel_finops.ledger.bound_rules import bound_cascade
 from otel_finops.ledger.changes import changes
 from otel_finops.ledger.correction_runs import Asked, begin, record_round
 from otel_finops.ledger.entry import ROLE_CALL, Entry
@@ -331,7 +332,8 @@ class _Run:
         for group in read:
             seen = [sighting for trace in group for sighting in sightings.get(trace.trace_no, ())]
             decided.update(_calls(decide(seen)))
-        booking = Booking(self._engine, booked, self._corrector._cascade)
+        cascade = bound_cascade(transaction, self._corrector._cascade, {trace.realm for trace in traces})
+        booking = Booking(self._engine, booked, cascade)
         closed_ns = 0 if self._selection.force else closed_until_ns(transaction)
         for net in nets:
             self._compare_row(net, booked[net.key], decided.get(net.key), booking, closed_ns, found)

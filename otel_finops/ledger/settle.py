@@ -20,6 +20,7 @@ from otel_finops.genai.roles import decide
 from otel_finops.genai.sighting import Sighting
 from otel_finops.ledger.append import append
 from otel_finops.ledger.booking import NO_RULES, Booking
+from otel_finops.ledger.bound_rules import bound_cascade
 from otel_finops.ledger.changes import changes
 from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.faults import is_of_surroundings
@@ -200,7 +201,7 @@ def plan(
     traces = [trace for group in groups for trace in group]
     sightings = _sightings(transaction, traces, recent)
     booked = states(entries_of_traces(transaction, [trace.trace_no for trace in traces if trace.booked]))
-    booking = Booking(engine, booked, cascade)
+    booking = Booking(engine, booked, bound_cascade(transaction, cascade, {trace.realm for trace in traces}))
     entries: list[Entry] = []
     for group in groups:
         entries += _group_entries(group, sightings, booked, booking)

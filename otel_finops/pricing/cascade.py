@@ -17,7 +17,7 @@ from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.house_rules import LIST_PRICES
 from otel_finops.pricing.quote import COVERED, REPORTED, CostLine, Quote
 from otel_finops.pricing.reports import BUILT_IN_REPORTS, ReportRules, Verdict
-from otel_finops.pricing.selectors import PaidCall
+from otel_finops.pricing.selectors import PaidCall, UserRefs
 from otel_finops.settings.money import Pricing
 
 
@@ -71,6 +71,18 @@ class Cascade:
         """The cascade with the rules of the settings."""
         subscriptions = tuple([Subscription.of(rule) for rule in settings.subscriptions])
         return cls(ReportRules.of(settings), Contracts.of(settings), subscriptions)
+
+    @property
+    def users(self) -> frozenset[str]:
+        """The users that rules name, by the ids that applications send."""
+        selectors = [one.selector for one in self._contracts.accounts] + [one.selector for one in self.reports.trusted]
+        selectors += [one.scope.selector for one in self._contracts.discounts] + [one.scope.selector for one in self.subscriptions]
+        return frozenset().union(*(selector.users for selector in selectors))
+
+    def bound(self, refs: UserRefs) -> Cascade:
+        """The cascade for sightings that name users by reference, as the journal keeps them."""
+        subscriptions = tuple([one._replace(scope=one.scope.bound(refs)) for one in self.subscriptions])
+        return Cascade(self.reports.bound(refs), self._contracts.bound(refs), subscriptions)
 
     def charge(self, engine: PriceEngine, sighting: Sighting) -> Charge:
         """What stands for a call by itself, with its full attribution."""

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from otel_finops.base.money import PICO_PER_USD, divide_half_even
 from otel_finops.pricing.quote import CostLine, Quote
 from otel_finops.pricing.rates import plain
-from otel_finops.pricing.selectors import PaidCall, Scope, Selector
+from otel_finops.pricing.selectors import PaidCall, Scope, Selector, UserRefs
 from otel_finops.settings.money import Pricing
 
 
@@ -39,6 +39,11 @@ class Contracts(NamedTuple):
         accounts = [Account(rule.account, Selector.of(rule)) for rule in settings.accounts]
         discounts = [Discount(1 - Fraction(rule.percent) / 100, Scope.of(rule)) for rule in settings.discounts]
         return cls(tuple(accounts), tuple(discounts))
+
+    def bound(self, refs: UserRefs) -> Contracts:
+        """See `Selector.bound`."""
+        accounts = [account._replace(selector=account.selector.bound(refs)) for account in self.accounts]
+        return Contracts(tuple(accounts), tuple([one._replace(scope=one.scope.bound(refs)) for one in self.discounts]))
 
     def account_of(self, call: PaidCall) -> str | None:
         """The account that pays; None when no rule says."""

@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from otel_finops.base.money import PICO_PER_USD
 from otel_finops.genai import reported
-from otel_finops.pricing.selectors import PaidCall, Selector
+from otel_finops.pricing.selectors import PaidCall, Selector, UserRefs
 from otel_finops.settings.money import Pricing, TrustedReports
 
 Verdict: TypeAlias = Literal["stands", "outside_band", "not_trusted"]
@@ -44,6 +44,10 @@ class ReportRules(NamedTuple):
         """The rules that the settings describe."""
         factor, slack = Fraction(repr(settings.report_factor)), Fraction(repr(settings.report_slack))
         return cls(tuple(_sources(settings.trusted_reports)), factor, round(slack * PICO_PER_USD))
+
+    def bound(self, refs: UserRefs) -> ReportRules:
+        """See `Selector.bound`."""
+        return self._replace(trusted=tuple([one._replace(selector=one.selector.bound(refs)) for one in self.trusted]))
 
     def verdict(self, call: PaidCall, computed_pico: int | None) -> Verdict | None:
         """What becomes of the call's stated cost beside its computed price (None: it has none); None without a stated cost."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, NamedTuple, TypeAlias
 
 from otel_finops.base.protocols import DEFAULT_TENANT
 from otel_finops.genai.sighting import Sighting
@@ -15,6 +15,11 @@ _BY_ATTRIBUTION: Final = {
     "tenants": "tenant", "services": "service", "environments": "environment", "cost_centers": "cost_center", "purposes": "purpose",
     "agents": "agent",
 }  # fmt: skip
+
+
+UserRefs: TypeAlias = Mapping[str, Collection[str]]
+"""The references under which users are booked, by the id that the application sends; one in each realm."""
+_NOBODY: Final = frozenset({""})
 
 
 class PaidCall(NamedTuple):
@@ -63,6 +68,7 @@ class Selector(NamedTuple):
     realms: frozenset[str] = frozenset()
     named: tuple[tuple[str, frozenset[str]], ...] = ()
     tags: tuple[tuple[str, frozenset[str]], ...] = ()
+    users: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, given: CallSelector) -> Selector:
@@ -74,7 +80,14 @@ class Selector(NamedTuple):
             frozenset(given.realms),
             tuple([(key, wanted) for key, wanted in named if wanted]),
             tuple([(key, frozenset(values)) for key, values in given.tags.items()]),
+            frozenset(given.users),
         )
+
+    def bound(self, refs: UserRefs) -> Selector:
+        """The selector for rows that name users by reference; a user whom nobody has seen yet fits no call."""
+        if not self.users:
+            return self
+        return self._replace(users=frozenset().union(*(refs.get(user, ()) for user in self.users)) or _NOBODY)
 
     def fits(self, call: PaidCall) -> bool:
         """Whether the rule means this call."""
@@ -83,6 +96,8 @@ class Selector(NamedTuple):
         if self.models is not None and not any(self.models.fullmatch(name.lower()) for name in call.models):
             return False
         if self.realms and call.realm not in self.realms:
+            return False
+        if self.users and call.attribution.get("user") not in self.users:
             return False
         if not all(_said(call, key) in wanted for key, wanted in self.named):
             return False
@@ -107,6 +122,10 @@ class Scope(NamedTuple):
     def of(cls, given: DiscountRule | SubscriptionRule) -> Scope:
         """The scope that the settings describe."""
         return cls(Selector.of(given), frozenset(given.accounts), given.from_ns, given.to_ns)
+
+    def bound(self, refs: UserRefs) -> Scope:
+        """See `Selector.bound`."""
+        return self._replace(selector=self.selector.bound(refs))
 
     def holds(self, call: PaidCall, account: str | None) -> bool:
         """Whether it speaks of this call, for which this account pays."""

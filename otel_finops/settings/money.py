@@ -51,6 +51,7 @@ class CallSelector(Section):
         providers: families, e.g. `anthropic`, `azure`.
         models: names as spans carry them or price keys, lower or upper case; `*` stands for anything.
         tenants, services, environments, cost_centers, purposes, agents: as the ledger books them.
+        users: by the ids that applications send.
         realms: of the sender's credential.
         tags: values of tags (`attribution.tags`) by key.
     """
@@ -63,6 +64,7 @@ class CallSelector(Section):
     cost_centers: Names = ()
     purposes: Names = ()
     agents: Names = ()
+    users: Names = ()
     realms: Names = ()
     tags: dict[Named, Names] = Field(default={}, max_length=20)
 

@@ -44,6 +44,19 @@ def test_the_answer_of_the_provider_is_the_cost(store: Store) -> None:
     assert row["cost_lines"] == [{"unit": "requests", "quantity": 1, "rate_usd": "0.004", "amount_usd": "0.004"}]
 
 
+def test_a_seat_covers_the_calls_of_its_user(store: Store) -> None:
+    """Rows name users by reference; a seat of somebody whom nobody has seen yet covers nothing."""
+    seats = cascade(
+        subscriptions=[
+            {"id": "ann's", "users": ["ann"], "fee": 20, "from": "2026-11-01"},
+            {"id": "eve's", "users": ["eve"], "fee": 20, "from": "2026-11-01"},
+        ]
+    )
+    rig = Rig(store, cascade=seats)
+    rig.settle(call(1, attribution={"user": "ann"}), call(2, trace=2, at_s=9, attribution={"user": "bob"}), call(3, trace=3, at_s=18))
+    assert [rig.net()[span_id(span)].coverage_id for span in (1, 2, 3)] == ["ann's", None, None]
+
+
 def test_of_a_model_without_a_price_the_answer_is_all_that_is_known(store: Store) -> None:
     row = one(Rig(store), call(1, reported_pico=MILLI, **{**ROUTED, "price_models": ("nobody/nothing",)}))
     assert (row["cost_usd"], row["cost_method"], row["unpriced_reason"], row["list_usd"]) == ("0.001", "reported", None, "0.001")
