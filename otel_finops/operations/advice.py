@@ -31,10 +31,12 @@ ADVICE: Final = {
     "or stream the answer.",
     "bad_counts": "These counts cannot be right (negative, fractional or absurdly large): update the instrumentation.",
     "map_model": "The price list has no such model. A deployment, an alias or a profile's ARN has to be mapped to the model behind it: "
-    "give the name a row in a price list of your own (prices.path); for a new model use a newer price list.",
+    "otel-finops pricing unpriced prints the command that does it and reprices the calls; a new model needs a newer price list "
+    "(prices refresh) or a price of your own (pricing override).",
     "name_model": "These spans name no model: update the instrumentation, or turn on that of the client library beside it.",
     "name_provider": "These spans name no provider, and several sell a model of this name: set gen_ai.provider.name.",
-    "add_rate": "The price list has no rate for a unit that was used: add it to the model's row in a price list of your own (prices.path).",
+    "add_rate": "The price list has no rate for a unit that was used: otel-finops pricing explain says which; give it one with "
+    "otel-finops pricing override MODEL UNIT=PRICE --why WHY --reprice.",
     "estimates": "The instrumentation guesses these counts: have the provider send them (with OpenAI and compatible services "
     'stream_options={"include_usage": true}), and update the instrumentation.',
     "incomplete": "The cost may be too low: the stream broke off before its counts were complete (read streams to their end), or a unit "

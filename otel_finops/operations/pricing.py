@@ -481,8 +481,11 @@ def _mends(one: Unpriced, suggestions: list[str]) -> Iterator[str]:
         return
     whose = f" --provider {shlex.quote(one.provider)}" if one.provider else ""
     name, end = shlex.quote(one.model), "--why 'WHY' --reprice"
-    if one.reason != "missing_rate":
-        yield f"otel-finops pricing alias {name} {shlex.quote(suggestions[0]) if suggestions else 'KEY'}{whose} {end}"
+    if one.reason == "missing_rate":
+        yield f"otel-finops prices show {name}{whose}"
+        yield f"otel-finops pricing override {name} UNIT=USD{whose} {end}"
+        return
+    yield f"otel-finops pricing alias {name} {shlex.quote(suggestions[0]) if suggestions else 'KEY'}{whose} {end}"
     yield f"otel-finops pricing override {name} input=USD_PER_MILLION,output=USD_PER_MILLION{whose} {end}"
 
 
