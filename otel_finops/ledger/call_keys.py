@@ -1,8 +1,10 @@
 """The keys under which a call is found by those that may be the same call.
 
 A *number key* is a hash of service instance and prompt count within a minute, an *answer key* a hash of realm, answer id
-and prompt count; every reading of the prompt has its own. A *session key* is a hash of service instance and session, on log records
-and on the spans of applications that write such records: spans of a session decide about its records, wherever they are.
+and prompt count; every reading of the prompt has its own. An id that is one of few has a second answer key for its service: the
+first equal answer of all may be a stranger's, and the service's own must be found behind it. A *session key* is a hash of service
+instance and session, on log records and on the spans of applications that write such records: spans of a session decide about its
+records, wherever they are.
 """
 
 from __future__ import annotations
