@@ -284,6 +284,10 @@ class FrameReader:
             at += 1
             if tag >= 0x80:
                 tag, at = varint(body, at - 1)
+                if tag == field:  # written longer than need be
+                    at = self._attribute_there(at, end, attributes)
+                    attribute_count += 1
+                    continue
             wire = tag & 7
             if wire == _LEN:
                 size, at = varint(body, at)
@@ -308,6 +312,14 @@ class FrameReader:
         if attribute_count > limits.ATTRIBUTES_PER_SPAN_MAX:
             raise SpanFault("too_many_attributes")
         return attributes, texts, numbers, places
+
+    def _attribute_there(self, at: int, end: int, attributes: dict[str, AttributeValue]) -> int:
+        """Read the attribute whose length stands at `at`; returns where it ends."""
+        size, start = varint(self.body, at)
+        if start + size > end:
+            raise Malformed
+        self._attribute(self.body, start, start + size, attributes)
+        return start + size
 
     def spend(self, fields: int) -> None:
         """Count fields that were read; raises TooLarge beyond what one request may hold."""

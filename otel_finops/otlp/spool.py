@@ -27,6 +27,8 @@ _log: Final = logging.getLogger(__name__)
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 30.0
 """Pauses between two tries double up to this, so that a hop that comes back is not run over and not kept waiting."""
+CLOSE_S: Final = 3.0
+"""How long the end of the service waits for a hop to answer; it gets that request again after the next start."""
 _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS requests (seq INTEGER PRIMARY KEY AUTOINCREMENT, spans INTEGER NOT NULL, body BLOB NOT NULL)"
 _PRAGMAS: Final = (
     "PRAGMA locking_mode = EXCLUSIVE",
@@ -184,20 +186,24 @@ class SpoolForwarder:
         return ()
 
     def close(self) -> None:
-        """Finish the request that is on its way and stop; what waits is sent after the next start."""
+        """Finish the request that is on its way, if it does not take long, and stop; what waits is sent after the next start."""
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(CLOSE_S)
         self._hop.close()
         self.spool.close()
 
-    def send_first(self) -> bool | None:
-        """Deal with the request that has waited longest: True when it has left, False when it must wait, None when none waits."""
+    def send_first(self, patience_s: float = 0.0) -> bool | None:
+        """Deal with the request that has waited longest: True when it has left, False when it must wait, None when none waits.
+
+        It may take `patience_s` where that is longer than the time-out: one that is too large for the way to the hop in that time would
+        keep all others waiting for ever, and nobody waits for an answer here.
+        """
         waiting = self.spool.first()
         if waiting is None:
             return None
-        reply = self._hop.send(waiting.body, self._timeout_s)
+        reply = self._hop.send(waiting.body, max(self._timeout_s, patience_s))
         if reply.fate == "away":
             if self._failing_since is None:
                 self._failing_since = self._clock.monotonic()
@@ -217,9 +223,10 @@ class SpoolForwarder:
         while not self._stopping:
             self._wake.clear()
             try:
-                left = self.send_first()
+                left = self.send_first(pause_s)
             except sqlite3.Error as error:
-                _log.warning("the queue of the next hop cannot be read or cleared: %s", error)
+                if not self._stopping:
+                    _log.warning("the queue of the next hop cannot be read or cleared: %s", error)
                 left = False
             if left:
                 pause_s = FIRST_PAUSE_S

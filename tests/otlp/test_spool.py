@@ -15,6 +15,7 @@ import pytest
 
 from otel_finops.base.clock import SystemClock
 from otel_finops.base.errors import StartRefused
+from otel_finops.otlp import spool as spool_module
 from otel_finops.otlp.next_hop import Reply
 from otel_finops.otlp.spool import Spool, SpoolForwarder
 from otel_finops.testing import FakeClock
@@ -140,11 +141,13 @@ class Hop:
     def __init__(self, *replies: Reply, enough: int = 1) -> None:
         self.replies = deque(replies)
         self.seen: list[bytes] = []
+        self.given_s: list[float] = []
         self.enough = enough
         self.satisfied = Event()
 
     def send(self, body: bytes, timeout_s: float) -> Reply:
         self.seen.append(body)
+        self.given_s.append(timeout_s)
         if len(self.seen) == self.enough:
             self.satisfied.set()
         return self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
@@ -196,6 +199,39 @@ def test_the_thread_sends_what_an_earlier_run_left_and_what_comes(path: Path) ->
     assert hop.satisfied.wait(10)
     forwarder.close()
     assert hop.seen == [b"left", b"one", b"two"]
+
+
+def test_a_request_that_takes_longer_than_the_time_out_is_given_more_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would keep all that came after it waiting for ever."""
+    monkeypatch.setattr(spool_module, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(spool_module, "LONGEST_PAUSE_S", 0.04)
+    forwarder = SpoolForwarder(Spool(path, MANY, FakeClock()), hop := Hop(AWAY, enough=5), SystemClock(), timeout_s=0.015)
+    forwarder.pass_on(b"large", 1)
+    forwarder.start()
+    assert hop.satisfied.wait(10)
+    forwarder.close()
+    assert hop.given_s[:5] == [0.015, 0.02, 0.04, 0.04, 0.04]
+
+
+def test_closing_waits_for_an_answer_only_so_long(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "CLOSE_S", 0.05)
+    asked, over = Event(), Event()
+
+    class Silent(Hop):
+        def send(self, body: bytes, timeout_s: float) -> Reply:
+            asked.set()
+            over.wait(10)
+            return TAKEN
+
+    forwarder = SpoolForwarder(Spool(path, MANY, FakeClock()), Silent(TAKEN), SystemClock(), timeout_s=10)
+    forwarder.pass_on(b"one", 1)
+    forwarder.start()
+    assert asked.wait(10)
+    forwarder.close()
+    over.set()
+    after = Spool(path, MANY, FakeClock())
+    assert leave(after) == [b"one"]
+    after.close()
 
 
 def test_closing_does_not_wait_for_a_hop_that_is_away(path: Path) -> None:
