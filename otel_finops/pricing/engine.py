@@ -5,8 +5,10 @@ Each line is rounded half-even once and the total is the sum of the lines, so th
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from fractions import Fraction
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -38,6 +40,11 @@ _FREE_ERROR_REASONS: Final = frozenset({None, NO_USAGE})
 _TOKEN_MODES: Final = frozenset({"", "chat", "responses", "completion"})
 """Modes whose tokens must have a price; in others a row may bill another unit (pages, seconds, characters) instead."""
 
+_NAMING: Final = ("provider", "models", "service_tier", "region_kind", "region", "speed", "image_size", "quality")
+"""On what of a call its row and sheet depend, besides the moment."""
+_WITHOUT_ACCOUNT: Final = itemgetter(*map(PriceableCall._fields.index, _NAMING))
+_WITH_ACCOUNT: Final = itemgetter(*map(PriceableCall._fields.index, (*_NAMING, "account")))
+
 _new = tuple.__new__
 """Makes named tuples without their constructors: quotes are made for every call."""
 
@@ -57,7 +64,8 @@ class PriceEngine:
         self._book = book
         self._matcher = Matcher(book)
         self._terms: dict[tuple[object, ...], _Terms] = {}
-        self._names_move = bool(book.moments) or self._matcher.knows_accounts
+        self._moments = book.moments
+        self._names_in = _WITH_ACCOUNT if self._matcher.knows_accounts else _WITHOUT_ACCOUNT
         self.version = book.status.version
         """Digest of the newest price snapshot; a quote carries that of the snapshot that made its price."""
         self.knows_contracts = self._matcher.knows_accounts
@@ -162,17 +170,14 @@ class PriceEngine:
         return Quote(None, UNPRICED, (), match and match.key, match and match.kind, version, False, reason)
 
     def _terms_of(self, call: PriceableCall) -> _Terms:
-        asked: tuple[object, ...] = (
-            call.provider, call.models, call.service_tier, call.region_kind, call.region, call.speed, call.image_size, call.quality,
-        )  # fmt: skip
-        if self._names_move:
-            asked = (*asked, self._book.epoch(call.at_ns), call.account if self._matcher.knows_accounts else None)
+        named: tuple[object, ...] = self._names_in(call)
+        asked = (named, bisect_right(self._moments, call.at_ns)) if self._moments else named
         terms = self._terms.get(asked)
         if terms is None:
             terms = self._find_terms(call)
             if len(self._terms) >= limits.PRICE_MEMO_MAX:
                 self._terms.clear()
-            if _is_short(asked):
+            if _is_short(named):
                 self._terms[asked] = terms
         return terms
 
