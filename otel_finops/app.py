@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from otel_finops.base.clock import Clock, SystemClock
-from otel_finops.base.errors import StartRefused
+from otel_finops.base.errors import Busy, StartRefused, Unavailable
 from otel_finops.base.limits import MIB
 from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_SECOND
 from otel_finops.forwarding import WANTED, Onward
@@ -273,7 +273,11 @@ class Service:
         """Prices that are old keep nobody from sending; what is wrong with the refresh is told all the same."""
         if not self.core.settings.prices.refresh_from:
             return ()
-        return (Health("prices", True, self._lists.trouble() or ""),)
+        try:
+            trouble = self._lists.trouble()
+        except (Busy, Unavailable):
+            return ()  # the store's own part says so
+        return (Health("prices", True, trouble or ""),)
 
     def _hop_health(self) -> Sequence[Health]:
         """A next hop that is away keeps nobody from sending here, unless it is required."""
