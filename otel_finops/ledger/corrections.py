@@ -351,7 +351,7 @@ class _Run:
         if target is None:
             found.skipped += 1
             return
-        entries = changes(state, target)
+        entries = [] if target is net else changes(state, target)
         if entries and net.started_ns < closed_ns:
             found.protected += 1
             return
