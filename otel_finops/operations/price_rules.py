@@ -169,6 +169,9 @@ class Repriced(Output):
     still_unpriced: Count = Field(description="Calls of the model that still have no price: `pricing.unpriced` says why.")
     protected: Count = Field(description="Calls of closed months, left as they are: see `ledger reprice --force`.")
     skipped: Count = Field(description="Calls that wait to be settled.")
+    stopped: str | None = Field(
+        description="Why not all were repriced: the rule holds, and `ledger.reprice` does the rest. Null: all were."
+    )
 
 
 class RuleAnswer(Output):
@@ -359,6 +362,7 @@ def _repriced(done: Ruled) -> Json | None:
         "still_unpriced": unpriced,
         "protected": sum(run.protected for run in done.repriced),
         "skipped": sum(run.skipped for run in done.repriced),
+        "stopped": done.fault,
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from otel_finops.base.clock import Clock
+from otel_finops.base.errors import Busy, Unavailable
 from otel_finops.base.limits import PAGE_ROWS_MAX
 from otel_finops.ledger.corrections import Corrected, Corrector, Selection
 from otel_finops.ledger.current_prices import CurrentPrices
@@ -22,10 +23,16 @@ _LAST_NS: Final = 2**63 - 1
 
 
 class Ruled(NamedTuple):
-    """A rule that was set, or in a dry run could be; `repriced` is what the calls without a price came to, None when not asked for."""
+    """A rule that was set, or in a dry run could be.
+
+    Attributes:
+        repriced: what the calls without a price came to; None when that was not asked for.
+        fault: why not all of them were repriced, though the rule holds; None when all were.
+    """
 
     rule: Rule
     repriced: Sequence[Corrected] | None
+    fault: str | None = None
 
 
 class PricingDesk:
@@ -60,12 +67,14 @@ class PricingDesk:
         if not repricing:
             return Ruled(rule, None)
         after = _with(before, rule) if dry_run else self._prices.fresh()
-        corrector = self._corrector(after)
-        said = f"{why} (price rule {rule.no})" if not dry_run else why
-        return Ruled(
-            rule,
-            [reprice(corrector, selection, who=who, why=said, dry_run=dry_run) for selection in self._filled(rule.said, before, after)],
-        )
+        said = why if dry_run else f"{why} (price rule {rule.no})"
+        done: list[Corrected] = []
+        try:
+            for selection in self._filled(rule.said, before, after):
+                done += [reprice(self._corrector(after), selection, who=who, why=said, dry_run=dry_run)]
+        except (Busy, Unavailable) as fault:
+            return Ruled(rule, done, str(fault))
+        return Ruled(rule, done)
 
     def end_rule(self, no: int, at_ns: int | None, *, who: str, why: str, dry_run: bool) -> Rule:
         """See `Pricing.end_rule`."""

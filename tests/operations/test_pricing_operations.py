@@ -13,15 +13,20 @@ from otel_finops.audit.trail import Change
 from otel_finops.base.errors import BadInput, FinopsError, Forbidden, NotFound
 from otel_finops.identity.principals import LOCAL, Principal
 from otel_finops.identity.roles import ROLES
+from otel_finops.ledger.corrections import Corrector
 from otel_finops.ledger.current_prices import CurrentPrices, base_of
+from otel_finops.ledger.shards import SHARDS, lease_name
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.context import Context
 from otel_finops.operations.local import make_context
+from otel_finops.operations.pricing_desk import PricingDesk
 from otel_finops.operations.registry import invoke
 from otel_finops.pricing.calculator import price_lines
+from otel_finops.pricing.engine import PriceEngine
 from otel_finops.settings import load
 from otel_finops.store.engine import Store
+from otel_finops.store.lease import Leases
 from otel_finops.testing import FakeClock
 
 ACME = Principal("anna", ("acme",), ROLES["admin"])
@@ -82,7 +87,7 @@ def test_an_override_with_reprice_fills_the_hole_in_one_go(desk: Desk) -> None:
 
     done = desk.ask("pricing.override", **given)
     assert done["repriced"] == {
-        "calls": 3, "cost_usd": "0.0042", "entries": 3, "still_unpriced": 0, "protected": 0, "skipped": 0,
+        "calls": 3, "cost_usd": "0.0042", "entries": 3, "still_unpriced": 0, "protected": 0, "skipped": 0, "stopped": None,
     }  # fmt: skip
     assert (done["rule"]["model"], done["rule"]["provider"], done["rule"]["prices"]) == ("house-a", "openai", {"input": "1", "output": "4"})
     assert models(desk.ask("pricing.unpriced")) == []
@@ -97,6 +102,27 @@ def test_an_alias_reprices_what_it_names_under_any_path(desk: Desk) -> None:
     done = desk.ask("pricing.alias", name="tuned", key="GPT-4o", provider="openai", why="a fine-tune", reprice=True)
     assert (done["rule"]["key"], done["repriced"]["calls"], done["repriced"]["cost_usd"]) == ("gpt-4o", 1, "0.0035")
     assert models(desk.ask("pricing.unpriced")) == [("house-a", 3)]
+
+
+def test_a_rule_whose_repricing_is_held_up_stands_and_says_what_is_left(desk: Desk) -> None:
+    """Somebody holds all shards for longer than anybody waits."""
+    store, clock = desk.rig.store, desk.rig.clock
+    others = Leases(store, clock, "a settler on another host")
+    held = [lease for shard in range(SHARDS) if (lease := others.acquire(lease_name(shard), ttl_s=3600)) is not None]
+
+    def corrector(engine: PriceEngine) -> Corrector:
+        return Corrector(store, Leases(store, clock, "corrections"), engine, [desk.rig.rollups], clock, sleep=clock.advance)
+
+    waiting = PricingDesk(store, clock, CurrentPrices(store, clock, lambda: base_of(None)), corrector)
+    held_up = desk._replace(context=desk.context._replace(pricing=waiting))
+    done = held_up.ask("pricing.override", model="house-a", prices="free", why="ours", reprice=True)
+    assert (done["rule"]["rule"], done["repriced"]["calls"]) == (1, 0)
+    assert "the ledger is busy: a settler on another host" in done["repriced"]["stopped"]
+    assert [change.what for change in desk.trail.changes] == ["pricing.override"]
+    for lease in held:
+        lease.release()
+    rest = desk.ask("ledger.reprice", model="house-a", unpriced_only=True)
+    assert (rest["priced"], models(desk.ask("pricing.unpriced"))) == (3, [])
 
 
 def test_without_reprice_the_ledger_stays_as_it_is(desk: Desk) -> None:

@@ -80,8 +80,17 @@ def _table(columns: Sequence[str] | None, rows: Sequence[Mapping[str, Any]]) -> 
         right = any(word in column.split("_") for word in _RIGHT)
         table.add_column(column.replace("_", " "), justify="right" if right else "left", overflow="fold")
     for row in flat:
-        table.add_row(*(Text(safe(row.get(column))) for column in columns))
+        table.add_row(*(Text(_cell(row.get(column))) for column in columns))
     return table
+
+
+def _cell(value: Any) -> str:
+    """A value in a table: the parts of a list below each other, of an object beside each other."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{safe(name).replace('_', ' ')} {_cell(inner)}" for name, inner in value.items() if inner not in (None, ""))
+    if isinstance(value, list):
+        return "\n".join(map(_cell, value))
+    return safe(value)
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,7 +235,7 @@ def _unpriced(console: Console, answer: Mapping[str, Any]) -> None:
     """A table of the models; below it, in its order, what mends each."""
     models = answer["models"]
     if not models:
-        console.print("Every call has a price." if not answer["total_models"] else "nothing found")
+        console.print("No call without a price was found.")
         return
     names = ("provider", "model", "reason", "calls", "tokens")
     times = {"first seen": "first_seen", "last seen": "last_seen"}
@@ -239,7 +248,7 @@ def _unpriced(console: Console, answer: Mapping[str, Any]) -> None:
             console.print(Text(f"  {safe(command)}"))
     if answer["next_cursor"]:
         console.print(f"{len(models)} of {answer['total_models']} models; go on with --cursor {answer['next_cursor']}")
-    console.print(f"{answer['total_calls']} calls without a price, {answer['total_tokens']} tokens.")
+    console.print(f"{_calls(answer['total_calls'])} without a price, {answer['total_tokens']} tokens.")
 
 
 def _second(instant: str | None) -> str:
@@ -298,14 +307,26 @@ def _rule(console: Console, answer: Mapping[str, Any]) -> None:
     whose = f" of {rule['provider']}" if rule["provider"] else ""
     console.print(Text(safe(f"{number} ({rule['kind']}): {rule['model']}{whose} {_said(rule)}; {span or 'for all time'}.")))
     if (repriced := answer.get("repriced")) is not None:
-        console.print(f"{repriced['calls']} calls that had no price cost {repriced['cost_usd']} USD.")
-        notes = {"still_unpriced": "still have no price (pricing unpriced says why)", "skipped": "wait to be settled; reprice again later"}
-        notes["protected"] = "lie in closed months and stay as they are (ledger reprice --force)"
+        calls, cost = repriced["calls"], repriced["cost_usd"]
+        console.print(
+            f"{_calls(calls)} that had no price cost{'s' if calls == 1 else ''} {cost} USD." if calls else "No call gets a price by it."
+        )
+        notes = {
+            "still_unpriced": "without a price all the same (pricing unpriced says why)",
+            "skipped": "not settled yet; reprice again later",
+        }
+        notes["protected"] = "in closed months, left as they are (ledger reprice --force)"
         for name, note in notes.items():
             if repriced[name]:
-                console.print(f"{repriced[name]} calls {note}.")
+                console.print(f"{_calls(repriced[name])}: {note}.")
+        if repriced["stopped"]:
+            console.print(Text(f"Not all calls were repriced, {safe(repriced['stopped'])}; otel-finops ledger reprice does the rest."))
     if answer["dry_run"]:
         console.print("This was a dry run: nothing is stored.")
+
+
+def _calls(count: int) -> str:
+    return f"{count} call{'' if count == 1 else 's'}"
 
 
 def _quote(console: Console, answer: Mapping[str, Any]) -> None:
