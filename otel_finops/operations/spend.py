@@ -43,7 +43,7 @@ class SpendQuery(Windowed, TenantScoped, CallFilters, FinerFilters, PeriodFilter
         default="",
         max_length=200,
         description="Comma-separated, any of tenant, provider, model, operation, cost_method, unpriced_reason, agent, cost_center, "
-        "service, environment, day, hour, or period (months of the ledger) instead of these two; slower, as only entries know them: "
+        "service, environment, day, hour, or instead of these two period, months of the ledger; slower, as only entries know them: "
         "realm, step, tool, workflow, user, session, purpose, service_tier, region, price_key, error_type. Nothing for one sum.",
     )
 
