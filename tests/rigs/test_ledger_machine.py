@@ -1,5 +1,5 @@
-"""Two replicas on one database, senders that repeat, reorder and correct themselves, late parents, restarts, lost leases: after every
-step the ledger is what a model of a few lines says.
+"""Two replicas on one database, senders that repeat, reorder and correct themselves, late parents, restarts, lost leases, other prices
+and runs that reprice, some of which die on the way: after every step the ledger is what a model of a few lines says.
 
 A failure prints the steps that lead to it, and a line with which the same run can be repeated.
 """
@@ -10,6 +10,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -19,12 +20,16 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 from ledger_rig import PRICES, SECOND, Rig, call, plain, span_id, trace_id
+from other_prices import TimesPrices
 from rig_ledgers import canonical
 from sqlalchemy import create_engine, make_url
 
+from otel_finops.base.errors import Unavailable
 from otel_finops.genai.sighting import AGENT, CALL, Sighting
+from otel_finops.ledger.corrections import Corrector, Selection
 from otel_finops.ledger.group_commit import GroupCommitter
 from otel_finops.ledger.journal import JournalRow, Recorded
+from otel_finops.ledger.reprice import reprice
 from otel_finops.ledger.shards import SHARDS, lease_name
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
@@ -100,6 +105,16 @@ class Replica:
         self.rig.store.close()
 
 
+EVER = Selection(0, 2**62)
+
+
+class GoneAway:
+    """A projection that finds the database gone."""
+
+    def apply(self, transaction: Any, entries: Any) -> None:
+        raise Unavailable("the database went away")
+
+
 SPANS = st.builds(Sent, st.integers(1, 3), st.integers(0, 4), st.integers(0, 2))
 REQUESTS = st.lists(SPANS, min_size=1, max_size=6)
 REPLICAS = st.integers(0, 1)
@@ -118,6 +133,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.replicas = [self._replica(0), self._replica(1)]
         self.best: dict[Key, Sent] = {}
         self.booked: dict[Key, Sent] = {}
+        self.factors: dict[Key, int] = {}
         self.delivered: set[Sent] = set()
         self.recorded = Recorded(0, 0, 0)
         self.spans = 0
@@ -155,7 +171,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def settle(self, by: int) -> None:
         self.clock.advance(11)
         self.replicas[by].rig.settler.settle_all()
-        self.booked = dict(self.best)
+        self.all_is_settled()
 
     @rule(first=REPLICAS)
     def settle_what_is_due_in_turns(self, first: int) -> None:
@@ -165,7 +181,33 @@ class LedgerMachine(RuleBasedStateMachine):
             for turn in range(20):
                 if not self.replicas[(first + turn) % 2].rig.settler.settle_due(shard):
                     break
+        self.all_is_settled()
+
+    def all_is_settled(self) -> None:
+        """What is new, or has other usage, is charged by the settlers' prices; what was repriced stays so."""
+        self.factors.update({key: 1 for key, span in self.best.items() if self.booked.get(key) != span})
         self.booked = dict(self.best)
+
+    @rule(by=REPLICAS, factor=st.integers(1, 3))
+    def reprice(self, by: int, factor: int) -> None:
+        """By prices that the settlers do not hold. What waits to be settled is left to them."""
+        rig = self.replicas[by].rig
+        reprice(self.corrector(rig, factor, rig.rollups), EVER, who="machine", why="other prices")
+        self.factors.update({key: factor for key, span in self.booked.items() if self.best[key] == span})
+
+    @rule(by=REPLICAS)
+    def a_run_dies_before_its_first_commit(self, by: int) -> None:
+        """All traces of the machine are of one shard, so that a run has one round: it is done, or it is not."""
+        self.clock.advance(11)
+        rig = self.replicas[by].rig
+        with suppress(Unavailable):
+            reprice(self.corrector(rig, 5, GoneAway()), EVER, who="machine", why="other prices")
+        self.clock.advance(11)
+
+    def corrector(self, rig: Rig, factor: int, projection: Any) -> Corrector:
+        self.clock.advance(11)
+        engine: Any = PRICES if factor == 1 else TimesPrices(factor)
+        return Corrector(rig.store, rig.leases, engine, [projection], self.clock, sleep=self.clock.advance)
 
     @rule(which=REPLICAS)
     def restart(self, which: int) -> None:
@@ -186,7 +228,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_sum_of_the_ledger_is_the_models(self) -> None:
-        wanted = sum(span.pico for span in self.booked.values())
+        wanted = sum(self.factors[key] * span.pico for key, span in self.booked.items())
         for replica in self.replicas:
             assert replica.rig.total() == replica.rig.spent() == wanted
 
@@ -209,11 +251,13 @@ class LedgerMachine(RuleBasedStateMachine):
             if span.span:
                 entry = calls[span_id(_number(key))]
                 tenant = f"team-{span.trace}" if (span.trace, 0) in self.booked else "default"
-                assert (entry.trace_id, entry.cost_pico, entry.tenant) == (trace_id(span.trace), span.pico, tenant)
+                assert (entry.trace_id, entry.cost_pico, entry.tenant) == (trace_id(span.trace), self.factors[key] * span.pico, tenant)
 
     def teardown(self) -> None:
         """In the end the ledger is the one that holds the best versions alone, sent in order."""
         self.settle(0)
+        self.the_sum_of_the_ledger_is_the_models()
+        self.reprice(1, 1)
         self.the_sum_of_the_ledger_is_the_models()
         found = canonical(self.replicas[1].rig)
         for replica in self.replicas:
