@@ -36,7 +36,7 @@ def answered_cost(usage: Mapping[str, object]) -> tuple[int | None, str | None]:
             return _ticks(usage[name]), XAI
     cost = usage.get("cost")
     if isinstance(cost, Mapping):
-        return _sourced(read_amount(cost.get("total_cost")), PERPLEXITY)
+        return _sourced(read_amount(cost.get("total_cost", cost.get("totalCost"))), PERPLEXITY)
     return _sourced(_routed(usage, cost), OPENROUTER)
 
 

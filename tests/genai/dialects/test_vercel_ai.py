@@ -129,6 +129,14 @@ def test_the_gateway_and_resellers_say_what_they_charged() -> None:
     )
 
 
+def test_what_perplexity_and_xai_charged_stands_in_their_own_units() -> None:
+    """60,000,000 ticks of 1e-10 USD are 0.006 USD."""
+    seen = sighting(inner(provider="perplexity", **metadata(perplexity={"cost": {"requestCost": 0.005, "totalCost": 0.006}})))
+    assert (seen.provider, seen.reported_pico, seen.reported_source) == ("perplexity", 6_000_000_000, "usage.cost.total_cost")
+    seen = sighting(inner(provider="xai.responses", **metadata(xai={"costInUsdTicks": 60_000_000})))
+    assert (seen.provider, seen.reported_pico, seen.reported_source) == ("xai", 6_000_000_000, "usage.cost_in_usd_ticks")
+
+
 def test_the_tier_served_stands_in_the_json() -> None:
     assert sighting(inner(**metadata(openai={"responseId": "resp_1", "serviceTier": "flex"}))).service_tier == "flex"
 
