@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_finops.base.times import NS_PER_DAY, NS_PER_SECOND, parse_ns
 from otel_finops.pricing.hours import OffPeakHours, minute_of, window_holds
-from otel_finops.pricing.providers import families_of, key_prefixes
+from otel_finops.pricing.providers import families_of, own_names
 from otel_finops.pricing.snapshot import Fields
 
 Entries: TypeAlias = Sequence[tuple[str, Fields]]
@@ -102,17 +102,13 @@ class SecondSource:
 
     def of_row(self, family: str, key: str) -> Seasons | None:
         """The series of the model that a list's row is about: its id, or another whole name of it, equals the row's own name."""
-        names = _own_names(family, key.lower())
+        names = own_names(family, key.lower())
         keys = (f"{provider}/{name}" for name in names for provider in self._providers.get(family, ()))
         for asked in keys:
             found = self._models.get(asked) or self._models.get(self._names.get(asked, ""))
             if found is not None:
                 return _seasons(found)
         return None
-
-
-def _own_names(family: str, key: str) -> list[str]:
-    return [key, *(key.removeprefix(prefix) for prefix in key_prefixes(family) if key.startswith(prefix))]
 
 
 # --- from entries with conditions to seasons -------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from otel_finops.pricing.providers import (
     is_known,
     key_prefixes,
     later_key_prefixes,
+    own_names,
 )
 from otel_finops.pricing.snapshot import Fields
 
@@ -89,7 +90,10 @@ class Matcher:
             return self._listed(provider, name, region, at_ns)
         biller, rest = self._biller(provider, name)
         families = families_of(biller) if biller else ()
-        said = (families, (name, *_forms(rest, families)))
+        names = (name, *_forms(rest, families))
+        if provider is not None and provider.strip():
+            families = (*families, canonical(provider))  # a rule may speak of a gateway, or of a name that stands for several families
+        said = (families, names)
         target = self._rulings.target(*said, at_ns)
         if target is None:
             found = self._listed(provider, name, region, at_ns)
@@ -104,7 +108,7 @@ class Matcher:
     ) -> Match | None:
         """The match under the operator's prices: contracts first, overrides over them."""
         if found is not None:
-            families, names = (*families, found.row.family), (*names, found.key.lower())
+            families, names = (*families, found.row.family), (*names, *own_names(found.row.family, found.key.lower()))
         for rule in self._rulings.prices(families, names, at_ns, account):
             key, fields = rule.model, _unlisted(rule.provider or "".join(families[:1]))
             if found is not None:

@@ -130,3 +130,8 @@ def key_prefixes(family: str) -> tuple[str, ...]:
 def later_key_prefixes(family: str) -> tuple[str, ...]:
     """Beginnings that are asked after the bare name."""
     return _LATER_PREFIXES.get(family, ())
+
+
+def own_names(family: str, key: str) -> tuple[str, ...]:
+    """The names of a row within its family: its key (lower case), and the key without what the family's keys begin with."""
+    return (key, *(key.removeprefix(prefix) for prefix in key_prefixes(family) if key.startswith(prefix)))

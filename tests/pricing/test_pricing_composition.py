@@ -119,6 +119,13 @@ def test_an_override_prices_a_model_that_no_list_knows() -> None:
     assert quote(engine, "other").unpriced_reason == "unknown_model"
 
 
+def test_an_override_holds_for_the_row_however_a_call_names_it() -> None:
+    engine = engine_of(snapshot("v1", acme__one=row(1)), overrides=(Override("1", "override", "acme", "one", None, prices(4)),))
+    names = ["one", "ONE", "acme/one", "models/one", "one-2026-05-05", "one-latest"]
+    assert [usd(quote(engine, name)) for name in names] == [4] * len(names)
+    assert usd(quote(engine, "acme/one", provider=None)) == 4
+
+
 @pytest.mark.parametrize("speaks_of", ["acme/one", "one", "team/one"])
 def test_an_override_speaks_of_a_price_key_or_of_a_name_as_spans_carry_it(speaks_of: str) -> None:
     engine = engine_of(
