@@ -20,8 +20,10 @@ from otel_finops.otlp.next_hop import NextHop, Reply
 
 _log: Final = logging.getLogger(__name__)
 
+KNOWN_AWAY_S: Final = 5.0
+"""After so long without an answer requests are no longer all tried: a hop that swallows them would hold every thread for the time-out."""
 PROBE_S: Final = 2.0
-"""While requests are not passed on, one in so many seconds tries whether the hop is back: each try can cost its sender the time-out."""
+"""From then on one request in so many seconds tries whether the hop is back."""
 REFUSED: Final = "refused_by_next_hop"
 
 
@@ -91,8 +93,7 @@ class InlineForwarder:
             Unavailable: the hop is away; the sender should repeat the request, which adds nothing to the ledger and is passed on again.
         """
         if not self._may_try():
-            self.counters.add("skipped", spans)
-            return ()
+            return self._not_passed(spans)
         reply = self._hop.send(body, self._timeout_s)
         if reply.fate == "away":
             return self._failed(reply, spans)
@@ -110,12 +111,12 @@ class InlineForwarder:
         self._hop.close()
 
     def _may_try(self) -> bool:
-        """False while the hop is known to be away for long; then one request at a time probes it."""
+        """False while the hop is known to be away; then one request at a time probes it."""
         with self._lock:
             if self._failing_since is None:
                 return True
             now = self._clock.monotonic()
-            if now - self._failing_since < self._patience_s:
+            if now - self._failing_since < min(KNOWN_AWAY_S, self._patience_s):
                 return True
             if now < self._probe_at:
                 return False
@@ -126,12 +127,17 @@ class InlineForwarder:
         with self._lock:
             now = self._clock.monotonic()
             first = self._failing_since is None
-            since = self._failing_since = now if self._failing_since is None else self._failing_since
-            patient = now - since < self._patience_s
+            if first:
+                self._failing_since = now
             self._probe_at = now + PROBE_S
         if first:
             _log.warning("the next hop is away: %s", reply.detail)
-        if patient:
+        return self._not_passed(spans)
+
+    def _not_passed(self, spans: int) -> tuple[Rejection, ...]:
+        """Have the sender repeat the request, or, when the hop has been away for too long, count the spans."""
+        since = self._failing_since
+        if since is None or self._clock.monotonic() - since < self._patience_s:
             raise Unavailable("the spans are recorded, but could not be passed on now; send them again, nothing is counted twice")
         self.counters.add("skipped", spans)
         return ()

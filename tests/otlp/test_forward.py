@@ -7,7 +7,7 @@ from collections import deque
 import pytest
 
 from otel_finops.base.errors import Unavailable
-from otel_finops.otlp.forward import PROBE_S, REFUSED, InlineForwarder
+from otel_finops.otlp.forward import KNOWN_AWAY_S, PROBE_S, REFUSED, InlineForwarder
 from otel_finops.otlp.next_hop import Reply
 from otel_finops.testing import FakeClock
 
@@ -92,6 +92,26 @@ def test_after_patience_the_ledger_alone_is_enough_until_the_hop_answers() -> No
     assert hop.seen[-2:] == [b"four", b"five"]
     assert passing.counters.snapshot() == {"skipped": 2, "passed": 2}
     assert passing.fault is None
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_a_hop_that_is_known_to_be_away_holds_one_request_at_a_time(required: bool) -> None:
+    """All are refused, so that none is missing later, but only one in PROBE_S waits for the hop's time-out."""
+    clock = FakeClock()
+    passing = forwarder(hop := Hop(AWAY), clock, required=required)
+    with pytest.raises(Unavailable):
+        passing.pass_on(b"one", 1)
+    clock.advance(KNOWN_AWAY_S)
+    for _ in range(9):
+        with pytest.raises(Unavailable):
+            passing.pass_on(b"again", 1)
+        clock.advance(PROBE_S / 4)
+    assert hop.seen == [b"one", *[b"again"] * 3]
+
+    hop.replies = deque([TAKEN])
+    clock.advance(PROBE_S)
+    assert [passing.pass_on(b"again", 1) for _ in range(3)] == [(), (), ()]
+    assert passing.counters.snapshot() == {"passed": 3}
 
 
 def test_patience_begins_anew_with_the_next_failure() -> None:
