@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy.exc import DBAPIError
 
@@ -126,6 +128,18 @@ def test_the_revision_grows_with_every_rule_and_end(store: Store, rules: PriceRu
         with store.read() as transaction:
             seen.append(revision(transaction))
     assert seen == [0, 1, 2, 3]
+
+
+def test_of_many_who_set_the_same_rule_at_once_one_succeeds(rules: PriceRules) -> None:
+    def add(number: int) -> bool:
+        try:
+            return rules.add(OVERRIDE, who=f"user {number}", why="at once").no == 1
+        except BadInput:
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(add, range(8))) == 1
+    assert len(rules.all()) == 1
 
 
 def test_nobody_changes_a_rule(store: Store, rules: PriceRules) -> None:

@@ -162,6 +162,15 @@ def test_an_alias_may_lead_to_a_model_that_only_a_rule_prices(desk: Desk) -> Non
     assert desk.ask("pricing.quote", model="house-eu", provider="azure", output_tokens=1000)["usd"] == "0.001"
 
 
+@pytest.mark.parametrize("provider", ["google", "gcp", "litellm", "openrouter", "azure.ai.inference", "My Gateway", None])
+def test_a_rule_holds_for_the_provider_as_spans_and_the_ledger_name_it(desk: Desk, provider: str | None) -> None:
+    """Also for names that stand for several families of rows, and for gateways."""
+    desk.ask("pricing.override", model="house", prices="output=1", why="ours", **({"provider": provider} if provider else {}))
+    shown = desk.ask("pricing.rules")["rules"][0]["provider"]
+    for name in (provider, shown):
+        assert desk.ask("pricing.quote", model="house", provider=name, output_tokens=1000)["usd"] == "0.001"
+
+
 # --- whose they are --------------------------------------------------------------------------------------------------
 
 
