@@ -14,7 +14,7 @@ from otel_finops.base.times import format_ns
 from otel_finops.ledger import price_store
 from otel_finops.ledger.price_store import Activation, Attempt, NamedList, StoredList
 from otel_finops.pricing.book import PriceBook
-from otel_finops.pricing.diff import Diff, Doubt, compare, guards
+from otel_finops.pricing.diff import Diff, Doubt, compare, guards, same_prices
 from otel_finops.pricing.engine import try_every_row
 from otel_finops.pricing.lint import Report, lint
 from otel_finops.pricing.overlap import differing
@@ -115,7 +115,10 @@ class PriceRefresher:
         """
         try:
             examined = self.examine(given)
-            return self._check(examined, given) if dry_run else self._activate(examined, given, who)
+            with self._store.read() as transaction:
+                lists = self._lists(transaction)
+            _try(examined, lists.get(examined.one.source))
+            return self._weighed(examined, lists, CHECKED) if dry_run else self._activate(examined, given, who)
         except BadInput as fault:
             if not dry_run:
                 self.note(REFUSED, given.origin, str(fault), who)
@@ -139,9 +142,7 @@ class PriceRefresher:
         if not said.rows:
             raise BadInput(f"{given.origin}: no row with a price")
         dated = said if said.date else said._replace(date=self._today())
-        one = NamedList(source.name, document.sha256, dated)
-        _try(one, document)
-        return Examined(document, one, lint(said.rows))
+        return Examined(document, NamedList(source.name, document.sha256, dated), lint(said.rows))
 
     def activate_again(self, version: str, *, valid_from_ns: int | None, who: str) -> tuple[Activation | None, StoredList, Diff]:
         """Make a stored list the active one of its source once more; the activation is None when it is so already.
@@ -177,11 +178,6 @@ class PriceRefresher:
         """Put an attempt on record."""
         with self._store.write() as transaction:
             price_store.note(transaction, Attempt(self._clock.now_ns(), origin, outcome, detail[:_DETAIL_CHARS_MAX], who))
-
-    def _check(self, examined: Examined, given: Given) -> Refreshed:
-        with self._store.read() as transaction:
-            lists = self._lists(transaction)
-        return self._weighed(examined, lists, CHECKED)
 
     def _activate(self, examined: Examined, given: Given, who: str) -> Refreshed:
         now_ns = self._clock.now_ns()
@@ -249,10 +245,12 @@ class PriceRefresher:
         return format_ns(self._clock.now_ns())[:10]
 
 
-def _try(one: NamedList, document: Document) -> None:
-    """See that every row's rates can be worked out."""
+def _try(examined: Examined, former: PriceList | None) -> None:
+    """See that the rates of every row that the former list has not can be worked out."""
+    one, known = examined.one, {} if former is None else former.rows
+    rows = {key: row for key, row in one.said.rows.items() if key not in known or not same_prices(known[key], row)}
     try:
-        try_every_row(PriceBook.of([price_store.snapshot_of(one, None)]), document.name)
+        try_every_row(PriceBook.of([price_store.snapshot_of(one, None)._replace(rows=rows)]), examined.document.name)
     except StartRefused as fault:
         raise BadInput(str(fault)) from fault
 

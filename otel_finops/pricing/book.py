@@ -107,9 +107,12 @@ class Shelf:
 
     def add(self, snapshot: Snapshot) -> None:
         """Let a newer snapshot change what it changes."""
+        former = self.latest.rows
         self.latest, origin = snapshot, snapshot._replace(rows={}, retired={}, dated={})
         names = {key.lower(): key for key in snapshot.rows}
         for name, key in names.items():
+            if former.get(key) is snapshot.rows[key]:
+                continue  # lists that are read one after the other share what did not change
             editions = self._editions(name)
             if not editions or editions[-1].fields != snapshot.rows[key]:
                 since = snapshot.valid_from_ns if editions else None
