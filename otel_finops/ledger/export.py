@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
+from otel_finops.ledger.counted_in import resolved
 from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.rows import BOOK_ORDER, COLUMN_LIST, CONTRACT_FIELDS, entries_of_traces, entry_of, to_contract
 from otel_finops.ledger.standing import fold, merged_lines
@@ -63,8 +64,7 @@ def standing_entries(transaction: Transaction, tenants: Tenants) -> Iterator[Ent
     traces = transaction.iterate(f"SELECT trace_no FROM traces WHERE booked ORDER BY {realm}, trace_id")
     for chunk in _chunks(traces, CHUNK):
         net = fold(entries_of_traces(transaction, [trace_no for (trace_no,) in chunk]))
-        for key in sorted(net):
-            entry = net[key]
+        for entry in resolved(transaction, [net[key] for key in sorted(net)]):
             if allowed is None or entry.tenant in allowed:
                 yield entry._replace(cost_lines=merged_lines(entry.cost_lines))
 
