@@ -15,7 +15,6 @@ from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import CORRECTION_PAGE_ROWS, GROUPS_MAX
 from otel_finops.base.times import format_ns
-from otel_finops.genai.roles import decide
 from otel_finops.genai.sighting import Decision
 from otel_finops.ledger.append import append
 from otel_finops.ledger.booking import NO_RULES, Booking
@@ -25,11 +24,11 @@ from otel_finops.ledger.correction_runs import Asked, begin, record_round
 from otel_finops.ledger.entry import ROLE_CALL, Entry
 from otel_finops.ledger.held_lease import held_lease
 from otel_finops.ledger.journal import TraceState, standing_sightings, trace_states
-from otel_finops.ledger.neighbours import neighbourhoods
+from otel_finops.ledger.neighbours import Neighbourhood, neighbourhoods
 from otel_finops.ledger.period_bounds import closed_until_ns
 from otel_finops.ledger.projection import Projection
 from otel_finops.ledger.rows import entries_of_traces
-from otel_finops.ledger.settle import bounded
+from otel_finops.ledger.settle import bounded, decided
 from otel_finops.ledger.shards import lease_name
 from otel_finops.ledger.standing import EntryKey, Standing, states
 from otel_finops.ledger.tenants import Tenants, restricted
@@ -311,7 +310,7 @@ class _Run:
         """What these traces come to. A seed that found no room in its neighbourhood is looked at alone."""
         found = _Found()
         groups = neighbourhoods(transaction, seeds)
-        reached = {trace.trace_no for group in groups for trace in group}
+        reached = {trace.trace_no for group in groups for trace in group.traces}
         self._compare(transaction, page, groups, {seed.trace_no for seed in seeds} & reached, found)
         for seed in seeds:
             if seed.trace_no not in reached:
@@ -319,24 +318,23 @@ class _Run:
         return found
 
     def _compare(
-        self, transaction: Transaction, page: _Page, groups: Sequence[Sequence[TraceState]], wanted: Collection[int], found: _Found
+        self, transaction: Transaction, page: _Page, groups: Sequence[Neighbourhood], wanted: Collection[int], found: _Found
     ) -> None:
-        traces = [trace for group in groups for trace in group]
+        traces = [trace for group in groups for trace in group.traces]
         booked = states(entries_of_traces(transaction, [trace.trace_no for trace in traces if trace.booked]))
         nets = self._meant(page, booked, wanted)
         self._aim.prepare(transaction, nets)
         touched = {net.trace_no for net in nets}
-        read = [group for group in groups if any(trace.trace_no in touched for trace in group)]
-        sightings = standing_sightings(transaction, [trace.trace_no for group in read for trace in group])
-        decided: dict[EntryKey, Decision] = {}
+        read = [group for group in groups if any(trace.trace_no in touched for trace in group.traces)]
+        sightings = standing_sightings(transaction, [trace.trace_no for group in read for trace in group.seen])
+        decisions: dict[EntryKey, Decision] = {}
         for group in read:
-            seen = [sighting for trace in group for sighting in sightings.get(trace.trace_no, ())]
-            decided.update(_calls(decide(seen)))
+            decisions.update(_calls(decided(group, sightings)))
         cascade = bound_cascade(transaction, self._corrector._cascade, {trace.realm for trace in traces})
         booking = Booking(self._engine, booked, cascade)
         closed_ns = 0 if self._selection.force else closed_until_ns(transaction)
         for net in nets:
-            self._compare_row(net, booked[net.key], decided.get(net.key), booking, closed_ns, found)
+            self._compare_row(net, booked[net.key], decisions.get(net.key), booking, closed_ns, found)
 
     def _meant(self, page: _Page, booked: dict[EntryKey, Standing], wanted: Collection[int]) -> list[Entry]:
         nets = [state.net for state in booked.values() if state.net is not None and state.net.trace_no in wanted]

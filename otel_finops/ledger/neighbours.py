@@ -5,8 +5,8 @@ Keys (`ledger.call_keys`) only propose: what is one call is decided by `genai.ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from otel_finops.base.limits import NEIGHBOUR_TRACES_MAX, TWINS_PER_CALL_MAX
 from otel_finops.ledger.call_keys import ANSWER_BUCKET, APART_NS, SESSION_BUCKET
@@ -19,47 +19,114 @@ OUTPUT_TOLERANCE: Final = 2
 Edge: TypeAlias = tuple[int, int]
 """Two trace numbers."""
 
+SCOPES_PER_KEY_MAX: Final = 16
+"""Scopes with one key that are looked at: more libraries never wrap one call, though a sender may make up a scope for every call."""
+
+NEAREST: Final = 3
+"""Equal answers of another scope before and after one that may be the same request, which is the nearest."""
+
 COPIES_MAX: Final = 8
 """When a call turns out to be earlier than its known copies, so many of them are decided again."""
 
-_SAME_KEY: Final = "SELECT c.start_ns FROM call_keys AS c WHERE c.bucket = a.bucket AND c.key = a.key AND c.scope = s.scope"
-_OTHER_SCOPE: Final = f"""
-WITH w AS MATERIALIZED (
-  SELECT a.trace_no, a.bucket, a.key, a.output, a.start_ns, a.end_ns, s.scope,
-    COALESCE(({_SAME_KEY} AND c.start_ns < a.start_ns ORDER BY c.start_ns DESC LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), -1) AS low,
-    COALESCE(({_SAME_KEY} AND c.start_ns >= a.start_ns ORDER BY c.start_ns LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}), {2**63 - 1}) AS high
-  FROM call_keys AS a CROSS JOIN area_scopes AS s
-  WHERE a.trace_no IN ({{}}) AND a.bucket >= {ANSWER_BUCKET} AND s.area = a.area AND s.scope <> a.scope
+_SAME_KEY: Final = "SELECT c.start_ns FROM call_keys AS c WHERE c.bucket = {0}.bucket AND c.key = {0}.key AND c.scope = {0}.scope"
+_FROM: Final = f"COALESCE(({_SAME_KEY} AND c.start_ns < {{0}}.start_ns ORDER BY c.start_ns DESC LIMIT 1 OFFSET {{1}}), -1)"
+_TO: Final = f"COALESCE(({_SAME_KEY} AND c.start_ns {{2}} {{0}}.start_ns ORDER BY c.start_ns LIMIT 1 OFFSET {{1}}), {2**63 - 1})"
+_LEAST_SCOPE: Final = "SELECT MIN(c.scope) FROM call_keys AS c WHERE c.bucket = {0}.bucket AND c.key = {0}.key"
+_EQUAL_NUMBERS: Final = f"""
+WITH RECURSIVE k (trace_no, bucket, key, own, output, start_ns, end_ns, scope, nth) AS (
+  SELECT a.trace_no, a.bucket, a.key, a.scope, a.output, a.start_ns, a.end_ns, ({_LEAST_SCOPE.format("a")}), 1
+  FROM call_keys AS a WHERE a.trace_no IN ({{}}) AND a.bucket > {ANSWER_BUCKET}
+  UNION ALL
+  SELECT k.trace_no, k.bucket, k.key, k.own, k.output, k.start_ns, k.end_ns, ({_LEAST_SCOPE.format("k")} AND c.scope > k.scope), k.nth + 1
+  FROM k WHERE k.scope IS NOT NULL AND k.nth < {SCOPES_PER_KEY_MAX}
+),
+w AS MATERIALIZED (
+  SELECT k.*, {_FROM.format("k", TWINS_PER_CALL_MAX)} AS low, {_TO.format("k", TWINS_PER_CALL_MAX, ">=")} AS high
+  FROM k WHERE k.scope <> k.own
 )
 SELECT DISTINCT w.trace_no, b.trace_no
 FROM w CROSS JOIN call_keys AS b
 WHERE b.bucket = w.bucket AND b.key = w.key AND b.scope = w.scope AND b.start_ns > w.low AND b.start_ns < w.high
   AND b.trace_no <> w.trace_no
   AND b.output BETWEEN w.output - {OUTPUT_TOLERANCE} AND w.output + {OUTPUT_TOLERANCE}
-  AND (w.bucket = {ANSWER_BUCKET} OR (b.start_ns <= w.end_ns + {APART_NS} AND b.end_ns >= w.start_ns - {APART_NS}))
+  AND b.start_ns <= w.end_ns + {APART_NS} AND b.end_ns >= w.start_ns - {APART_NS}
 """
-"""Twins in other scopes, nearest in time first; an area with one scope ends the search at `area_scopes`."""
+"""Calls with equal numbers at one time in other scopes, nearest first; each scope with the key is one step of the index."""
 
-_SAME_ANSWER: Final = f"FROM call_keys AS {{}} WHERE {{}}.bucket = {ANSWER_BUCKET} AND {{}}.key = a.key AND {{}}.scope = a.scope"
-_EARLIER: Final = (
-    f"FROM (SELECT c.trace_no, c.output, c.start_ns, c.place {_SAME_ANSWER.format(*'cccc')} "
-    f"ORDER BY c.start_ns, c.place LIMIT {TWINS_PER_CALL_MAX}) AS e "
-    "WHERE e.output = a.output AND (e.start_ns, e.place) < (a.start_ns, a.place)"
+_ANSWERS: Final = f"""
+WITH RECURSIVE a (trace_no, bucket, key, scope, output, start_ns, place) AS MATERIALIZED (
+  SELECT trace_no, bucket, key, scope, output, start_ns, place FROM call_keys WHERE trace_no IN ({{}}) AND bucket = {ANSWER_BUCKET}
+),
+k (bucket, key, scope, nth) AS (
+  SELECT a.bucket, a.key, ({_LEAST_SCOPE.format("a")}), 1 FROM (SELECT DISTINCT bucket, key FROM a) AS a
+  UNION ALL
+  SELECT k.bucket, k.key, ({_LEAST_SCOPE.format("k")} AND c.scope > k.scope), k.nth + 1
+  FROM k WHERE k.scope IS NOT NULL AND k.nth < {SCOPES_PER_KEY_MAX}
+),
+s AS MATERIALIZED (
+  SELECT k.bucket, k.key, k.scope, k.listed, COALESCE((
+    SELECT c.start_ns FROM call_keys AS c WHERE c.bucket = k.bucket AND c.key = k.key AND c.scope = k.scope
+    ORDER BY c.start_ns LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}
+  ), {2**63 - 1}) AS high
+  FROM (
+    SELECT bucket, key, scope, MAX(listed) AS listed FROM (
+      SELECT bucket, key, scope, 1 AS listed FROM k WHERE scope IS NOT NULL UNION ALL SELECT DISTINCT bucket, key, scope, 0 FROM a
+    ) AS both_ways GROUP BY bucket, key, scope
+  ) AS k
+),
+f AS MATERIALIZED (
+  SELECT * FROM (
+    SELECT s.key, s.scope, s.listed, c.output, c.trace_no, c.start_ns, c.place,
+      ROW_NUMBER() OVER (PARTITION BY s.key, s.scope, c.output ORDER BY c.start_ns, c.place) AS nth
+    FROM s CROSS JOIN call_keys AS c WHERE c.bucket = s.bucket AND c.key = s.key AND c.scope = s.scope AND c.start_ns < s.high
+  ) AS ranked WHERE nth = 1
 )
-"""Equal answers of the same scope before a call. One scope counts alike each time, so that the output must be equal."""
-_ANSWERS: Final = f"FROM call_keys AS a WHERE a.trace_no IN ({{}}) AND a.bucket = {ANSWER_BUCKET}"
-_FIRST_COPY: Final = f"SELECT DISTINCT a.trace_no, (SELECT e.trace_no {_EARLIER} LIMIT 1) {_ANSWERS}"
-"""The trace of the earliest equal answer, if it is not the call's own: a replay costs nothing, but its original must be known."""
-_ORIGINALS: Final = f"""
-SELECT DISTINCT a.trace_no, a.key, a.scope, a.output {_ANSWERS} AND NOT EXISTS (SELECT 1 {_EARLIER})
-  AND EXISTS (SELECT 1 {_SAME_ANSWER.format(*"oooo")} AND o.trace_no <> a.trace_no)
+"""
+"""The asked traces' answer keys (a), the scopes that have one of the keys (s; listed are the same ones whoever asks, the others ask
+for themselves alone), and the first sighting of each scope and output (f)."""
+_IS_FIRST: Final = "EXISTS (SELECT 1 FROM f WHERE f.key = a.key AND f.scope = a.scope AND f.output = a.output AND f.place = a.place)"
+_ORIGINALS: Final = f"""{_ANSWERS}
+SELECT DISTINCT a.trace_no, f.trace_no FROM a JOIN f ON f.key = a.key AND f.scope = a.scope AND f.output = a.output
+WHERE f.trace_no <> a.trace_no
+"""
+"""From a replay to the first equal answer in its own scope, which was billed: it must be known to know the replay."""
+_FIRST_TWINS: Final = f"""{_ANSWERS},
+w AS MATERIALIZED (SELECT a.*, {_IS_FIRST} AS first FROM a)
+SELECT DISTINCT w.trace_no, f.trace_no
+FROM w JOIN f ON f.key = w.key AND f.scope <> w.scope AND f.listed = 1
+WHERE f.output BETWEEN w.output - {OUTPUT_TOLERANCE} AND w.output + {OUTPUT_TOLERANCE} AND f.trace_no <> w.trace_no AND (w.first OR NOT EXISTS (
+  SELECT 1 FROM call_keys AS c WHERE c.bucket = w.bucket AND c.key = w.key AND c.scope = w.scope
+    AND c.start_ns > CASE WHEN w.start_ns < f.start_ns THEN w.start_ns ELSE f.start_ns END
+    AND c.start_ns < CASE WHEN w.start_ns < f.start_ns THEN f.start_ns ELSE w.start_ns END
+  LIMIT 1 OFFSET {NEAREST - 1}
+))
+"""
+"""Between the first equal answers of two scopes, which may be one call; and from a replay to the first of another scope when it is one
+of the nearest to it: that one may show this replay and not the original."""
+_NEAREST_TWINS: Final = f"""{_ANSWERS},
+n AS MATERIALIZED (
+  SELECT a.trace_no, a.bucket, a.key, a.output, a.start_ns, s.scope FROM a JOIN s ON s.key = a.key AND s.scope <> a.scope AND s.listed = 1
+  WHERE a.output = 0 OR {_IS_FIRST}
+),
+w AS MATERIALIZED (SELECT n.*, {_FROM.format("n", NEAREST)} AS low, {_TO.format("n", NEAREST, ">")} AS high FROM n)
+SELECT DISTINCT w.trace_no, b.trace_no
+FROM w CROSS JOIN call_keys AS b
+WHERE b.bucket = w.bucket AND b.key = w.key AND b.scope = w.scope AND b.start_ns > w.low AND b.start_ns < w.high
+  AND b.trace_no <> w.trace_no AND b.output BETWEEN w.output - {OUTPUT_TOLERANCE} AND w.output + {OUTPUT_TOLERANCE}
+"""
+"""From the first equal answer of a scope, and from those without counts, which have nothing else to go by, to the nearest of others."""
+_FIRSTS: Final = f"""{_ANSWERS}
+SELECT DISTINCT a.trace_no, a.key, a.scope, a.output FROM a
+WHERE {_IS_FIRST} AND EXISTS (
+  SELECT 1 FROM call_keys AS o WHERE o.bucket = a.bucket AND o.key = a.key AND o.scope = a.scope AND o.trace_no <> a.trace_no
+)
 """
 _COPIES: Final = f"""
 SELECT trace_no FROM call_keys WHERE bucket = {ANSWER_BUCKET} AND key = ? AND scope = ? AND output = ?
 ORDER BY start_ns, place LIMIT {COPIES_MAX}
 """
-"""What may have been an original, or a copy of another one, before an earlier call came. It matters to a trace that is due
-only: one that was read for another's sake has made its copies copies already."""
+"""What may have been an original before an earlier sighting came: it is decided again. Those that were counted in it are not
+(`ledger.counted_in`)."""
 
 _IN_SESSION: Final = f"FROM call_keys AS {{}} WHERE {{}}.bucket = {SESSION_BUCKET} AND {{}}.key = a.key"
 _SESSION_KEYS: Final = f"FROM call_keys AS a CROSS JOIN area_scopes AS s WHERE a.trace_no IN ({{}}) AND a.bucket = {SESSION_BUCKET}"
@@ -101,11 +168,29 @@ SELECT DISTINCT a.trace_no FROM (SELECT DISTINCT trace_no, bucket, key FROM call
 WHERE EXISTS (SELECT 1 FROM call_keys AS o WHERE o.bucket = a.bucket AND o.key = a.key AND o.trace_no <> a.trace_no)
 """
 """Traces of which a key is another trace's too: the only ones for which the searches by keys find anything."""
-_BY_KEYS: Final = (_OTHER_SCOPE, _OTHER_SOURCE, _FIRST_COPY)
+_BY_KEYS: Final = (_EQUAL_NUMBERS, _FIRST_TWINS, _NEAREST_TWINS, _OTHER_SOURCE)
 _BY_LINKS: Final = (_LINKED_FROM, _LINKED_TO)
 
 
-def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> list[list[TraceState]]:
+class Neighbourhood(NamedTuple):
+    """Traces that are decided together.
+
+    Attributes:
+        traces: those that the decision is about, by (realm, trace id).
+        originals: further traces, with answers that calls in them only repeat. They must be seen to know the repetitions, but
+            who else has to do with them is not known here: what is decided about them here is no decision.
+    """
+
+    traces: list[TraceState]
+    originals: list[TraceState]
+
+    @property
+    def seen(self) -> list[TraceState]:
+        """All that must be read."""
+        return [*self.traces, *self.originals]
+
+
+def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> list[Neighbourhood]:
     """The sets of traces that must be decided together, each with at least one seed.
 
     Two traces are neighbours when one links to the other, or when a call in one could be a call in the other (see above);
@@ -114,13 +199,14 @@ def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> lis
     a later round, when those that took their place are not due any more.
 
     Returns:
-        Disjoint lists, each ordered by trace id, ordered by their first trace.
+        Neighbourhoods whose traces are disjoint, ordered by their first trace.
     """
     joined = _Joined()
     for seed in seeds:
         joined.add(seed)
     frontier = sorted(seed.trace_no for seed in seeds)
     sharing = _sharing(transaction, frontier)
+    shared = list(sharing)
     again = _copies(transaction, sharing) | _other_sources(transaction, sharing)
     while frontier:
         edges = sorted(_edges(transaction, _BY_KEYS, sharing) | _edges(transaction, _BY_LINKS, frontier) | again)
@@ -129,7 +215,54 @@ def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> lis
         known = {state.trace_no: state for state in trace_states(transaction, reached)}
         frontier = sorted(joined.join(edges, known))
         sharing = _sharing(transaction, frontier)
-    return joined.sets()
+        shared += sharing
+    return _with_originals(joined.sets(), *_originals(transaction, joined, shared))
+
+
+Originals: TypeAlias = Mapping[int, Collection[int]]
+"""Trace numbers of the originals of the calls in a trace, by the trace's number."""
+
+
+def _originals(transaction: Transaction, joined: _Joined, shared: Sequence[int]) -> tuple[Originals, dict[int, TraceState]]:
+    """Where the calls of traces were answered first, and the states of those traces."""
+    found: dict[int, set[int]] = {}
+    for replay, original in transaction.select_in(_ORIGINALS, sorted(shared)):
+        found.setdefault(replay, set()).add(original)
+    named = {original for originals in found.values() for original in originals}
+    states = {state.trace_no: state for state in trace_states(transaction, named - joined.states.keys())}
+    return found, {**states, **joined.states}
+
+
+def _with_originals(sets: Iterable[list[TraceState]], originals: Originals, states: Mapping[int, TraceState]) -> list[Neighbourhood]:
+    """The sets with their originals; those that share one are decided at once, as many as fit."""
+    batches: list[dict[int, None]] = []
+    batch_of: dict[int, dict[int, None]] = {}
+    for traces in sets:
+        numbers = [trace.trace_no for trace in traces]
+        wanted = sorted({original for number in numbers for original in originals.get(number, ()) if original in states})
+        open_ = (batch_of[number] for number in wanted if number in batch_of)
+        batch = next((one for one in open_ if len(one) + len(numbers) <= NEIGHBOUR_TRACES_MAX), None)
+        if batch is None:
+            batch = {}
+            batches.append(batch)
+        batch.update(dict.fromkeys(numbers))
+        for number in (*numbers, *wanted):
+            batch_of[number] = batch
+    found = [Neighbourhood(_sorted(states, batch), _sorted(states, _beyond(batch, originals, states))) for batch in batches]
+    return sorted(found, key=lambda one: _place(one.traces[0]))
+
+
+def _beyond(batch: Collection[int], originals: Originals, states: Mapping[int, TraceState]) -> set[int]:
+    """The originals of a batch that are not in it."""
+    return {original for number in batch for original in originals.get(number, ()) if original in states and original not in batch}
+
+
+def _sorted(states: Mapping[int, TraceState], numbers: Iterable[int]) -> list[TraceState]:
+    return sorted((states[number] for number in numbers), key=_place)
+
+
+def _place(state: TraceState) -> tuple[str, str]:
+    return state.realm, state.trace_id
 
 
 def _sharing(transaction: Transaction, trace_nos: Sequence[int]) -> list[int]:
@@ -145,11 +278,11 @@ def _edges(transaction: Transaction, queries: Iterable[str], trace_nos: Sequence
 
 
 def _copies(transaction: Transaction, trace_nos: Sequence[int]) -> set[Edge]:
-    """Edges from the traces of originals to those of their copies."""
-    originals = list(transaction.select_in(_ORIGINALS, trace_nos))
+    """Edges from the traces of first answers to those of their earliest copies."""
+    firsts = list(transaction.select_in(_FIRSTS, trace_nos))
     return {
         (trace_no, copy)
-        for trace_no, key, scope, output in originals
+        for trace_no, key, scope, output in firsts
         for (copy,) in transaction.execute(_COPIES, (key, scope, output))
         if copy != trace_no
     }
@@ -199,7 +332,7 @@ class _Joined:
     def sets(self) -> list[list[TraceState]]:
         """The sets, in the order of trace ids."""
         found: dict[int, list[TraceState]] = {}
-        for state in sorted(self.states.values(), key=lambda state: (state.realm, state.trace_id)):
+        for state in sorted(self.states.values(), key=_place):
             found.setdefault(self._root(state.trace_no), []).append(state)
         order = {root: place for place, root in enumerate(found)}
         for one, other in self._full:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from traceback import extract_tb
 from typing import Final, NamedTuple
 
@@ -17,7 +17,7 @@ from otel_finops.base.clock import Clock
 from otel_finops.base.errors import Busy
 from otel_finops.base.money import PICO_MAX
 from otel_finops.genai.roles import decide
-from otel_finops.genai.sighting import Sighting
+from otel_finops.genai.sighting import Decision, Sighting
 from otel_finops.ledger.append import append
 from otel_finops.ledger.booking import NO_RULES, Booking
 from otel_finops.ledger.bound_rules import bound_cascade
@@ -25,7 +25,7 @@ from otel_finops.ledger.changes import changes
 from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.faults import is_of_surroundings
 from otel_finops.ledger.journal import TraceState, clear_due, due_traces, standing_traces
-from otel_finops.ledger.neighbours import neighbourhoods
+from otel_finops.ledger.neighbours import Neighbourhood, neighbourhoods
 from otel_finops.ledger.projection import Projection
 from otel_finops.ledger.recent import RecentTraces
 from otel_finops.ledger.rows import entries_of_traces
@@ -198,8 +198,9 @@ def plan(
 ) -> Round:
     """What a round over these due traces would write; reads one snapshot, or what is kept of it, and changes nothing."""
     groups = neighbourhoods(transaction, seeds)
-    traces = [trace for group in groups for trace in group]
-    sightings = _sightings(transaction, traces, recent)
+    traces = [trace for group in groups for trace in group.traces]
+    seen = {trace.trace_no: trace for group in groups for trace in group.seen}
+    sightings = _sightings(transaction, seen.values(), recent)
     booked = states(entries_of_traces(transaction, [trace.trace_no for trace in traces if trace.booked]))
     booking = Booking(engine, booked, bound_cascade(transaction, cascade, {trace.realm for trace in traces}))
     entries: list[Entry] = []
@@ -246,18 +247,31 @@ def bounded(transaction: Transaction, due: Sequence[TraceState], recent: RecentT
 
 
 def _group_entries(
-    group: Sequence[TraceState], sightings: dict[int, list[Sighting]], booked: dict[EntryKey, Standing], booking: Booking
+    group: Neighbourhood, sightings: Mapping[int, Sequence[Sighting]], booked: dict[EntryKey, Standing], booking: Booking
 ) -> list[Entry]:
     """The entries of one neighbourhood, ordered by trace and span."""
-    seen = [sighting for trace in group for sighting in sightings.get(trace.trace_no, ())]
-    if not any(sighting.genai for sighting in seen):
+    own = [sighting for trace in group.traces for sighting in sightings.get(trace.trace_no, ())]
+    if not any(sighting.genai for sighting in own):
         return []
-    numbers = {(trace.realm, trace.trace_id): trace.trace_no for trace in group}
+    numbers = {(trace.realm, trace.trace_id): trace.trace_no for trace in group.traces}
     targets = {}
-    for decision in decide(seen):
+    for decision in decided(group, sightings):
         entry = booking.target(decision, numbers[decision.sighting.realm, decision.sighting.trace_id])
         targets[entry.key] = entry
-    return [entry for key in sorted(_keys(targets, seen, booked)) for entry in changes(booked.get(key), targets.get(key))]
+    return [entry for key in sorted(_keys(targets, own, booked)) for entry in changes(booked.get(key), targets.get(key))]
+
+
+def decided(group: Neighbourhood, sightings: Mapping[int, Sequence[Sighting]]) -> list[Decision]:
+    """What is decided about the spans of a neighbourhood's traces.
+
+    Args:
+        sightings: those of all traces that are to be seen, by trace number.
+    """
+    decisions = decide([sighting for trace in group.seen for sighting in sightings.get(trace.trace_no, ())])
+    if not group.originals:
+        return decisions
+    own = {(trace.realm, trace.trace_id) for trace in group.traces}
+    return [decision for decision in decisions if (decision.sighting.realm, decision.sighting.trace_id) in own]
 
 
 def _keys(targets: Iterable[EntryKey], seen: Iterable[Sighting], booked: dict[EntryKey, Standing]) -> set[EntryKey]:

@@ -25,7 +25,15 @@ def sets(sender: Sender, *seeds: int, realm: str = "default") -> list[list[int]]
     with sender.store.read() as transaction:
         states = [find_trace(transaction, realm, hex_trace(seed)) for seed in seeds]
         found = neighbourhoods(transaction, [state for state in states if state is not None])
-    return [[int(state.trace_id, 16) for state in one] for one in found]
+    return [[int(state.trace_id, 16) for state in one.traces] for one in found]
+
+
+def originals(sender: Sender, *seeds: int) -> list[tuple[list[int], list[int]]]:
+    """The neighbourhoods of traces as (traces, originals)."""
+    with sender.store.read() as transaction:
+        states = [find_trace(transaction, "default", hex_trace(seed)) for seed in seeds]
+        found = neighbourhoods(transaction, [state for state in states if state is not None])
+    return [tuple([int(state.trace_id, 16) for state in part] for part in one) for one in found]  # type: ignore[misc]
 
 
 def usage(prompt: int, output: int) -> dict[str, object]:
@@ -122,10 +130,30 @@ def test_a_gateways_answer_is_found_by_who_has_its_id_alone(sender: Sender) -> N
     assert sets(sender, 2) == [[1, 2]]
 
 
-def test_an_answer_that_is_replayed_again_and_again_leads_to_its_first_which_leads_to_all(sender: Sender) -> None:
-    sender.send(*[row(trace, trace, response_id="cached", start_s=10 * trace) for trace in range(1, 41)])
-    assert sets(sender, 30) == [[1, 30]]
-    assert sets(sender, 1) == [list(range(1, COPIES_MAX + 1))]
+def test_replays_are_decided_with_their_original_which_is_only_looked_at(sender: Sender) -> None:
+    """All replays need the first, none needs the others, and what is decided of the first does not depend on them."""
+    sender.send(*[row(trace, trace, response_id="chatcmpl-1a2b3c4d5e6f", start_s=10 * trace) for trace in range(1, 41)])
+    assert originals(sender, 30) == [([30], [1])]
+    assert originals(sender, 30, 31, 12) == [([12, 30, 31], [1])]
+    assert originals(sender, 1) == [(list(range(1, COPIES_MAX + 1)), [])]
+    assert originals(sender, 1, 30) == [([*range(1, COPIES_MAX + 1), 30], [])]
+
+
+def test_replays_beyond_a_neighbourhood_are_decided_in_several_each_with_the_original(sender: Sender) -> None:
+    last = NEIGHBOUR_TRACES_MAX + 51
+    sender.send(*[row(trace, trace, response_id="chatcmpl-1a2b3c4d5e6f", start_s=10 * trace) for trace in range(1, last + 1)])
+    found = originals(sender, *range(2, last + 1))
+    assert [(len(traces), further) for traces, further in found] == [(NEIGHBOUR_TRACES_MAX, [1]), (50, [1])]
+
+
+def test_the_first_answers_of_two_scopes_and_those_nearest_to_them_belong_together(sender: Sender) -> None:
+    """The gateway was put in between before request 5: its first sighting may show that one, or 4 or 6, but not 1."""
+    sender.send(*[row(trace, trace, response_id="chatcmpl-1a2b3c4d5e6f", start_s=10 * trace) for trace in range(1, 11)])
+    sender.send(row(50, 50, response_id="chatcmpl-1a2b3c4d5e6f", scope="gateway", instance="proxy", start_s=50.5))
+    [(traces, further)] = originals(sender, 50)
+    assert (traces, further) == ([1, 3, 4, 5, 6, 7, 8, 50], [])
+    assert originals(sender, 6) == [(traces, [])]
+    assert originals(sender, 10) == [([10], [1])]
 
 
 def test_every_version_of_a_span_is_found(sender: Sender) -> None:
