@@ -94,7 +94,8 @@ _FIRST_TWINS: Final = f"""{_ANSWERS},
 w AS MATERIALIZED (SELECT a.*, {_IS_FIRST} AS first FROM a)
 SELECT DISTINCT w.trace_no, f.trace_no
 FROM w JOIN f ON f.key = w.key AND f.scope <> w.scope AND f.listed = 1
-WHERE f.output BETWEEN w.output - {OUTPUT_TOLERANCE} AND w.output + {OUTPUT_TOLERANCE} AND f.trace_no <> w.trace_no AND (w.first OR NOT EXISTS (
+  AND f.output BETWEEN w.output - {OUTPUT_TOLERANCE} AND w.output + {OUTPUT_TOLERANCE}
+WHERE f.trace_no <> w.trace_no AND (w.first OR NOT EXISTS (
   SELECT 1 FROM call_keys AS c WHERE c.bucket = w.bucket AND c.key = w.key AND c.scope = w.scope
     AND c.start_ns > CASE WHEN w.start_ns < f.start_ns THEN w.start_ns ELSE f.start_ns END
     AND c.start_ns < CASE WHEN w.start_ns < f.start_ns THEN f.start_ns ELSE w.start_ns END
