@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 
 from otel_finops.base.errors import BadInput, Forbidden
-from otel_finops.base.limits import QUOTES_PER_REQUEST_MAX
+from otel_finops.base.limits import NAME_CHARS_MAX, QUOTES_PER_REQUEST_MAX
 from otel_finops.base.money import format_usd, parse_usd
 from otel_finops.base.times import format_ns
 from otel_finops.genai.usage import OTHER_UNITS, TOKEN_UNITS
@@ -19,6 +19,7 @@ from otel_finops.operations.context import Context
 from otel_finops.operations.fields import Name, Paged, TenantScoped, Windowed, place_cursor
 from otel_finops.operations.registry import Input, Json, Output, operation
 from otel_finops.operations.shapes import At, Count, Usd
+from otel_finops.pricing.providers import canonical
 from otel_finops.trees.notes import UNPRICED
 
 if TYPE_CHECKING:  # these rooms load a database toolkit or the prices, which `--help` must not wait for
@@ -82,7 +83,9 @@ _CHOOSING: Final = {
 
 
 class _Call(Input):
-    """The fields of a call that are texts; the counts stand in `CallInput`."""
+    """The fields of a call that are texts; the counts stand in `CallInput`. Others are ignored, as `price` does, and named in answers."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, hide_input_in_errors=True)
 
     model: _Text | None = Field(default=None, description="The model's name as spans carry it.")
     provider: _Text | None = Field(default=None, description="Who bills, in any spelling.")
@@ -92,7 +95,8 @@ class _Call(Input):
 
     def record(self) -> Mapping[str, Any]:
         """The call as a record of `price`."""
-        return {name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None}
+        said = self.model_fields_set & type(self).model_fields.keys()
+        return {name: value for name in said if (value := getattr(self, name)) is not None}
 
 
 _OPTIONAL: Final[dict[str, Any]] = {
@@ -137,6 +141,7 @@ class Quoted(Output):
     reason: str | None = Field(description="Why it has no price.")
     detail: str | None = Field(description="The reason in words; of a refused call the field and its fault.")
     price_version: str | None = Field(description="The price list's digest, or the house rule that made the price.")
+    ignored: list[str] = Field(description="Fields that a call does not have; nothing was charged for them.")
 
 
 class QuoteAnswer(Output):
@@ -152,14 +157,16 @@ class QuoteAnswer(Output):
     reason: str | None
     detail: str | None
     price_version: str | None
+    ignored: list[str]
     unpriced: Count = Field(description="Calls without a price.")
     quotes: list[Quoted] | None = Field(description="For a list: each call's answer, in order.")
 
 
 _NOTHING: Final[Mapping[str, Any]] = {
     "id": "", "usd": None, "key": None, "match": None, "method": None, "lines": [], "partial": False, "reason": None, "detail": None,
-    "price_version": None,
+    "price_version": None, "ignored": [],
 }  # fmt: skip
+_IGNORED_SHOWN: Final = 20
 
 
 @operation(
@@ -177,9 +184,9 @@ def quote(context: Context, principal: Principal, given: Any) -> Json:
     _may_name_accounts(principal, [given.record(), *(given.calls or ())])
     engine = context.pricing.engine()
     if given.calls is None:
-        one = _quoted(context, engine, given.record())
+        one = {**_quoted(context, engine, given.record()), "ignored": _unknown(given.model_extra or {})}
         return {**one, "unpriced": int(one["usd"] is None), "quotes": None}
-    if given.model_fields_set != {"calls"}:
+    if given.record().keys() != {"calls"}:
         raise BadInput("calls: a list stands alone; put what describes a call into its object")
     quotes = [_quoted(context, engine, record) for record in given.calls]
     priced = [parse_usd(one["usd"]) for one in quotes if one["usd"] is not None]
@@ -199,7 +206,12 @@ def _quoted(context: Context, engine: PriceEngine, record: Mapping[str, Any]) ->
 
     answer, made = price_record(record, engine, context.clock)
     shown = {**_NOTHING, **answer, "price_version": made.price_version if made else None}
-    return {**shown, "detail": shown["detail"] or in_words(made)}
+    return {**shown, "detail": shown["detail"] or in_words(made), "ignored": _unknown(record)}
+
+
+def _unknown(record: Iterable[str]) -> list[str]:
+    """Names that no field of a call has: most often a count that was meant for another one."""
+    return [name[:NAME_CHARS_MAX] for name in sorted(set(record) - CallInput.model_fields.keys())[:_IGNORED_SHOWN]]
 
 
 def in_words(made: Quote | None) -> str | None:
@@ -394,7 +406,7 @@ class UnpricedInput(Paged, Windowed, TenantScoped):
     """Which models."""
 
     sort: Literal["calls", "tokens", "last_seen"] = Field(default="calls", description="Most first: calls, tokens, or last_seen.")
-    provider: Name | None = Field(default=None, description="Only this provider family, e.g. openai.")
+    provider: Name | None = Field(default=None, description="Only this provider, in any spelling.")
     model: Name | None = Field(default=None, description="Only this model, as sent.")
     reason: Name | None = Field(default=None, description="Only this reason, e.g. unknown_model.")
 
@@ -442,8 +454,9 @@ def unpriced(context: Context, principal: Principal, given: UnpricedInput) -> Js
     offset = place[0] if place else 0
     window = given.window()
     query = UnpricedQuery(
-        given.tenants(principal), window.from_ns, window.to_ns, given.provider, given.model, given.reason, given.sort, offset, given.limit
-    )
+        given.tenants(principal), window.from_ns, window.to_ns, given.provider and canonical(given.provider), given.model, given.reason,
+        given.sort, offset, given.limit,
+    )  # fmt: skip
     models, totals = context.pricing.unpriced(query)
     beyond = offset + len(models)
     return {

@@ -124,7 +124,12 @@ def request_body(one: Operation) -> dict[str, Any]:
     schema = one.input.model_json_schema()
     fields = {name: field for name, field in schema.get("properties", {}).items() if name not in one.path_fields}
     required = [name for name in schema.get("required", ()) if name in fields]
-    described = {"type": "object", "properties": fields, "additionalProperties": False, **({"required": required} if required else {})}
+    described = {
+        "type": "object",
+        "properties": fields,
+        "additionalProperties": schema.get("additionalProperties", False),
+        **({"required": required} if required else {}),
+    }
     return {"required": bool(required), "content": {"application/json": {"schema": described}}}
 
 
