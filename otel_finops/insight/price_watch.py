@@ -87,7 +87,7 @@ def impact_of(engine: PriceEngine, change: Change, calls: Iterable[Entry]) -> Im
 
 def _moments(engine: PriceEngine, provider: str | None, model: str, from_ns: int) -> set[int]:
     """When something may change: at the book's own moments, and where a season of one of the model's rows begins."""
-    moments = set(engine.book.moments)
+    moments = {moment for moment in engine.book.moments if moment > from_ns}
     rows = (engine.resolve(provider, model, at_ns) for at_ns in (from_ns, *moments, _LAST_NS))
     return moments | {season.start_ns for match in rows if match is not None for season in match.row.seasons or ()}
 

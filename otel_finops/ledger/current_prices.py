@@ -51,6 +51,10 @@ class _Revision(NamedTuple):
     activation: int
     rule: int
 
+    def covers(self, other: _Revision) -> bool:
+        """Whether nothing of the other one is missing: a transaction that began earlier must not bring an older book back."""
+        return self.activation >= other.activation and self.rule >= other.rule
+
 
 class _Held(NamedTuple):
     revision: _Revision
@@ -94,13 +98,13 @@ class CurrentPrices:
             return self.seen_by(transaction)
 
     def seen_by(self, transaction: Transaction) -> PriceEngine:
-        """The engine over what this transaction sees."""
+        """The engine over what this transaction sees, or over more when somebody has read more already."""
         found = _Revision(price_store.revision(transaction), price_rules.revision(transaction))
         held = self._held
-        if held is not None and held.revision == found:
+        if held is not None and held.revision.covers(found):
             return held.engine
         with self._lock:
-            if self._held is None or self._held.revision != found:
+            if self._held is None or not self._held.revision.covers(found):
                 self._held = self._composed(transaction, found, self._held)
             return self._held.engine
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, StartRefused
+from otel_finops.base.limits import NAME_CHARS_MAX
 from otel_finops.base.times import format_ns
 from otel_finops.ledger import price_store
 from otel_finops.ledger.price_store import Activation, Attempt, NamedList, StoredList
@@ -31,6 +32,8 @@ REFUSED: Final = "refused"
 FAILED: Final = "failed"
 _DOUBTS_SHOWN: Final = 10
 _DETAIL_CHARS_MAX: Final = 1_000
+_KEY_CHARS_MAX: Final = 2 * NAME_CHARS_MAX
+"""A provider's name and a model's; names in spans that are longer find no row."""
 
 
 class Given(NamedTuple):
@@ -141,6 +144,8 @@ class PriceRefresher:
             raise BadInput(f"{given.origin}: {fault}") from fault
         if not said.rows:
             raise BadInput(f"{given.origin}: no row with a price")
+        if long := next((key for key in said.rows if len(key) > _KEY_CHARS_MAX), None):
+            raise BadInput(f"{document.place(long)}: a row's name has more than {_KEY_CHARS_MAX} characters: {long[:60]!r}")
         dated = said if said.date else said._replace(date=self._today())
         return Examined(document, NamedList(source.name, document.sha256, dated), lint(said.rows))
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.protocols import ANY_TENANT
-from otel_finops.base.times import NS_PER_DAY
+from otel_finops.base.times import NS_PER_DAY, NS_PER_SECOND
 from otel_finops.insight.price_watch import Change, Impact, changes_of, impact_of
 from otel_finops.ledger.current_prices import CurrentPrices
 from otel_finops.ledger.price_watches import PriceWatches, Watch, calls_priced_by
@@ -15,6 +15,7 @@ from otel_finops.ledger.tenants import Tenants
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.store.engine import Store
 
+_MINUTE_NS: Final = 60 * NS_PER_SECOND
 _NO_CALLS: Final = Impact(0, 0, 0, 0)
 
 
@@ -39,6 +40,7 @@ class WatchDesk:
         self._prices = prices
         self._watches = PriceWatches(store, clock)
         self.days = days
+        self._counted: tuple[PriceEngine, Sequence[Watch], int, int] | None = None
 
     def add(self, tenant: str, provider: str | None, model: str, *, who: str) -> tuple[Watch, bool]:
         """See `Watches.add`."""
@@ -53,9 +55,13 @@ class WatchDesk:
         return self._watches.all(tenants)
 
     def count(self) -> int:
-        """How many changes of watched prices the last days saw, those announced included."""
-        engine, since_ns = self._prices(), self._since(self.days)
-        return sum(len(changes_of(engine, one.provider, one.model, since_ns)) for one in self._watches.all(None))
+        """How many changes of watched prices the last days saw, those announced included; counted anew once a minute at most."""
+        engine, watches, minute = self._prices(), self._watches.all(None), self._clock.now_ns() // _MINUTE_NS
+        if self._counted is None or self._counted[0] is not engine or self._counted[1:3] != (watches, minute):
+            since_ns = self._since(self.days)
+            count = sum(len(changes_of(engine, one.provider, one.model, since_ns)) for one in watches)
+            self._counted = (engine, watches, minute, count)
+        return self._counted[3]
 
     def changes(self, tenants: Tenants, days: int, no: int | None) -> Sequence[Watched]:
         """See `Watches.changes`."""

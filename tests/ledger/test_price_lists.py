@@ -78,6 +78,15 @@ def test_every_process_goes_on_with_the_new_book(prices: Prices, store: Store, c
     assert other.current() is other.current.fresh() is not before
 
 
+def test_a_transaction_that_began_earlier_brings_no_older_book_back(prices: Prices, store: Store, clock: FakeClock) -> None:
+    prices.refresher.adopt("serve")
+    with store.read() as earlier:
+        price_store.revision(earlier)
+        prices.refresh(DEARER)
+        newer = prices.current.fresh()
+        assert prices.current.seen_by(earlier) is prices.current() is newer
+
+
 def test_the_list_of_before_can_be_made_active_again(prices: Prices, store: Store, clock: FakeClock) -> None:
     first, second = clock.now_ns(), NOON + 10**9
     prices.refresh(DEARER)

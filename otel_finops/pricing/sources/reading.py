@@ -54,7 +54,7 @@ def read_document(data: bytes, name: str, sha256: str | None = None) -> Document
 
     Raises:
         BadInput: another digest, no UTF-8, no JSON, a number that is none, or a name that stands twice in one object; with the line.
-        TooLarge: more than `limits.PRICE_FILE_BYTES_MAX`, inflated.
+        TooLarge: more than `limits.PRICE_FILE_BYTES_MAX`, inflated, or too many values to be parsed.
     """
     _bounded(data, name)
     raw = _inflated(data, name) if data.startswith(_GZIP) else data
@@ -67,6 +67,8 @@ def read_document(data: bytes, name: str, sha256: str | None = None) -> Document
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         raise BadInput(f"{name}: byte {fault.start} is no UTF-8") from None
+    if text.count("{") + text.count("[") > limits.JSON_CONTAINERS_MAX or text.count('"') > limits.JSON_QUOTES_MAX:
+        raise TooLarge(f"{name}: too many objects or texts for a price list")
     return Document(name, text, _parsed(text, name), digest)
 
 

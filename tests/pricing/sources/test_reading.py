@@ -74,3 +74,9 @@ def test_a_gzip_bomb_and_a_large_file_are_refused(monkeypatch: pytest.MonkeyPatc
     for data in (bomb, b"0" * 100_001):
         with pytest.raises(TooLarge, match="larger than 100000 bytes"):
             read_document(data, "prices.json")
+
+
+def test_a_file_of_countless_values_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "JSON_CONTAINERS_MAX", 1000)
+    with pytest.raises(TooLarge, match=r"prices\.json: too many objects"):
+        read_document(b"[" + b"[]," * 1000 + b"[]]", "prices.json")
