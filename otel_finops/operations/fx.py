@@ -31,7 +31,9 @@ class RatesFile(Input):
         max_length=2_048,
         description="File or https:// URL: eurofxref-hist.zip, or the CSV or XML inside of it. On the command line only.",
     )
-    content: str | None = Field(default=None, max_length=_CONTENT_CHARS_MAX, description="The file itself in base64, instead of `from`.")
+    content: str | None = Field(
+        default=None, max_length=_CONTENT_CHARS_MAX, description="The file itself in base64; `from` is its name then."
+    )
     sha256: str | None = Field(default=None, max_length=64, description="Digest that the file must have.")
 
 
@@ -67,12 +69,12 @@ def import_rates(context: Context, principal: Principal, given: RatesFile) -> Ch
 
 
 def _file_of(context: Context, given: RatesFile) -> tuple[bytes, str]:
-    if (given.from_ is None) == (given.content is None):
-        raise BadInput("give either `from`, a file or URL, or `content`, the file itself in base64")
     if given.content is None:
-        return context.money.fetched(given.from_ or "", pinned=given.sha256 is not None)
+        if given.from_ is None:
+            raise BadInput("give `from`, a file or URL, or `content`, the file itself in base64")
+        return context.money.fetched(given.from_, pinned=given.sha256 is not None)
     try:
-        return base64.b64decode(given.content, validate=True), "content"
+        return base64.b64decode(given.content, validate=True), given.from_ or "content"
     except binascii.Error:
         raise BadInput("content: no base64") from None
 
@@ -107,7 +109,7 @@ class Rates(Output):
     """A rate, or all currencies."""
 
     rate: Rate | None
-    currencies: list[Known]
+    currencies: list[Known] | None = Field(description="Null when a rate was asked for.")
 
 
 @operation(
@@ -128,4 +130,4 @@ def rates(context: Context, principal: Principal, given: RateQuery) -> Json:
     whole, rest = divmod(found.per_usd.numerator * 10**_DIGITS // found.per_usd.denominator, 10**_DIGITS)
     text = f"{whole}.{rest:0{_DIGITS}d}".rstrip("0").rstrip(".")
     shown = {"currency": found.currency, "day": day, "rate_day": found.rate_day, "per_usd": text, "exact": str(found.per_usd)}
-    return {"rate": shown, "currencies": []}
+    return {"rate": shown, "currencies": None}

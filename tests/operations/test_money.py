@@ -103,8 +103,7 @@ def test_rates_come_from_a_file_and_go_on_record(context: Context, trail: Record
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({}, "give either `from`"),
-        ({"from": "x", "content": "eA=="}, "give either `from`"),
+        ({}, "give `from`, a file or URL, or `content`"),
         ({"content": "*"}, "content: no base64"),
         ({"content": "eA=="}, "line 1: must begin with the column `Date`"),
         ({"content": base64.b64encode(CSV).decode(), "sha256": "0" * 64}, "another digest"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
 import pytest
-from surfaces_world import SIGHTINGS
+from surfaces_world import RATES, SIGHTINGS
 
 from otel_finops.genai.sighting import CALL
+from otel_finops.ledger.fx_store import store_rates
 from otel_finops.ledger.journal import JournalRow, record
 from otel_finops.ledger.price_refresh import PriceRefresher
 from otel_finops.ledger.price_rules import Draft, PriceRules
@@ -15,6 +17,7 @@ from otel_finops.ledger.price_watches import PriceWatches
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.settle import Settler
 from otel_finops.operations.local import Room, open_room, upgrade_database
+from otel_finops.pricing.ecb import read_rates
 from otel_finops.pricing.sources.loading import load_sources
 from otel_finops.settings import load
 from otel_finops.store.lease import Leases
@@ -38,6 +41,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         engine = room.prices()
         rows = [JournalRow(s, engine.quote(engine.priceable(s)) if s.kind == CALL else None) for s in SIGHTINGS]
         with room.store.write() as transaction:
+            store_rates(transaction, read_rates(RATES.read_bytes(), date(2026, 11, 22)), RATES.name, b"", "test", clock.now_ns())
             record(transaction, rows, now_ns=clock.now_ns(), settle_after_ns=0, subjects=room.subjects)
         clock.advance(10)
         Settler(room.store, Leases(room.store, clock, "test"), engine, [Rollups()], clock, sleep=clock.advance).settle_all()

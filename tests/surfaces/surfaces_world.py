@@ -22,6 +22,7 @@ HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e=cmd()"
 
 
 PRICE_LIST = Path(__file__).parents[1] / "data" / "prices" / "llm_prices.json"
+RATES = PRICE_LIST.parents[1] / "fx" / "eurofxref.csv"
 
 
 class Harmless(NamedTuple):
@@ -38,7 +39,13 @@ class Harmless(NamedTuple):
 
 _CONTENT = base64.b64encode(PRICE_LIST.read_bytes()).decode()
 _PACKAGED = packaged_snapshot().version
+_RATES = base64.b64encode(RATES.read_bytes()).decode()
 HARMLESS: dict[str, Harmless] = {
+    "fx.import": Harmless({"from": RATES.name, "content": _RATES}, ["--from", str(RATES)]),
+    "fx.rates": Harmless({"currency": "GBP", "at": "2026-11-21"}, ["--currency", "GBP", "--at", "2026-11-21"]),
+    "ledger.estimate": Harmless({"dry_run": True}, ["--dry-run"]),
+    "ledger.reprice": Harmless({"dry_run": True}, ["--dry-run"]),
+    "periods.close": Harmless({"month": "2026-10", "dry_run": True}, ["--month", "2026-10", "--dry-run"]),
     "prices.activate": Harmless({"version": _PACKAGED}, [_PACKAGED]),
     "prices.diff": Harmless({"content": _CONTENT}, ["--file", str(PRICE_LIST)]),
     "prices.refresh": Harmless({"from": PRICE_LIST.name, "content": _CONTENT, "dry_run": True}, ["--from", str(PRICE_LIST), "--dry-run"]),

@@ -34,7 +34,7 @@ _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 """Columns of wide rows; `--json` has all of them."""
-_FOUND: Final = ("entries", "traces", "groups", "spans")
+_FOUND: Final = ("entries", "traces", "groups", "spans", "periods", "currencies", "runs")
 """Lists that are the answer itself; empty, they are told of."""
 _RIGHT: Final = ("usd", "calls", "tokens", "rows", "blocks", "entries", "seq", "shard")
 
