@@ -83,6 +83,12 @@ class Periods:
         self._clock = clock
         self._sleep = sleep
 
+    def would_close(self, month: str) -> list[str]:
+        """The months that `close` would close; raises BadInput as it does."""
+        start_ns = self._over(month)
+        with self._store.read() as transaction:
+            return [month_name(at_ns) for at_ns in _to_close(transaction, start_ns)]
+
     def close(self, month: str, who: str, why: str) -> list[str]:
         """Close a month, and the open ones before it; returns their names, oldest first.
 
@@ -90,9 +96,7 @@ class Periods:
             BadInput: no month, one that is not over, or one that is closed.
             Busy: somebody else appended for longer than 30 s, or a lease was lost; nothing was closed.
         """
-        start_ns = month_ns(month)
-        if month_end_ns(start_ns) > self._clock.now_ns():
-            raise BadInput(f"{month} is not over; a month can be closed from {format_ns(month_end_ns(start_ns))[:10]} on")
+        start_ns = self._over(month)
         with ExitStack() as held:
             leases = [held.enter_context(held_lease(self._leases, lease_name(shard), self._clock, self._sleep)) for shard in range(SHARDS)]
             with self._store.write() as transaction:
@@ -108,6 +112,13 @@ class Periods:
         if first_ns is None or first_ns > start_ns:
             return []
         return self.close(month_name(start_ns), SCHEDULE, f"ledger.close_after_days: {after_days:g} days after its end")
+
+    def _over(self, month: str) -> int:
+        """The start of a month that is over."""
+        start_ns = month_ns(month)
+        if month_end_ns(start_ns) > self._clock.now_ns():
+            raise BadInput(f"{month} is not over; a month can be closed from {format_ns(month_end_ns(start_ns))[:10]} on")
+        return start_ns
 
     def _closed(self, transaction: Transaction, start_ns: int, who: str, why: str) -> str:
         month = month_name(start_ns)

@@ -277,8 +277,8 @@ class Corrections(Protocol):
         """The months, newest first, with the sums of these tenants."""
         ...
 
-    def close(self, month: str, *, who: str, why: str) -> Sequence[str]:
-        """Close a month and those before it; returns which. Raises BadInput for one that is not over or closed already."""
+    def close(self, month: str, *, who: str, why: str, dry_run: bool) -> Sequence[str]:
+        """Close a month and those before it; returns which, in a dry run only that. Raises BadInput for one not over or closed already."""
         ...
 
 

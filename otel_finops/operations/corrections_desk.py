@@ -63,9 +63,9 @@ class CorrectionsDesk:
         with self._store.read() as transaction:
             return periods(transaction, tenants)
 
-    def close(self, month: str, *, who: str, why: str) -> Sequence[str]:
+    def close(self, month: str, *, who: str, why: str, dry_run: bool) -> Sequence[str]:
         """See `Corrections.close`."""
-        return self._periods.close(month, who, why)
+        return self._periods.would_close(month) if dry_run else self._periods.close(month, who, why)
 
     def close_due(self) -> str:
         """Close the months that ended long enough ago; for the scheduler."""

@@ -10,7 +10,7 @@ from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import NAMED, TenantScoped
-from otel_finops.operations.registry import Changed, Input, Json, Output, operation
+from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.shapes import At, Usd
 
 _WHY_CHARS_MAX = 500
@@ -74,6 +74,7 @@ class Closing(Input):
 
     month: str = Field(json_schema_extra=NAMED, max_length=7, description="The month, e.g. 2026-10; open ones before it are closed too.")
     why: str = Field(default="closed by hand", min_length=1, max_length=_WHY_CHARS_MAX, description="Goes on record.")
+    dry_run: bool = Field(default=False, description="Only say which months would be closed.")
 
 
 class Closed(Output):
@@ -93,9 +94,11 @@ class Closed(Output):
     agents=False,
     summary="Close a month for ever: what comes later is marked late and belongs to the open month.",
 )
-def close(context: Context, principal: Principal, given: Closing) -> Changed:
+def close(context: Context, principal: Principal, given: Closing) -> Changed | Unchanged:
     """The months that were closed. They are those of the whole ledger, so only those who see all tenants may close them."""
     if principal.tenants is not None:
         raise Forbidden("periods.close closes the months of all tenants; it needs a token for all tenants.")
-    closed = context.corrections.close(given.month, who=principal.who, why=given.why)
+    closed = context.corrections.close(given.month, who=principal.who, why=given.why, dry_run=given.dry_run)
+    if given.dry_run:
+        return Unchanged({"closed": closed})
     return Changed({"closed": closed}, {"closed": []}, {"closed": closed, "why": given.why})

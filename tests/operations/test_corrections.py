@@ -175,6 +175,8 @@ def test_by_the_clock_months_close_and_silent_calls_are_estimated(store: Store, 
 
 
 def test_a_closed_month_is_told_and_protected(context: Context, trail: Recording) -> None:
+    assert ask(context, "periods.close", month="2026-10", dry_run=True) == {"closed": ["2026-10"]}
+    assert trail.changes == []
     assert ask(context, "periods.close", month="2026-10", why="invoice is in") == {"closed": ["2026-10"]}
     assert (trail.changes[0].what, trail.changes[0].after) == ("periods.close", {"closed": ["2026-10"], "why": "invoice is in"})
     done = ask(context, "ledger.reprice")
