@@ -190,7 +190,7 @@ class FrameReader:
         return None
 
     def _int64(self, value: object) -> AttributeValue:
-        number = _integer(value)
+        number = integer(value)
         return number if number is not None and -(2**63) <= number < 2**63 else self._no_number()
 
     def _double(self, value: object) -> AttributeValue:
@@ -351,7 +351,7 @@ def _parent(value: object) -> bytes | None:
     return raw if raw is not None else b"?"
 
 
-def _integer(value: object) -> int | None:
+def integer(value: object) -> int | None:
     """An integer given as a number (12, 12.0) or as a string of digits; None for everything else."""
     if isinstance(value, bool):
         return None
@@ -366,7 +366,7 @@ def unsigned(value: object, reason: str) -> int:
     """An unsigned 64-bit integer, 0 when absent; raises SpanFault with `reason` for everything else."""
     if value is None:
         return 0
-    number = _integer(value)
+    number = integer(value)
     if number is None or not 0 <= number < 2**64:
         raise SpanFault(reason)
     return number

@@ -86,7 +86,7 @@ class _Splicer:
             size += before - kept_from
             kept_from = stop
             if inner is not None:
-                head = bytes((tag,)) + _written_varint(inner[1])
+                head = bytes((tag,)) + written_varint(inner[1])
                 pieces.append(head)
                 pieces += inner[0]
                 size += len(head) + inner[1]
@@ -150,7 +150,8 @@ def _fields(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int
         yield tag, before, start, at
 
 
-def _written_varint(value: int) -> bytes:
+def written_varint(value: int) -> bytes:
+    """A number that is not negative, as protobuf's varint."""
     written = bytearray()
     while value > 127:
         written.append(value & 127 | 128)
@@ -159,14 +160,17 @@ def _written_varint(value: int) -> bytes:
     return bytes(written)
 
 
-def _field(tag: int, content: bytes) -> bytes:
-    return bytes((tag,)) + _written_varint(len(content)) + content
+def field(tag: int, content: bytes) -> bytes:
+    """A length-delimited field: its tag, its content's length, its content."""
+    if tag < 128 and len(content) < 128:
+        return bytes((tag, len(content))) + content
+    return written_varint(tag) + written_varint(len(content)) + content
 
 
 def _attribute(key: bytes, rest: bytes) -> bytes:
-    return _field(_ATTRIBUTE, _field(_KEY, key) + rest)
+    return field(_ATTRIBUTE, field(_KEY, key) + rest)
 
 
 def _any_value(value: str | float) -> bytes:
     """The field `value` of a `KeyValue`: an `AnyValue` with a text or a double."""
-    return _field(0x12, _field(0x0A, value.encode()) if isinstance(value, str) else b"\x21" + _DOUBLE.pack(value))
+    return field(0x12, field(0x0A, value.encode()) if isinstance(value, str) else b"\x21" + _DOUBLE.pack(value))

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from math import inf, nan
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from google.protobuf.json_format import MessageToDict
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, EntityRef, InstrumentationScope, KeyValue, KeyValueList
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from otel_finops.otlp.transcode import to_protobuf
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
+IDS_IN_JSON = {"traceId", "spanId", "parentSpanId"}
 WRONG = {"key": "wrong", "value": {"intValue": "12.5"}}
 NAMES = st.sampled_from([
     "attributes", "key", "value", "stringValue", "intValue", "doubleValue", "arrayValue", "values", "kvlistValue", "events", "links",
@@ -56,6 +63,79 @@ def test_ids_times_and_attributes_are_the_same() -> None:
     assert [kv.key for kv in carried.attributes] == [item["key"] for item in attributes]
     assert [kv.value.int_value for kv in carried.attributes[1:]] == [12, 7]
     assert carried.links[0].trace_id.hex() == TRACE
+
+
+VALUES = st.recursive(
+    st.builds(lambda text: AnyValue(string_value=text), st.text(max_size=200))
+    | st.builds(lambda number: AnyValue(int_value=number), st.integers(-(2**63), 2**63 - 1))
+    | st.builds(lambda number: AnyValue(double_value=number), st.floats(allow_nan=False))
+    | st.builds(lambda value: AnyValue(bool_value=value), st.booleans())
+    | st.builds(lambda content: AnyValue(bytes_value=content), st.binary(max_size=5))
+    | st.builds(AnyValue),
+    lambda inner: st.builds(lambda values: AnyValue(array_value=ArrayValue(values=values)), st.lists(inner, max_size=3))
+    | st.builds(
+        lambda keys, value: AnyValue(kvlist_value=KeyValueList(values=[KeyValue(key=key, value=value) for key in keys])),
+        st.lists(st.text(max_size=3), max_size=3), inner,
+    ),
+    max_leaves=6,
+)  # fmt: skip
+ATTRIBUTES = st.lists(st.builds(KeyValue, key=st.text(max_size=200), value=VALUES), max_size=4)
+COUNTS, TIMES, TEXTS, IDS = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1), st.text(max_size=5), st.binary(min_size=8, max_size=16)
+SPANS = st.builds(
+    Span, trace_id=IDS, span_id=IDS, parent_span_id=st.binary(max_size=8), trace_state=TEXTS, name=TEXTS, kind=st.integers(0, 5),
+    start_time_unix_nano=TIMES, end_time_unix_nano=TIMES, attributes=ATTRIBUTES, dropped_attributes_count=COUNTS,
+    events=st.lists(
+        st.builds(Span.Event, time_unix_nano=TIMES, name=TEXTS, attributes=ATTRIBUTES, dropped_attributes_count=COUNTS), max_size=2
+    ),
+    dropped_events_count=COUNTS, flags=COUNTS, dropped_links_count=COUNTS,
+    links=st.lists(
+        st.builds(
+            Span.Link, trace_id=IDS, span_id=IDS, trace_state=TEXTS, attributes=ATTRIBUTES, dropped_attributes_count=COUNTS, flags=COUNTS
+        ), max_size=2,
+    ),
+    status=st.builds(Status, message=TEXTS, code=st.integers(0, 2)),
+)  # fmt: skip
+RESOURCES = st.builds(
+    Resource, attributes=ATTRIBUTES, dropped_attributes_count=COUNTS,
+    entity_refs=st.lists(
+        st.builds(EntityRef, schema_url=TEXTS, type=TEXTS, id_keys=st.lists(TEXTS), description_keys=st.lists(TEXTS)), max_size=1
+    ),
+)  # fmt: skip
+SCOPES = st.builds(InstrumentationScope, name=TEXTS, version=TEXTS, attributes=ATTRIBUTES, dropped_attributes_count=COUNTS)
+
+
+def as_json(sent: ExportTraceServiceRequest) -> dict[str, Any]:
+    """OTLP/JSON of a request, written by Google's library but for the ids, which OTLP has in hex."""
+    return with_hex_ids(MessageToDict(sent, use_integers_for_enums=True))
+
+
+def with_hex_ids(part: Any) -> Any:
+    if isinstance(part, list):
+        return [with_hex_ids(one) for one in part]
+    if isinstance(part, dict):
+        return {name: b64decode(one).hex() if name in IDS_IN_JSON else with_hex_ids(one) for name, one in part.items()}
+    return part
+
+
+@settings(deadline=None)
+@given(RESOURCES, SCOPES, st.lists(SPANS, max_size=2), TEXTS)
+def test_what_protobufs_own_library_writes_comes_back_as_it_was(
+    resource: Resource, scope: InstrumentationScope, spans: list[Span], url: str
+) -> None:
+    sent = ExportTraceServiceRequest()
+    of_resource = sent.resource_spans.add(resource=resource, schema_url=url)
+    of_resource.scope_spans.add(scope=scope, spans=spans, schema_url=url)
+    of_resource.scope_spans.add()
+    body, dropped = to_protobuf(json.loads(json.dumps(as_json(sent))))
+    assert dropped == 0
+    assert ExportTraceServiceRequest.FromString(body) == sent
+
+
+def test_recorded_requests_come_back_as_they_were(corpus: Path) -> None:
+    recorded = [ExportTraceServiceRequest.FromString(path.read_bytes()) for path in sorted(corpus.glob("*/request-*.binpb"))]
+    for sent in recorded:
+        assert ExportTraceServiceRequest.FromString(to_protobuf(as_json(sent)).body) == sent
+    assert len(recorded) > 10
 
 
 def test_unknown_fields_are_left_out() -> None:
