@@ -152,7 +152,12 @@ DEARER = {
 def test_t26_prices_that_change_later_leave_the_past_alone(tmp_path: Path) -> None:
     url, start = f"sqlite:///{tmp_path / 'ledger.db'}", time.time_ns() - 600 * SECOND
     batches = [body(trace_id(number, 401), 10, start_ns=start) for number in range(5)]
-    late = body(trace_id(0, 401), 11, start_ns=start)
+
+    def begun_now(span: Any, index: int) -> None:
+        """The last one; what began before the other prices came is charged by the old ones."""
+        if index == 10:
+            span.start_time_unix_nano, span.end_time_unix_nano = time.time_ns(), time.time_ns() + SECOND
+
     (tmp_path / "prices.json").write_text(json.dumps(DEARER))
     with running(url) as service:
         for batch in batches:
@@ -166,7 +171,7 @@ def test_t26_prices_that_change_later_leave_the_past_alone(tmp_path: Path) -> No
         time.sleep(0.5)
         resent = service.database.sql(ROWS)
         # a span more in the first trace, which is settled anew
-        service.send(late)
+        service.send(body(trace_id(0, 401), 11, begun_now, start_ns=start))
         after = service.settled().sql(ROWS)
         late_row = service.get("usage", trace_id=trace_id(0, 401).hex(), limit=100)["entries"]
         service.stop()
