@@ -137,10 +137,13 @@ def _holds(source: Entry, fresh: Entry) -> bool:
     """Whether a booked price still holds where today's is that of `fresh`.
 
     Under another price book it does: history is not priced anew. Under the same book another row means that the names to look
-    up have changed, for example because a late twin knows the model. What is unpriced holds nothing.
+    up have changed, for example because a late twin knows the model. What is unpriced holds nothing. A price by the operator's rule
+    outlives the rule: without it the name may have no price at all.
     """
     if source.cost_pico is None:
         return fresh.cost_pico is None and fresh.unpriced_reason == source.unpriced_reason and fresh.price_key == source.price_key
+    if source.price_match == "override" and fresh.cost_pico is None:
+        return True
     return fresh.price_version != source.price_version or fresh.price_key == source.price_key
 
 

@@ -22,6 +22,8 @@ from otel_finops.ledger.periods import Periods
 from otel_finops.ledger.reprice import reprice
 from otel_finops.ledger.shards import lease_name
 from otel_finops.ledger.verify import verify
+from otel_finops.pricing.engine import PriceEngine
+from otel_finops.pricing.house_rules import Alias, HouseRules
 from otel_finops.store.engine import Store
 from otel_finops.testing import NOON
 
@@ -180,6 +182,20 @@ def test_a_late_twin_neither_undoes_nor_doubles_a_repriced_call(store: Store) ->
     rig.settle(call(2, parent=9, response_id="chatcmpl-1", scope="framework", rank=RANK_FRAMEWORK), plain(9))
     assert (rig.total(), rig.spent()) == (2 * COST, 2 * COST)
     assert run(rig).entries == 0
+    check_sums(rig)
+
+
+def test_a_price_by_an_alias_outlives_the_alias(store: Store) -> None:
+    """The settler does not know the alias, or does not know it any more, and settles the call again for a late twin."""
+    rig = Rig(store)
+    alias = Alias("1", None, "house-model", "gpt-4o")
+    said: dict[str, Any] = {"request_model": "house-model", "price_models": ("house-model",), "response_id": "chatcmpl-1", "parent": 9}
+    rig.settle(call(1, **said))
+    run(rig, engine=PriceEngine(PRICES.book.under(HouseRules(aliases=(alias,)))))
+    assert rig.total() == COST
+    rig.settle(call(2, scope="framework", rank=RANK_FRAMEWORK, **said), plain(9))
+    assert (rig.total(), rig.spent()) == (COST, COST)
+    assert run(rig, engine=PRICES).total.unpriced == 1
     check_sums(rig)
 
 
