@@ -163,6 +163,7 @@ class SpoolForwarder:
         self._wake = threading.Event()
         self._stopping = False
         self._failing_since: float | None = None
+        self._dealt_with = 0
         self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
 
     @property
@@ -203,6 +204,9 @@ class SpoolForwarder:
         waiting = self.spool.first()
         if waiting is None:
             return None
+        if waiting.seq == self._dealt_with:  # its removal failed, of a full disk say: the hop has it
+            self.spool.remove(waiting)
+            return True
         reply = self._hop.send(waiting.body, max(self._timeout_s, patience_s))
         if reply.fate == "away":
             if self._failing_since is None:
@@ -215,6 +219,7 @@ class SpoolForwarder:
             _log.warning("the next hop refused %d spans: %s; they are in the ledger", refused, reply.detail)
             self.counters.add("refused", refused)
         self.counters.add("passed", waiting.spans - refused)
+        self._dealt_with = waiting.seq
         self.spool.remove(waiting)
         return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sqlite3
 import stat
 from collections import deque
 from collections.abc import Iterator
@@ -178,6 +179,24 @@ def test_what_is_refused_for_good_is_let_go(spool: Spool) -> None:
     forwarder.pass_on(b"two", 3)
     assert [forwarder.send_first() for _ in range(3)] == [True, True, None]
     assert forwarder.counters.snapshot() == {"refused": 5, "passed": 3}
+
+
+def test_what_has_left_and_cannot_be_removed_is_not_sent_again(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk nothing can be deleted."""
+    forwarder = SpoolForwarder(spool, hop := Hop(TAKEN), FakeClock(), timeout_s=2)
+    forwarder.pass_on(b"one", 5)
+    with monkeypatch.context() as full:
+        full.setattr(spool, "remove", _no_room)
+        for _ in range(3):
+            with pytest.raises(sqlite3.OperationalError):
+                forwarder.send_first()
+    assert [forwarder.send_first(), forwarder.send_first()] == [True, None]
+    assert hop.seen == [b"one"]
+    assert forwarder.counters.snapshot() == {"passed": 5}
+
+
+def _no_room(waiting: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 def test_what_finds_no_room_is_counted(path: Path) -> None:
