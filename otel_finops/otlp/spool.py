@@ -233,6 +233,9 @@ class SpoolForwarder:
                 if not self._stopping:
                     _log.warning("the queue of the next hop cannot be read or cleared: %s", error)
                 left = False
+            except Exception as error:  # noqa: BLE001 - the thread must outlive any request; the text of the error may hold what it holds
+                _log.error("a request in the queue of the next hop could not be sent: %s", type(error).__name__)
+                left = False
             if left:
                 pause_s = FIRST_PAUSE_S
             elif left is None:

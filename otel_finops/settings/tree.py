@@ -6,6 +6,7 @@ Only what has an effect is declared here. A field's description is what `docs/se
 from __future__ import annotations
 
 import os
+import re
 from pathlib import PurePath
 from typing import Annotated, Final, Literal, TypeAlias
 
@@ -60,6 +61,9 @@ def _price_origin(text: str) -> str:
     return text
 
 
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
+
+
 def _next_hop(text: str) -> str:
     scheme, _, rest = text.rpartition("://")
     if scheme in ("", "grpc", "grpcs") and text:
@@ -72,6 +76,15 @@ def _next_hop(text: str) -> str:
     elif text and (scheme not in ("http", "https") or not rest.strip("/")):
         raise ValueError("not a next hop; write http://HOST:PORT, https://HOST, grpc://HOST:PORT, grpcs://HOST:PORT or HOST:PORT")
     return text
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    """What both HTTP and gRPC can send; anything else would fail with every single request."""
+    if any(not _HEADER_NAME.fullmatch(name) for name in headers):
+        raise ValueError("a header's name has letters, digits, '-', '_' and '.' alone")
+    if any(not value.isascii() or not value.isprintable() for value in headers.values()):
+        raise ValueError("a header's value has printable ASCII characters alone, no line breaks")
+    return headers
 
 
 def _tenants(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -177,7 +190,9 @@ class Forward(_Section):
         default=False,
         description="Inline: while the next hop is away senders are told to repeat their requests for ever, not for `patience` alone.",
     )
-    headers: dict[str, str] = Field(default={}, repr=False, json_schema_extra=SECRET, description="Headers for the next hop, e.g. a token.")
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
+        default={}, repr=False, json_schema_extra=SECRET, description="Headers for the next hop, e.g. a token."
+    )
     compression: Literal["gzip", "none"] = Field(default="gzip", description="How bodies are sent: `gzip` or `none`.")
     timeout: float = Field(default=2.0, gt=0, le=60, description="Seconds that one request to the next hop may take.")
     patience: float = Field(

@@ -232,6 +232,26 @@ def test_a_request_that_takes_longer_than_the_time_out_is_given_more_time(path: 
     assert hop.given_s[:5] == [0.015, 0.02, 0.04, 0.04, 0.04]
 
 
+def test_a_fault_in_sending_does_not_end_the_thread(path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(spool_module, "FIRST_PAUSE_S", 0.01)
+
+    class Faulty(Hop):
+        def send(self, body: bytes, timeout_s: float) -> Reply:
+            super().send(body, timeout_s)
+            if len(self.seen) == 1:
+                raise ValueError("Bearer hunter2")
+            return TAKEN
+
+    forwarder = SpoolForwarder(Spool(path, MANY, FakeClock()), hop := Faulty(TAKEN, enough=2), SystemClock(), timeout_s=2)
+    forwarder.pass_on(b"one", 1)
+    forwarder.start()
+    assert hop.satisfied.wait(10)
+    forwarder.close()
+    assert hop.seen == [b"one", b"one"]
+    assert "could not be sent: ValueError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
 def test_closing_waits_for_an_answer_only_so_long(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool_module, "CLOSE_S", 0.05)
     asked, over = Event(), Event()

@@ -172,6 +172,13 @@ def test_what_is_no_next_hop_is_refused(endpoint: str) -> None:
     assert "not a next hop; write http://HOST:PORT" in refusal(FORWARD__ENDPOINT=endpoint)
 
 
+@pytest.mark.parametrize("headers", [{"x y": "hunter2"}, {"": "hunter2"}, {"a": "hunter2\n"}, {"a": "hünter2"}])
+def test_headers_that_cannot_be_sent_are_refused_and_not_repeated(headers: dict[str, str]) -> None:
+    said = refusal(FORWARD__ENDPOINT="http://collector:4318", FORWARD__HEADERS=json.dumps(headers))
+    assert "a header's" in said
+    assert "nter2" not in said
+
+
 @pytest.mark.parametrize("endpoint", ["http://localhost:4318", "127.0.0.1:4317"])
 def test_spans_never_travel_in_a_ring_of_one(endpoint: str) -> None:
     assert "spans would come back to it for ever" in refusal(FORWARD__ENDPOINT=endpoint)
