@@ -68,12 +68,16 @@ def test_what_arrives_is_what_was_sent_but_for_the_additions(database: str, back
 
 
 def test_a_call_arrives_with_its_cost_over_http_too(database: str, backend: Backend, new_trace: NewTrace) -> None:
-    """1,000 tokens in at 2.50 and 200 out at 10.00 USD a million: 0.0025 + 0.0020 = 0.0045 USD. JSON arrives as protobuf."""
+    """1,000 tokens in at 2.50 and 200 out at 10.00 USD a million: 0.0025 + 0.0020 = 0.0045 USD. JSON arrives as protobuf, but for
+    what protobuf cannot hold."""
     with http_backend(backend) as hop, running(database, FORWARD__ENDPOINT=hop, FORWARD__HEADERS='{"x-key": "abc"}') as service:
         service.send(body(new_trace()))
-        assert service.post(json_body(new_trace(), {}), {"content-type": "application/json"}).status_code == 200
+        odd = json_body(new_trace(), {"odd": {"intValue": "12.5"}, "even": {"intValue": "12"}})
+        assert service.post(odd, {"content-type": "application/json"}).status_code == 200
         assert service.series("finops_forwarded_spans_total", fate="passed") == 2
+        assert service.metric("finops_forward_dropped_values_total") == 1
     assert [said(span)["gen_ai.usage.cost"] for span in arrived(backend)] == [0.0045, 0.0045]
+    assert ("odd" in said(arrived(backend)[1]), said(arrived(backend)[1])["even"]) == (False, 12)
     assert {headers["x-key"] for _, headers in backend.seen} == {"abc"}
 
 
