@@ -73,7 +73,7 @@ class Booking:
         source = self._priced_before(row)
         if source is not None and source.cost_method == ESTIMATED:
             row = _with_price_of(row, source)._replace(**_guess_of(source))
-        elif source is not None and _holds(source, row):
+        elif source is not None and self._holds(source, row):
             row = _with_price_of(row, source)
         return self._with_share(row) if row.cost_method == COVERED else row
 
@@ -94,6 +94,24 @@ class Booking:
 
     def _fresh(self, decision: Decision, trace_no: int) -> Entry:
         return _row(decision, trace_no, self._cascade.charge(self._engine, decision.sighting))
+
+    def _holds(self, source: Entry, fresh: Entry) -> bool:
+        """Whether a booked price still holds where today's is that of `fresh`.
+
+        Under another price book it does: history is not priced anew. While the book still has the row that made it, another row means
+        that the names to look up have changed, for example because a late twin knows the model. What is unpriced holds nothing. A
+        price by the operator's rule outlives the rule: without it the name may have no price at all.
+        """
+        if source.cost_pico is None:
+            return fresh.cost_pico is None and fresh.unpriced_reason == source.unpriced_reason and fresh.price_key == source.price_key
+        if source.price_match == "override" and fresh.cost_pico is None:
+            return True
+        if fresh.price_key == source.price_key:
+            return True
+        if fresh.price_version == source.price_version:
+            return False
+        key, version = source.price_key, source.price_version
+        return key is None or version is None or not self._engine.offers(key, version, source.started_ns)
 
     def _with_share(self, covered: Entry) -> Entry:
         """Its own share of the flat fee, if it was spread already, and no other row's; the next spreading puts all shares right."""
@@ -131,20 +149,6 @@ def repriced(net: Entry, fresh: Entry) -> Entry:
 
 def _guess_of(source: Entry) -> dict[str, Any]:
     return {name: getattr(source, name) for name in ("usage", "usage_source", "usage_rule", "partial")}
-
-
-def _holds(source: Entry, fresh: Entry) -> bool:
-    """Whether a booked price still holds where today's is that of `fresh`.
-
-    Under another price book it does: history is not priced anew. Under the same book another row means that the names to look
-    up have changed, for example because a late twin knows the model. What is unpriced holds nothing. A price by the operator's rule
-    outlives the rule: without it the name may have no price at all.
-    """
-    if source.cost_pico is None:
-        return fresh.cost_pico is None and fresh.unpriced_reason == source.unpriced_reason and fresh.price_key == source.price_key
-    if source.price_match == "override" and fresh.cost_pico is None:
-        return True
-    return fresh.price_version != source.price_version or fresh.price_key == source.price_key
 
 
 def _hashable(inputs: PriceInputs) -> PriceInputs:

@@ -101,6 +101,11 @@ class PriceEngine:
         """
         return self._matcher.find(provider, model, region, LATEST_NS if at_ns is None else at_ns, account)
 
+    def offers(self, key: str, version: str, at_ns: int) -> bool:
+        """Whether the book of now still has the row of this key, at a moment, in the version that a quote named."""
+        row = self._book.by_key(key, at_ns)
+        return row is not None and row.version == version
+
     def differences(self) -> Iterator[Difference]:
         """Prices on which the list and the second source differ; the list's hold (`dated`)."""
         return self._book.differences()

@@ -36,3 +36,6 @@ class TimesPrices:
             return quote._replace(price_version=self.version)
         lines = tuple(line._replace(rate_usd=f"{self._factor}x", amount_pico=self._factor * line.amount_pico) for line in quote.lines)
         return quote._replace(cost_pico=self._factor * quote.cost_pico, lines=lines, price_version=self.version)
+
+    def offers(self, key: str, version: str, at_ns: int) -> bool:
+        return version == self.version

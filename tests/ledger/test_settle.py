@@ -19,8 +19,11 @@ from otel_finops.ledger import settle
 from otel_finops.ledger.append import append
 from otel_finops.ledger.rows import to_contract
 from otel_finops.ledger.shards import lease_name, shard_of
+from otel_finops.pricing.book import PriceBook
 from otel_finops.pricing.engine import PriceEngine
+from otel_finops.pricing.packaged import packaged_snapshot
 from otel_finops.pricing.quote import PriceableCall, Quote
+from otel_finops.pricing.snapshot import Snapshot
 from otel_finops.store.engine import Store
 
 USD = 10**12
@@ -151,6 +154,9 @@ class DoublePrices:
         lines = tuple(line._replace(amount_pico=2 * line.amount_pico) for line in quote.lines)
         return quote._replace(cost_pico=2 * (quote.cost_pico or 0), lines=lines, price_version="later")
 
+    def offers(self, key: str, version: str, at_ns: int) -> bool:
+        return version == "later"
+
 
 def test_a_later_price_book_does_not_touch_history(rig: Rig) -> None:
     """T26: new attribution and a new sighting settle the call again, at the price that was booked."""
@@ -160,6 +166,20 @@ def test_a_later_price_book_does_not_touch_history(rig: Rig) -> None:
     assert rig.net()[span_id(3)].cost_pico == 7_000_000_000
     assert [e.cost_pico for e in rig.net().values() if e.trace_id == trace_id(1) and e.role == "call"] == [first.cost_pico]
     assert {e.price_version for e in booked if e.trace_id == trace_id(1) and e.role == "call"} <= {first.price_version, None}
+
+
+def test_another_name_is_priced_by_it_whatever_list_its_row_came_with(store: Store) -> None:
+    """A second list changed gpt-4o-mini alone. A later version of the span knows that this was the model: 1,000 tokens at 0.30 USD a
+    million and 100 at 1.20 are 0.00042 USD, whether the span said so at once or not."""
+    cheap = {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 3e-7, "output_cost_per_token": 1.2e-6}
+    first = packaged_snapshot()
+    second = Snapshot(first.source, "2", "b" * 16, first.date, 0, {**first.rows, "gpt-4o-mini": cheap})
+    rig = Rig(store, PriceEngine(PriceBook.of([first, second])))
+    [unsure] = rig.settle(call(1, request_model="router"))
+    assert (unsure.price_key, unsure.price_version, unsure.cost_pico) == ("gpt-4o", first.version, 3_500_000_000)
+    rig.settle(call(1, request_model="router", price_models=("gpt-4o-mini",), end_ns=call(1).end_ns + 1))
+    row = rig.net()[span_id(1)]
+    assert (row.price_key, row.price_version, row.cost_pico) == ("gpt-4o-mini", "b" * 16, 420_000_000)
 
 
 def test_an_unpriced_call_names_the_price_row_that_its_late_twin_knows(rig: Rig) -> None:
