@@ -18,7 +18,7 @@ from otel_finops.genai.sighting import Decision
 from otel_finops.genai.usage import Usage
 from otel_finops.ledger.booking import MISSING, Booking, repriced
 from otel_finops.ledger.corrections import Corrected, Corrector, Selection
-from otel_finops.ledger.entry import ROLE_CALL, Entry
+from otel_finops.ledger.entry import ESTIMATED, ROLE_CALL, Entry
 from otel_finops.ledger.rows import entries_of_traces
 from otel_finops.ledger.standing import fold
 from otel_finops.store.unit_of_work import Transaction
@@ -150,14 +150,14 @@ class _UsualUsage:
         self._habits.learn(transaction, nets)
 
     def target(self, booking: Booking, decision: Decision, net: Entry) -> Entry | None:
-        """The row with the usage of its habit; as it stands where there is none, or where that has no price."""
+        """The row with the usage of its habit; as it stands where there is none, that has no price, or rules say what the call costs."""
         if not booking.same_inputs(booking.fresh(decision, net.trace_no), net):
             return None
         habit = self._habits.of(net)
         if habit is None or not habit.usage:
             return net
         guess = booking.estimate(decision, net.trace_no, habit.usage, habit.rule)
-        if guess.cost_pico is None:
+        if guess.cost_method != ESTIMATED:
             return net
         return repriced(net, guess)._replace(usage=guess.usage, usage_source=guess.usage_source, usage_rule=guess.usage_rule)
 

@@ -16,7 +16,8 @@ from otel_finops.store.unit_of_work import Transaction
 
 
 class _TodaysPrice:
-    """Every call at the price of today's book for the time of the call; an estimate at that of its estimated usage."""
+    """Every call at the price of today's book for the time of the call; an estimate at that of its estimated usage, unless what it
+    costs does not depend on its usage any more (a flat fee, a report that is believed): then nothing is estimated."""
 
     verb = "reprice"
 
@@ -35,7 +36,7 @@ class _TodaysPrice:
         if net.cost_method != ESTIMATED:
             return repriced(net, fresh)
         guess = booking.estimate(decision, net.trace_no, net.usage, net.usage_rule or "")
-        if guess.cost_pico is not None:
+        if guess.cost_method == ESTIMATED:
             return repriced(net, guess)
         return repriced(net._replace(usage=fresh.usage, usage_source=fresh.usage_source, usage_rule=fresh.usage_rule), fresh)
 

@@ -9,12 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_rig import CENT, SECOND, Rig, call, plain, span_id
 from other_prices import TimesPrices
+from test_cascade_booked import cascade
 from test_reprice import EVER, corrector, exported, run
 from test_same_ledger import NUMBERS, a_store, check_sums, folder  # noqa: F401 - the fixture
 
 from otel_finops.genai.sighting import RANK_FRAMEWORK, Sighting
-from otel_finops.ledger.corrections import Corrected, Selection
+from otel_finops.ledger.corrections import Corrected, Corrector, Selection
 from otel_finops.ledger.estimate import Habits, estimate
+from otel_finops.ledger.reprice import reprice
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.store.engine import Store
 
@@ -171,3 +173,29 @@ def test_the_order_of_arrival_does_not_matter(folder: Any, order: list[Sighting]
     assert [rig.net()[span_id(number)].usage for number in (1, 2)] == 2 * [{"input_uncached": 1000, "output": 100}]
     check_sums(rig)
     rig.store.close()
+
+
+SEAT = cascade(subscriptions=[{"id": "seat", "services": ["coder"], "fee": 20, "from": "2026-11-01"}])
+
+
+def test_a_flat_fee_takes_an_estimate_back_and_leaves_nothing_to_estimate(store: Store) -> None:
+    """What a fee covers costs 0 whatever was used, so a guess must not stand there as a fact that settling would take away."""
+    rig = Rig(store)
+    rig.settle(*(one._replace(attribution={"service": "coder"}) for one in (SILENT, *USUAL)))
+    assert guess(rig).total.after_pico == COST
+    rules = Corrector(rig.store, rig.leases, PRICES, [rig.rollups], rig.clock, SEAT, sleep=rig.clock.advance)
+    reprice(rules, EVER, who="ann", why="a seat from this month on")
+    covered = rig.net()[SILENT.span_id]
+    assert (covered.cost_method, covered.cost_pico, covered.usage, covered.usage_source) == ("covered", 0, {}, "missing")
+    assert (again := reprice(rules, EVER, who="ann", why="once more")).entries == again.skipped == 0
+    rig.use(PRICES, SEAT)
+    assert rig.settle(plain(9, trace=1)) == []
+    check_sums(rig)
+
+
+def test_what_a_new_flat_fee_covers_is_not_estimated(store: Store) -> None:
+    rig = Rig(store)
+    rig.settle(*(one._replace(attribution={"service": "coder"}) for one in (SILENT, *USUAL)))
+    rules = Corrector(rig.store, rig.leases, PRICES, [rig.rollups], rig.clock, SEAT, sleep=rig.clock.advance)
+    assert estimate(rules, EVER, Habits(30, 3), who="ann", why="month's end").entries == 0
+    assert rig.net()[SILENT.span_id].unpriced_reason == "no_usage_stream"
