@@ -29,7 +29,7 @@ from otel_finops.store.engine import Store
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 PROTOBUF = {"content-type": "application/x-protobuf"}
 JSON = {"content-type": "application/json"}
-READY_S = 30.0
+READY_S = 60.0
 _NO_TLS = ssl.create_default_context()
 
 
