@@ -9,6 +9,7 @@ one span to another. An estimate (`ledger.estimate`) is kept in the same way whi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
@@ -31,8 +32,6 @@ _INPUT_FIELDS: Final = (
     "provider", "request_model", "response_model", "usage", "usage_source", "service_tier", "region", "region_kind", "speed",
     "error_type", "started_ns", "reported_pico", "reported_source",
 )  # fmt: skip
-_RULED_FIELDS: Final = (*_INPUT_FIELDS, "tenant", "agent", "cost_center", "purpose", "service", "environment", "user", "tags")
-"""What a price depends on where there are rules about money besides."""
 _NO_PRICE: Final = Charge(Quote(None, ""))
 """Stands where a row has no money of its own, or not yet."""
 _PRICE: Final = Entry._fields.index("cost_pico")
@@ -44,8 +43,6 @@ assert Entry._fields[_PRICE:_PRICE_END] == (
 )  # fmt: skip
 _UNPLACED: Final = (-1, -1, -1, None)
 assert Entry._fields[-len(_UNPLACED) :] == ("shard", "block_seq", "idx", "before")
-_inputs: Final = itemgetter(*map(Entry._fields.index, _INPUT_FIELDS))
-_ruled_inputs: Final = itemgetter(*map(Entry._fields.index, _RULED_FIELDS))
 _money: Final = itemgetter(
     *map(Entry._fields.index, (*MONEY_FIELDS, "cost_method", "unpriced_reason", "reported_source", "account", "coverage_id"))
 )
@@ -59,7 +56,7 @@ class Booking:
         self._engine = engine
         self._booked = booked
         self._cascade = cascade
-        self._inputs = _ruled_inputs if cascade.has_rules else _inputs
+        self._inputs = _inputs_with(cascade.asks)
         self._known: dict[PriceInputs, Entry] = {}
         self._index(state.net for state in booked.values() if state.net is not None)
 
@@ -138,6 +135,13 @@ class Booking:
         facts = row._replace(usage={}, usage_source=MISSING) if row.cost_method == ESTIMATED else row
         inputs: PriceInputs = self._inputs(facts)
         return inputs
+
+
+@cache
+def _inputs_with(asked: frozenset[str]) -> itemgetter[PriceInputs]:
+    """Reads from a row what its price depends on: the facts, and what rules about money ask of its attribution. What they do not ask
+    may come later without pricing the row anew."""
+    return itemgetter(*map(Entry._fields.index, (*_INPUT_FIELDS, *sorted(asked))))
 
 
 def repriced(net: Entry, fresh: Entry) -> Entry:

@@ -7,6 +7,7 @@ run may estimate it (`ledger.estimate`), never the arrival of a span, so that th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from otel_finops.base.money import format_usd
@@ -17,7 +18,7 @@ from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.house_rules import LIST_PRICES
 from otel_finops.pricing.quote import COVERED, REPORTED, CostLine, Quote
 from otel_finops.pricing.reports import BUILT_IN_REPORTS, ReportRules, Verdict
-from otel_finops.pricing.selectors import PaidCall, UserRefs
+from otel_finops.pricing.selectors import PaidCall, Selector, UserRefs
 from otel_finops.settings.money import Pricing
 
 
@@ -63,8 +64,9 @@ class Cascade:
         self.reports = reports
         self.subscriptions = subscriptions
         self._contracts = contracts
-        self.has_rules = bool(contracts.accounts or contracts.discounts or subscriptions)
-        """Prices depend on a call's attribution too."""
+        self.asks = frozenset().union(*(selector.asks for selector in self._selectors()))
+        """What of a call's attribution its cost depends on, see `Selector.asks`; nothing else of it moves money."""
+        self._has_rules = bool(contracts.accounts or contracts.discounts or subscriptions)
 
     @classmethod
     def of(cls, settings: Pricing) -> Cascade:
@@ -75,9 +77,12 @@ class Cascade:
     @property
     def users(self) -> frozenset[str]:
         """The users that rules name, by the ids that applications send."""
-        selectors = [one.selector for one in self._contracts.accounts] + [one.selector for one in self.reports.trusted]
-        selectors += [one.scope.selector for one in self._contracts.discounts] + [one.scope.selector for one in self.subscriptions]
-        return frozenset().union(*(selector.users for selector in selectors))
+        return frozenset().union(*(selector.users for selector in self._selectors()))
+
+    def _selectors(self) -> Iterator[Selector]:
+        """Those of all rules."""
+        yield from (one.selector for one in (*self._contracts.accounts, *self.reports.trusted))
+        yield from (one.scope.selector for one in (*self._contracts.discounts, *self.subscriptions))
 
     def bound(self, refs: UserRefs) -> Cascade:
         """The cascade for sightings that name users by reference, as the journal keeps them."""
@@ -89,7 +94,7 @@ class Cascade:
         call = engine.priceable(sighting)
         contracts = engine.knows_contracts
         listed = engine.quote(call._replace(account=LIST_PRICES) if contracts else call)
-        if not self.has_rules and sighting.reported_pico is None and not contracts:
+        if not self._has_rules and sighting.reported_pico is None and not contracts:
             return _new(Charge, (listed, NO_REAL_MONEY))
         paid = PaidCall.of(sighting, listed.price_key)
         account = self._contracts.account_of(paid)

@@ -83,6 +83,11 @@ class Selector(NamedTuple):
             frozenset(given.users),
         )
 
+    @property
+    def asks(self) -> frozenset[str]:
+        """What of a call's attribution it looks at: `sighting.ATTRIBUTION_KEYS` that rows bear under the same name, and `tags`."""
+        return frozenset((*(key for key, _ in self.named), *(["user"] if self.users else ()), *(["tags"] if self.tags else ())))
+
     def bound(self, refs: UserRefs) -> Selector:
         """The selector for rows that name users by reference; a user whom nobody has seen yet fits no call."""
         if not self.users:

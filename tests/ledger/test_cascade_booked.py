@@ -193,3 +193,31 @@ def test_the_order_of_arrival_does_not_matter(store: Store) -> None:
     assert len(dumps) == 1
     only = dumps.pop()
     assert all(said in only for said in ("'covered'", "'reported'", "'0.00315'"))
+
+
+def test_a_source_that_is_believed_for_some_agents_is_so_in_any_order(store: Store) -> None:
+    """The agent is known from the root alone, which may come before the call or after it."""
+    proxy = cascade(trusted_reports=[{"source": "litellm", "agents": ["proxy"]}])
+    stated = call(1, parent=9, reported_pico=4 * MILLI, reported_source="litellm.cost.total")
+    root = plain(9, kind=AGENT, genai=True, attribution={"agent": "proxy"})
+    rig = Rig(store, cascade=proxy)
+    rig.settle(stated)
+    assert to_contract(rig.net()[span_id(1)])["cost_method"] == "computed"
+    rig.settle(root)
+    row = to_contract(rig.net()[span_id(1)])
+    assert (row["cost_method"], row["cost_usd"]) == ("reported", "0.004")
+
+
+def test_attribution_that_no_rule_asks_for_prices_nothing_anew(store: Store) -> None:
+    """A tenth off 0.0035 is 0.00315, and stays so under a list that asks double, also when the agent is told later."""
+    off = cascade(discounts=[{"percent": 10, "providers": ["openai"]}])
+    rig = Rig(store, cascade=off)
+    rig.settle(call(1, parent=9))
+    dearer = PriceBook.of([packaged_snapshot()], HouseRules((Override("1", "override", None, "gpt-4o", None, DOUBLE),)))
+    rig.use(PriceEngine(dearer), off)
+    rig.settle(plain(9, kind=AGENT, genai=True, attribution={"agent": "planner"}))
+    row = to_contract(rig.net()[span_id(1)])
+    assert (row["agent"], row["cost_usd"]) == ("planner", "0.00315")
+
+
+DOUBLE = {"input_cost_per_token": 5e-6, "output_cost_per_token": 2e-5}
