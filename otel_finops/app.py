@@ -79,6 +79,8 @@ _PRUNE_EVERY_S: Final = 300.0
 _PRUNE_TRACES: Final = 5_000
 _ESTIMATE_EVERY_S: Final = 86_400.0
 _ESTIMATE_FIRST_S: Final = 1_800.0
+_ALLOWANCES_EVERY_S: Final = 6 * 3600.0
+_ALLOWANCES_FIRST_S: Final = 900.0
 _CLOSE_EVERY_S: Final = 3_600.0
 """Never at the start: what senders kept while the service was away comes first, and is not late for that."""
 _SPREAD_EVERY_S: Final = 6 * 3600.0
@@ -334,12 +336,14 @@ class Service:
 
 
 def _ledger_jobs(core: Core) -> Iterator[Job]:
-    """Estimates and the closing of months, where the settings want them."""
+    """Estimates, free allowances and the closing of months, where the settings want them."""
     if not core.settings.features.ledger:
         return
     desk = corrections_desk(core.settings, core.store, core.prices, core.clock)
     if core.settings.ledger.estimate:
         yield Job("estimate", _ESTIMATE_EVERY_S, lambda lease: desk.estimate_due(), first_after_s=_ESTIMATE_FIRST_S)
+    if core.settings.pricing.allowances:
+        yield Job("allowances", _ALLOWANCES_EVERY_S, lambda lease: desk.allowances_due(), first_after_s=_ALLOWANCES_FIRST_S)
     if core.settings.ledger.close_months:
         yield Job("close_periods", _CLOSE_EVERY_S, lambda lease: desk.close_due(), first_after_s=_CLOSE_EVERY_S)
 

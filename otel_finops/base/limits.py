@@ -117,6 +117,9 @@ ESTIMATE_SAMPLES_MAX: Final = 256
 ESTIMATES_REMEMBERED_MAX: Final = 4_096
 """Habits that one run of estimates remembers, some 4 MB; each page's own are always among them, the others are looked up again."""
 
+ALLOWANCE_CHANGES_MAX: Final = 250_000
+"""Calls whose free searches one run changes, some 75 MB: a month of a project has a few ten thousand free ones by the lists of today."""
+
 # --- reading -------------------------------------------------------------------------------------------------------
 PAGE_ROWS_MAX: Final = 1_000
 """Rows of one API page."""

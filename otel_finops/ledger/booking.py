@@ -17,6 +17,7 @@ from otel_finops.base.protocols import DEFAULT_TENANT
 from otel_finops.genai.sighting import Decision
 from otel_finops.genai.usage import Usage
 from otel_finops.ledger.entry import CHARGE, ESTIMATED, ROLE_CALL, Entry
+from otel_finops.ledger.free_searches import free_searches, with_free_searches
 from otel_finops.ledger.standing import MONEY_FIELDS, EntryKey, Standing, merged_lines
 from otel_finops.pricing.cascade import Cascade, Charge
 from otel_finops.pricing.engine import COMPUTED, PriceEngine
@@ -145,7 +146,11 @@ def _inputs_with(asked: frozenset[str]) -> itemgetter[PriceInputs]:
 
 
 def repriced(net: Entry, fresh: Entry) -> Entry:
-    """What stands, with the price of another row and nothing else of it; `net` itself where that is the same money."""
+    """What stands, with the price of another row and nothing else of it; `net` itself where that is the same money.
+
+    As many searches as were free stay free: which ones are is not a matter of prices (`ledger.allowances`).
+    """
+    fresh = with_free_searches(fresh, free_searches(net))
     if _money(net) == _money(fresh) and merged_lines(net.cost_lines) == merged_lines(fresh.cost_lines):
         return net
     return _with_price_of(net, fresh)._replace(partial=fresh.partial)

@@ -24,7 +24,7 @@ class Asked(NamedTuple):
     """What a run is on record with.
 
     Attributes:
-        verb: `reprice` or `estimate`.
+        verb: `reprice`, `estimate`, `allowances` or `spread`.
         selection: which rows were meant, as JSON values.
         price_version: of the prices in use.
     """

@@ -91,8 +91,11 @@ class Aim(Protocol):
         """Read what the targets of these rows need."""
         ...
 
-    def target(self, booking: Booking, decision: Decision, net: Entry) -> Entry | None:
-        """The row that should stand in place of `net`; None when the journal knows other facts, which wait to be settled."""
+    def target(self, booking: Booking, decision: Decision | None, net: Entry) -> Entry | None:
+        """The row that should stand in place of `net`; None when the journal knows other facts, which wait to be settled.
+
+        Without a decision the journal does not hold the call's spans any longer.
+        """
         ...
 
 
@@ -230,6 +233,20 @@ class Corrector:
         self._cascade = cascade
         self._sleep = sleep
 
+    @property
+    def store(self) -> Store:
+        """The ledger's database."""
+        return self._store
+
+    @property
+    def now_ns(self) -> int:
+        """Our time."""
+        return self._clock.now_ns()
+
+    def prices(self) -> PriceEngine:
+        """The prices of now."""
+        return self._engine()
+
     def run(self, aim: Aim, selection: Selection, *, who: str, why: str, dry_run: bool = False) -> Corrected:
         """Correct what is selected; a dry run comes to the same numbers and writes nothing.
 
@@ -248,7 +265,7 @@ class Corrector:
 
     def _pages(self, selection: Selection, aim: Aim) -> Iterator[_Page]:
         with self._store.read() as transaction:
-            tenants = list(_tenants(transaction, selection.tenants))
+            tenants = list(booked_tenants(transaction, selection.tenants))
         for tenant in tenants:
             from_ns = selection.from_ns
             while from_ns < selection.to_ns:
@@ -345,7 +362,7 @@ class _Run:
         return here and self._selection.fits(net) and self._aim.wants(net)
 
     def _compare_row(self, net: Entry, state: Standing, decision: Decision | None, booking: Booking, closed_ns: int, found: _Found) -> None:
-        target = None if decision is None else self._aim.target(booking, decision, net)
+        target = self._aim.target(booking, decision, net)
         if target is None:
             found.skipped += 1
             return
@@ -360,7 +377,7 @@ def _calls(decisions: Iterable[Decision]) -> dict[EntryKey, Decision]:
     return {(one.sighting.realm, *one.sighting.key): one for one in decisions if one.role == ROLE_CALL}
 
 
-def _tenants(transaction: Transaction, tenants: Tenants) -> Iterator[str]:
+def booked_tenants(transaction: Transaction, tenants: Tenants) -> Iterator[str]:
     """The tenants to look through; without a restriction every one that has entries, by jumps through the index."""
     allowed = restricted(tenants)
     if allowed is not None:

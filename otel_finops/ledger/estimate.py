@@ -149,9 +149,9 @@ class _UsualUsage:
         """Read the habits of these calls."""
         self._habits.learn(transaction, nets)
 
-    def target(self, booking: Booking, decision: Decision, net: Entry) -> Entry | None:
+    def target(self, booking: Booking, decision: Decision | None, net: Entry) -> Entry | None:
         """The row with the usage of its habit; as it stands where there is none, that has no price, or rules say what the call costs."""
-        if not booking.same_inputs(booking.fresh(decision, net.trace_no), net):
+        if decision is None or not booking.same_inputs(booking.fresh(decision, net.trace_no), net):
             return None
         habit = self._habits.of(net)
         if habit is None or not habit.usage:

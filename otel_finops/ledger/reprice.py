@@ -28,8 +28,10 @@ class _TodaysPrice:
     def prepare(self, transaction: Transaction, nets: Sequence[Entry]) -> None:
         """Nothing is needed beside the prices."""
 
-    def target(self, booking: Booking, decision: Decision, net: Entry) -> Entry | None:
+    def target(self, booking: Booking, decision: Decision | None, net: Entry) -> Entry | None:
         """The row at today's price, the facts as they stand."""
+        if decision is None:
+            return None
         fresh = booking.fresh(decision, net.trace_no)
         if not booking.same_inputs(fresh, net):
             return None

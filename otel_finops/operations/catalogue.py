@@ -28,6 +28,7 @@ OPERATIONS: Final = Registry(
         fx.import_rates,
         fx.rates,
         health.health,
+        ledger.allowances,
         ledger.corrections,
         ledger.estimate,
         ledger.reprice,

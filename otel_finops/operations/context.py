@@ -265,6 +265,10 @@ class Corrections(Protocol):
         """Charge calls without usage by what such calls used to take."""
         ...
 
+    def allowances(self, selection: Selection, *, who: str, why: str, dry_run: bool) -> Corrected:
+        """Book the searches that free allowances cover, over all tenants."""
+        ...
+
     def runs(self, before_no: int | None, limit: int) -> Sequence[CorrectionRun]:
         """A page of runs that corrected something, newest first; `before_no` is the last number of the page before."""
         ...

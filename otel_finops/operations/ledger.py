@@ -100,11 +100,7 @@ class Correction(Windowed, TenantScoped):
         """The calls, up to `latest_ns` where no end is given."""
         from otel_finops.ledger.corrections import Selection  # noqa: PLC0415 - as above
 
-        from_ns, to_ns = self.window()
-        if from_ns is not None and to_ns is not None and to_ns < from_ns:
-            raise BadInput("`to` lies before `from`")
-        window = from_ns or 0, latest_ns if to_ns is None else to_ns
-        return Selection(*window, self.tenants(principal), self.provider, self.model, unpriced_only, self.force)
+        return Selection(*_window(self, latest_ns), self.tenants(principal), self.provider, self.model, unpriced_only, self.force)
 
 
 class Repricing(Correction):
@@ -118,6 +114,14 @@ class Estimating(Correction):
     """What to estimate, and why."""
 
     why: str = Field(default="usage is missing", min_length=1, max_length=_WHY_CHARS_MAX, description="Goes on record.")
+
+
+class Granting(Windowed):
+    """Whose free searches to book, and why."""
+
+    force: bool = Field(default=False, description="Also calls of closed months; their corrections are late and count in the open month.")
+    dry_run: bool = Field(default=False, description="Come to the same numbers and write nothing.")
+    why: str = Field(default="free allowances", min_length=1, max_length=_WHY_CHARS_MAX, description="Goes on record.")
 
 
 class CorrectedModel(Output):
@@ -181,6 +185,36 @@ def estimate(context: Context, principal: Principal, given: Estimating) -> Chang
     return _answer(done, selection, given.why, dry_run=given.dry_run)
 
 
+@operation(
+    "ledger.allowances",
+    "ledger/allowances",
+    takes=Granting,
+    output=CorrectedCalls,
+    permission="manage",
+    feature="ledger",
+    changes=True,
+    agents=False,
+    summary="Book the searches that free allowances (`pricing.allowances`) cover in days and months that are over, as corrections.",
+)
+def allowances(context: Context, principal: Principal, given: Granting) -> Changed | Unchanged:
+    """The numbers; an allowance is shared by tenants, so only those who see all of them may ask."""
+    from otel_finops.ledger.corrections import Selection  # noqa: PLC0415 - as above
+
+    if principal.tenants is not None:
+        raise Forbidden("ledger.allowances counts all tenants' searches; it needs a token for all tenants.")
+    selection = Selection(*_window(given, _EVER_NS), force=given.force)
+    done = context.corrections.allowances(selection, who=principal.who, why=given.why, dry_run=given.dry_run)
+    return _answer(done, selection, given.why, dry_run=given.dry_run)
+
+
+def _window(given: Windowed, latest_ns: int) -> tuple[int, int]:
+    """From and to, up to `latest_ns` where no end is given."""
+    from_ns, to_ns = given.window()
+    if from_ns is not None and to_ns is not None and to_ns < from_ns:
+        raise BadInput("`to` lies before `from`")
+    return from_ns or 0, latest_ns if to_ns is None else to_ns
+
+
 def _answer(done: Corrected, selection: Selection, why: str, *, dry_run: bool) -> Changed | Unchanged:
     total = _sums(done.total)
     counts = {"run": done.run_no, "dry_run": dry_run, "entries": done.entries, "protected": done.protected, "skipped": done.skipped}
@@ -217,7 +251,7 @@ class Run(Output):
     """A run that corrected money."""
 
     run: int
-    verb: str = Field(description="reprice, estimate or spread.")
+    verb: str = Field(description="reprice, estimate, allowances or spread.")
     who: str
     why: str
     at: At

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from otel_finops.audit.trail import LogTrail, Trail
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import BadInput, FinopsError
+from otel_finops.ledger.allowances import Project
 from otel_finops.ledger.corrections import Corrector
 from otel_finops.ledger.coverage import CoverageReport, coverage
 from otel_finops.ledger.current_prices import CurrentPrices, base_of
@@ -176,7 +177,8 @@ def make_context(
 def corrections_desk(settings: Settings, store: Store, prices: CurrentPrices, clock: Clock) -> CorrectionsDesk:
     """What corrects the ledger by the prices of now, and closes its months."""
     leases = _leases(store, clock)
-    return CorrectionsDesk(store, leases, clock, lambda: _corrector(settings, store, clock, prices.fresh()), settings.ledger)
+    projects = [Project.of(rule) for rule in settings.pricing.allowances]
+    return CorrectionsDesk(store, leases, clock, lambda: _corrector(settings, store, clock, prices.fresh()), settings.ledger, projects)
 
 
 def _corrector(settings: Settings, store: Store, clock: Clock, engine: PriceEngine) -> Corrector:

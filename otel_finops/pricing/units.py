@@ -27,6 +27,7 @@ _ANNOTATED: Final = ("annotation_cost_per_page",)
 _EMBEDDING: Final = "embedding"
 _PER_PROMPT_SEARCH: Final = frozenset({"gemini", "vertex_ai", "vertex_ai-language-models"})
 """Providers of rows that bill grounding once a prompt, unless the row says `per_query` (Gemini 2.x against 3.x)."""
+SEARCHES: Final = "web_searches"
 _SEARCH_CONTEXT: Final = ("search_context_size_medium", "search_context_size_low", "search_context_size_high")
 
 
@@ -82,7 +83,7 @@ def _counted(row: PriceRow, usage: Usage, tier: str) -> Iterator[UnitPrice]:
         price = _first(row, *annotated)
         yield UnitPrice("annotated_pages", count, _first(row, *page) if price is None else price, own=price is not None)
     if searches := usage.get("web_searches", 0):
-        yield UnitPrice("web_searches", 1 if _bills_search_per_prompt(row) else searches, _search_price(row))
+        yield UnitPrice(SEARCHES, billed_searches(row, searches), _search_price(row))
     if requests := usage.get("requests", 0):
         yield UnitPrice("requests", requests, _first(row, "input_cost_per_request"))
     if sessions := usage.get("sessions", 0):
@@ -168,8 +169,10 @@ def _second_price(row: PriceRow, resolution: str | None) -> Fraction | None:
     )
 
 
-def _bills_search_per_prompt(row: PriceRow) -> bool:
-    return row.fields["litellm_provider"] in _PER_PROMPT_SEARCH and row.fields.get("web_search_billing_unit") != "per_query"
+def billed_searches(row: PriceRow, searches: int) -> int:
+    """How many searches a call that made so many is charged for: one where the row bills the prompt, else all."""
+    per_prompt = row.fields["litellm_provider"] in _PER_PROMPT_SEARCH and row.fields.get("web_search_billing_unit") != "per_query"
+    return 1 if per_prompt and searches else searches
 
 
 def _search_price(row: PriceRow) -> Fraction | None:

@@ -152,6 +152,24 @@ class SubscriptionRule(_Dated, CallSelector):
         return self
 
 
+class AllowanceRule(Section):
+    """One project at a provider: calls that take from the same free allowances.
+
+    Attributes:
+        accounts: calls that these accounts pay for, as booked.
+        realms: calls of these realms.
+    """
+
+    accounts: Names = ()
+    realms: Names = ()
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if not (self.accounts or self.realms):
+            raise ValueError("must say whose calls share the allowances: accounts, realms or both")
+        return self
+
+
 def _ids_once(rules: tuple[SubscriptionRule, ...]) -> tuple[SubscriptionRule, ...]:
     if len({rule.id for rule in rules}) != len(rules):
         raise ValueError("two subscriptions have the same id")
@@ -196,4 +214,10 @@ class Pricing(Section):
         max_length=MONEY_RULES_MAX,
         description="Flat fees; the first that fits a call at its start covers it: "
         '`[{"id": "coding", "providers": ["anthropic"], "services": ["coder"], "fee": 200, "currency": "EUR", "from": "2026-11-01"}]`.',
+    )
+    allowances: tuple[AllowanceRule, ...] = Field(
+        default=(),
+        max_length=MONEY_RULES_MAX,
+        description="Projects at a provider, each with free allowances of its own; the first that fits a call holds: "
+        '`[{"accounts": ["google-main"]}]`, or a realm: `[{"realms": ["default"]}]`. Booked by `ledger allowances` and by the clock.',
     )

@@ -209,3 +209,45 @@ def test_bad_input_is_refused_with_how_to_mend_it(
     with pytest.raises(BadInput, match=message):
         ask(context, name, **given)
     assert trail.changes == []
+
+
+SHARING = load(None, {"OTEL_FINOPS_PRICING__ALLOWANCES": '[{"realms": ["acme"]}]'})
+
+
+@pytest.fixture
+def grounded(store: Store, clock: FakeClock, trail: Recording) -> Context:
+    """Two prompts of Gemini with searches, of acme and of globex: by the list 0.035 USD a prompt, of which 1,500 a day are free."""
+    subjects, prices = Subjects(), CurrentPrices(store, clock, packaged_snapshot)
+    gemini: dict[str, Any] = {"provider": "gemini", "request_model": "gemini-2.5-flash", "price_models": ("gemini-2.5-flash",)}
+    with store.write() as transaction:
+        asked = [call(number, tenant, usage={"web_searches": 3}, **gemini) for number, tenant in ((1, "acme"), (2, "globex"))]
+        record(transaction, [JournalRow(one, None) for one in asked], now_ns=NOON, settle_after_ns=0, subjects=subjects)
+    Settler(store, Leases(store, clock, "test"), PRICES, (Rollups(),), clock).settle_all()
+    return make_context(SHARING, store, subjects, prices, clock, trail=trail)
+
+
+def test_free_searches_of_a_day_that_is_over_are_booked(grounded: Context, trail: Recording) -> None:
+    dry = ask(grounded, "ledger.allowances", dry_run=True)
+    assert numbers(dry) == (1, 1, "0.035", "0", "-0.035")
+    assert trail.changes == []
+    done = ask(grounded, "ledger.allowances")
+    assert {**done, "dry_run": True, "run": None} == dry
+    [change] = trail.changes
+    assert (change.what, change.after["usd"], change.after["why"]) == ("ledger.allowances", "0", "free allowances")
+    [run] = ask(grounded, "ledger.corrections")["runs"]
+    assert (run["verb"], run["difference_usd"]) == ("allowances", "-0.035")
+    assert ask(grounded, "ledger.allowances")["entries"] == ask(grounded, "ledger.reprice")["changed"] == 0
+
+
+def test_an_allowance_is_no_single_tenants(grounded: Context) -> None:
+    with pytest.raises(Forbidden, match="all tenants"):
+        ask(grounded, "ledger.allowances", ANN)
+    with pytest.raises(BadInput, match="`to` lies before"):
+        ask(grounded, "ledger.allowances", **{"from": "2026-11-02", "to": "2026-11-01"})
+
+
+def test_free_searches_are_booked_by_the_clock(store: Store, grounded: Context, clock: FakeClock) -> None:
+    desk = corrections_desk(SHARING, store, CurrentPrices(store, clock, packaged_snapshot), clock)
+    assert [desk.allowances_due() for _ in range(2)] == ["free searches of 1 calls changed", "free searches of 0 calls changed"]
+    [run] = ask(grounded, "ledger.corrections")["runs"]
+    assert (run["verb"], run["who"], run["why"]) == ("allowances", "schedule", "by the clock (pricing.allowances)")

@@ -43,6 +43,7 @@ _RATES = base64.b64encode(RATES.read_bytes()).decode()
 HARMLESS: dict[str, Harmless] = {
     "fx.import": Harmless({"from": RATES.name, "content": _RATES}, ["--from", str(RATES)]),
     "fx.rates": Harmless({"currency": "GBP", "at": "2026-11-21"}, ["--currency", "GBP", "--at", "2026-11-21"]),
+    "ledger.allowances": Harmless({"dry_run": True}, ["--dry-run"]),
     "ledger.estimate": Harmless({"dry_run": True}, ["--dry-run"]),
     "ledger.reprice": Harmless({"dry_run": True}, ["--dry-run"]),
     "periods.close": Harmless({"month": "2026-10", "dry_run": True}, ["--month", "2026-10", "--dry-run"]),
