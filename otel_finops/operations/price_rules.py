@@ -16,7 +16,7 @@ from otel_finops.operations.context import Context
 from otel_finops.operations.fields import NAMED, Instant, Name, Paged, place_cursor
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.shapes import At, Count, Usd
-from otel_finops.pricing.match import PLACEHOLDERS, clean
+from otel_finops.pricing.names import PLACEHOLDERS, clean
 from otel_finops.pricing.providers import canonical
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for

@@ -20,7 +20,8 @@ from otel_finops.genai.usage import INPUT_PARTS, OUTPUT_PARTS, prompt_tokens
 from otel_finops.pricing import checks
 from otel_finops.pricing.book import LATEST_NS, BookStatus, PriceBook, PriceRow
 from otel_finops.pricing.dated import Difference
-from otel_finops.pricing.match import PLACEHOLDERS, Match, Matcher, clean
+from otel_finops.pricing.match import Match, Matcher
+from otel_finops.pricing.names import PLACEHOLDERS, clean
 from otel_finops.pricing.quote import CostLine, PriceableCall, Quote
 from otel_finops.pricing.rates import BATCH, STANDARD, Column, Rate, Sheet, factor_of, plain, sheet_of, tier_of
 from otel_finops.pricing.units import bills_tokens, prices_anything, unit_prices

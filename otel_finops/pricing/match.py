@@ -15,6 +15,7 @@ from otel_finops.base import limits
 from otel_finops.pricing.book import LATEST_NS, PriceBook, PriceRow
 from otel_finops.pricing.forms import is_free, overridden
 from otel_finops.pricing.house_rules import Rulings
+from otel_finops.pricing.names import PLACEHOLDERS, clean
 from otel_finops.pricing.providers import (
     NAMING_GATEWAYS,
     PASSED_ON_VENDORS,
@@ -29,9 +30,6 @@ from otel_finops.pricing.providers import (
 from otel_finops.pricing.snapshot import Fields
 
 MatchKind: TypeAlias = Literal["override", "exact", "inferred"]
-
-PLACEHOLDERS: Final = frozenset({"", "none", "null", "n/a", "na", "unknown", "undefined", "default", "nan", "?", "-"})
-"""What senders write when they know no model."""
 
 
 class Match(NamedTuple):
@@ -217,11 +215,6 @@ class Matcher:
 def _unlisted(family: str) -> Fields:
     """A row of which the lists know nothing."""
     return {"litellm_provider": family}
-
-
-def clean(model: str) -> str:
-    """The name without white space around it, in lower case."""
-    return model.strip().lower()
 
 
 def names_asked(provider: str | None, model: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from otel_finops.base.limits import NAME_CHARS_MAX
 from otel_finops.pricing.book import PriceBook
-from otel_finops.pricing.match import PLACEHOLDERS, clean
+from otel_finops.pricing.names import PLACEHOLDERS, clean
 from otel_finops.pricing.providers import families_of
 
 SUGGESTED_MAX: Final = 3
