@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from otel_finops.base.protocols import DEFAULT_TENANT
-from otel_finops.genai.sighting import Decision
+from otel_finops.genai.sighting import Decision, Sighting
 from otel_finops.genai.usage import Usage
 from otel_finops.ledger.entry import CHARGE, ESTIMATED, ROLE_CALL, Entry
 from otel_finops.ledger.free_searches import free_searches, with_free_searches
@@ -71,7 +71,7 @@ class Booking:
         source = self._priced_before(row)
         if source is not None and source.cost_method == ESTIMATED:
             row = _with_price_of(row, source)._replace(**_guess_of(source))
-        elif source is not None and self._holds(source, row):
+        elif source is not None and self._holds(source, row, decision.sighting):
             row = _with_price_of(row, source)
         return self._with_share(row) if row.cost_method == COVERED else row
 
@@ -93,12 +93,13 @@ class Booking:
     def _fresh(self, decision: Decision, trace_no: int) -> Entry:
         return _row(decision, trace_no, self._cascade.charge(self._engine, decision.sighting))
 
-    def _holds(self, source: Entry, fresh: Entry) -> bool:
+    def _holds(self, source: Entry, fresh: Entry, sighting: Sighting) -> bool:
         """Whether a booked price still holds where today's is that of `fresh`.
 
         Under another price book it does: history is not priced anew. While the book still has the row that made it, another row means
-        that the names to look up have changed, for example because a late twin knows the model. What is unpriced holds nothing. A
-        price by the operator's rule outlives the rule: without it the name may have no price at all.
+        that the names to look up have changed, for example because a late twin knows the model. What is unpriced holds nothing. Where
+        the operator's rules spoke or speak, the row says nothing of that: a new alias leads from the same name to another row of the
+        same list. There a name that still leads to the booked row shows that the others are new.
         """
         if source.cost_pico is None:
             return fresh.cost_pico is None and fresh.unpriced_reason == source.unpriced_reason and fresh.price_key == source.price_key
@@ -106,10 +107,17 @@ class Booking:
             return True
         if fresh.price_key == source.price_key:
             return True
+        if "override" in (source.price_match, fresh.price_match):
+            return not self._leads_to(source, sighting)
         if fresh.price_version == source.price_version:
             return False
         key, version = source.price_key, source.price_version
         return key is None or version is None or not self._engine.offers(key, version, source.started_ns)
+
+    def _leads_to(self, source: Entry, sighting: Sighting) -> bool:
+        """Whether one of the call's names by itself is priced by the row that made the booked price."""
+        call = self._engine.priceable(sighting)._replace(account=source.account)
+        return any(self._engine.quote(call._replace(models=(name,))).price_key == source.price_key for name in call.models)
 
     def _with_share(self, covered: Entry) -> Entry:
         """Its own share of the flat fee, if it was spread already, and no other row's; the next spreading puts all shares right."""

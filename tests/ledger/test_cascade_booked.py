@@ -14,7 +14,7 @@ from otel_finops.ledger.rows import to_contract
 from otel_finops.pricing.book import PriceBook
 from otel_finops.pricing.cascade import Cascade
 from otel_finops.pricing.engine import PriceEngine
-from otel_finops.pricing.house_rules import HouseRules, Override
+from otel_finops.pricing.house_rules import Alias, HouseRules, Override
 from otel_finops.pricing.packaged import packaged_snapshot
 from otel_finops.settings.money import Pricing
 from otel_finops.store.engine import Store
@@ -221,3 +221,28 @@ def test_attribution_that_no_rule_asks_for_prices_nothing_anew(store: Store) -> 
 
 
 DOUBLE = {"input_cost_per_token": 5e-6, "output_cost_per_token": 2e-5}
+
+
+def by_alias(target: str) -> PriceEngine:
+    """gpt-4o and house stand for another model."""
+    names = tuple(Alias(no, None, name, target) for no, name in (("1", "gpt-4o"), ("2", "house")))
+    return PriceEngine(PriceBook.of([packaged_snapshot()], HouseRules((), names)))
+
+
+@pytest.mark.parametrize(("model", "first"), [("gpt-4o", PRICES), ("house", by_alias("gpt-4o"))])
+def test_a_later_alias_prices_nothing_anew_by_itself(store: Store, model: str, first: PriceEngine) -> None:
+    """The call cost 0.0035; by gpt-4o-mini it would be 0.00021, which `ledger reprice` may say and a late root may not."""
+    rig = Rig(store, first)
+    rig.settle(call(1, parent=9, request_model=model, price_models=(model,)))
+    assert rig.spent() == PRICE
+    rig.use(by_alias("gpt-4o-mini"))
+    rig.settle(plain(9, kind=AGENT, genai=True, attribution={"agent": "planner"}))
+    assert rig.spent() == PRICE
+
+
+def test_a_name_that_a_late_twin_knows_is_asked_for_its_alias_in_any_order(store: Store) -> None:
+    """Both know the model by another name; by house, which stands for gpt-4o-mini, the call costs 0.00021."""
+    rig = Rig(store, PriceEngine(PriceBook.of([packaged_snapshot()], HouseRules((), (Alias("1", None, "house", "gpt-4o-mini"),)))))
+    rig.settle(call(1))
+    rig.settle(call(1, price_models=("house", "gpt-4o"), end_ns=call(1).end_ns + 1))
+    assert rig.spent() == 210 * MILLI // 1000
