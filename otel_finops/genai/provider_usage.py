@@ -36,7 +36,7 @@ _INPUT_DETAILS: Final = {
     "audio_tokens": "audio_in", "audio": "audio_in", "image_tokens": "image_in", "image": "image_in", "video": "video_in",
     "cache_creation_tokens": "cache_write", "ephemeral_5m_input_tokens": "cache_write_5m", "ephemeral_1h_input_tokens": "cache_write_1h",
     "priority_cache_read": "cache_read", "flex_cache_read": "cache_read",
-    "priority_cache_creation": "cache_write", "flex_cache_creation": "cache_write",
+    "priority_cache_creation": "cache_write", "flex_cache_creation": "cache_write", "web_search_requests": "web_searches",
 }  # fmt: skip
 _OUTPUT_DETAILS: Final = {
     "reasoning_tokens": "reasoning", "reasoningTokens": "reasoning", "reasoning": "reasoning",
@@ -44,7 +44,10 @@ _OUTPUT_DETAILS: Final = {
     "image_tokens": "image_out", "image": "image_out", "video": "video_out",
     "priority_reasoning": "reasoning", "flex_reasoning": "reasoning",
 }  # fmt: skip
+_SERVER_TOOLS: Final = {"web_search_requests": "web_searches"}
+"""Anthropic's count of what its own tools did, which is billed beside the tokens; LiteLLM puts it among the prompt's details."""
 _NESTED: Final = {
+    "server_tool_use": _SERVER_TOOLS,
     "prompt_tokens_details": _INPUT_DETAILS, "input_tokens_details": _INPUT_DETAILS, "input_token_details": _INPUT_DETAILS,
     "promptTokensDetails": _INPUT_DETAILS, "inputTokensDetails": _INPUT_DETAILS, "cache_creation": _INPUT_DETAILS,
     "completion_tokens_details": _OUTPUT_DETAILS, "output_tokens_details": _OUTPUT_DETAILS, "output_token_details": _OUTPUT_DETAILS,

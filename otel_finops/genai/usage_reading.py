@@ -13,10 +13,11 @@ from otel_finops.genai.usage import Usage
 COUNT_NAMES = (
     "input", "output", "total", "uncached", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "cache_write_12h",
     "reasoning", "audio_in", "image_in", "video_in", "audio_out", "image_out", "video_out", "tool_use",
+    "web_searches",
 )  # fmt: skip
 """Names of a sender's counts. `input` may hold the cached tokens or not; `uncached` certainly does not; `cache_write` is of any
-lifetime, `cache_write_5m` etc. are parts of it; `tool_use` is what a provider's built-in tools added to the prompt; `total` is only used
-to tell readings apart."""
+lifetime, `cache_write_5m` etc. are parts of it; `tool_use` is what a provider's built-in tools added to the prompt; `web_searches` is how
+often they searched, which is no token; `total` is only used to tell readings apart."""
 
 _TTLS = ("cache_write_5m", "cache_write_1h", "cache_write_12h")
 _INPUT_PARTS = ("audio_in", "image_in", "video_in")
@@ -65,6 +66,8 @@ def read_usage(counts: Mapping[str, int], *, exclusive: bool, reasoning_outside:
     if len(counts) > 2:
         _add_parts(usage, counts, _INPUT_PARTS, uncached)
         _add_parts(usage, counts, _OUTPUT_PARTS, output)
+        if counts.get("web_searches"):
+            usage["web_searches"] = counts["web_searches"]
     readings = _readings(rule, stated, cached, uncached)
     return Reading(usage, (*readings, said) if tools and said else readings, rule)
 

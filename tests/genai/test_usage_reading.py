@@ -148,3 +148,11 @@ def test_whatever_is_sent_the_usage_is_disjoint(sent: dict[str, int], exclusive:
     if reading.rule == "inclusive":
         beside = sent.get("tool_use", 0), sent.get("total", 0) - sent.get("input", 0) - sent.get("output", 0)
         assert sent.get("input", 0) <= prompt <= sent.get("input", 0) + max(0, *beside)
+
+
+def test_searches_of_a_providers_own_tool_are_billed_beside_the_tokens() -> None:
+    """Anthropic counts them in `server_tool_use`; LiteLLM repeats them among the details of the prompt."""
+    anthropic = read_provider_usage({"input_tokens": 105, "output_tokens": 6039, "server_tool_use": {"web_search_requests": 3}})
+    assert read(anthropic.counts).usage == {"input_uncached": 105, "output": 6039, "web_searches": 3}
+    litellm = read_provider_usage({"prompt_tokens": 105, "completion_tokens": 6039, "prompt_tokens_details": {"web_search_requests": 3}})
+    assert read(litellm.counts).usage == {"input_uncached": 105, "output": 6039, "web_searches": 3}
