@@ -81,8 +81,10 @@ class Cascade:
 
     def _selectors(self) -> Iterator[Selector]:
         """Those of all rules."""
-        yield from (one.selector for one in (*self._contracts.accounts, *self.reports.trusted))
-        yield from (one.scope.selector for one in (*self._contracts.discounts, *self.subscriptions))
+        yield from (account.selector for account in self._contracts.accounts)
+        yield from (trust.selector for trust in self.reports.trusted)
+        yield from (discount.scope.selector for discount in self._contracts.discounts)
+        yield from (subscription.scope.selector for subscription in self.subscriptions)
 
     def bound(self, refs: UserRefs) -> Cascade:
         """The cascade for sightings that name users by reference, as the journal keeps them."""

@@ -106,7 +106,7 @@ def _add_probes(app: FastAPI, context: Context) -> None:
 
     async def ready(request: Request) -> Response:
         parts = await run_in_threadpool(context.health)
-        well = all(part.ok for part in parts)
+        well = all(part.ok is not False for part in parts)
         return JSONResponse(
             {"status": "ok" if well else "not ready", "parts": {part.name: part.ok for part in parts}}, 200 if well else 503
         )
