@@ -19,15 +19,18 @@ Handler: TypeAlias = Callable[[Context, Principal, Any], Any]
 
 
 class Input(BaseModel):
-    """Base of all input models: query parameters, request bodies and command options; unknown names are refused."""
+    """Base of all input models: query parameters, request bodies and command options; unknown names are refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+    Validators are built when they are first needed: a command needs one of them, `--help` none, and the API all before it serves.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Output(BaseModel):
     """Base of all output models. They describe answers; handlers return the JSON values themselves, which tests hold against them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Changed(NamedTuple):

@@ -329,3 +329,13 @@ def test_the_whole_commands_help_loads_no_room_that_it_does_not_need() -> None:
     heavy = ("sqlalchemy", "alembic", "fastapi", "starlette", "uvicorn", "grpc", "google.protobuf", "psycopg", "orjson", "opentelemetry")
     code = f"import sys, otel_finops.__main__; print(*(m for m in {heavy} if m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_help_builds_no_validators() -> None:
+    """Those of all verbs together cost more time than everything else that `--help` does."""
+    code = (
+        "import otel_finops.surfaces.cli.main; from otel_finops.operations.catalogue import OPERATIONS; "
+        "print(*(one.name for one in OPERATIONS if one.input.__pydantic_complete__ or one.output.__pydantic_complete__))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
