@@ -155,9 +155,9 @@ class PriceRefresher:
         Raises:
             NotFound: no such list.
         """
-        now_ns = self._clock.now_ns()
         with self._store.write() as transaction:
             lists = self._locked(transaction, who)
+            now_ns = self._clock.now_ns()
             stored = price_store.stored_list(transaction, version)
             one = NamedList(stored.source, stored.sha256, price_store.list_of(transaction, stored))
             if self._is_active(transaction, one):
@@ -185,10 +185,10 @@ class PriceRefresher:
             price_store.note(transaction, Attempt(self._clock.now_ns(), origin, outcome, detail[:_DETAIL_CHARS_MAX], who))
 
     def _activate(self, examined: Examined, given: Given, who: str) -> Refreshed:
-        now_ns = self._clock.now_ns()
         one = examined.one
         with self._store.write() as transaction:
             lists = self._locked(transaction, who)
+            now_ns = self._clock.now_ns()
             if self._is_active(transaction, one):
                 self._note_in(transaction, now_ns, given.origin, UNCHANGED, one.version, who)
                 return self._weighed(examined, lists, UNCHANGED)
@@ -203,7 +203,9 @@ class PriceRefresher:
         return weighed._replace(activation=made)
 
     def _locked(self, transaction: Transaction, who: str) -> dict[str, PriceList]:
-        """The latest list of each source, while nobody else can activate one; the base is among them."""
+        """The latest list of each source, while nobody else can activate one; the base is among them. Only now is it told what time it is:
+        who waited for others comes after them.
+        """
         price_store.lock(transaction)
         self._adopted(transaction, self._base(), who)
         return price_store.latest_lists(transaction, price_store.activations(transaction))

@@ -53,6 +53,14 @@ def test_it_may_hold_from_another_moment(prices: Prices, clock: FakeClock) -> No
     assert (prices.cost("gpt-4o", tomorrow - 1), prices.cost("gpt-4o", tomorrow)) == (2.5 * DOLLAR, 3 * DOLLAR)
 
 
+def test_who_waited_for_another_refresh_comes_after_it(prices: Prices, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list holds from when it could be activated, not from when it began to wait, so that activations are in the order of time."""
+    monkeypatch.setattr(price_store, "lock", lambda transaction: clock.advance(5))
+    done = prices.refresh(DEARER)
+    assert done.activation is not None
+    assert done.activation.activated_ns == done.activation.valid_from_ns == clock.now_ns() == NOON + 5 * 10**9
+
+
 def test_a_new_row_holds_from_the_beginning_and_one_that_went_answers_as_retired(prices: Prices, clock: FakeClock) -> None:
     new = {**{key: fields for key, fields in ROWS.items() if key != "gpt-4.1"}, "gpt-6": row(7)}
     done = prices.refresh(new)
