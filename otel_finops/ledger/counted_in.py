@@ -6,7 +6,7 @@ a copy or a duplicate itself; its copies, thousands perhaps, are not booked agai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from otel_finops.genai.sighting import SpanKey
@@ -24,6 +24,20 @@ def resolved(transaction: Transaction, entries: Sequence[Entry]) -> list[Entry]:
     """The standing rows with `counted_in` naming what stands as a call now, or the last that is known on the way there."""
     ends = _ends(transaction, {(entry.realm, *entry.counted_in) for entry in entries if entry.counted_in and _elsewhere(entry)})
     return [_led_to(entry, ends) for entry in entries]
+
+
+def kept(target: Entry, booked: Entry | None, targets: Mapping[EntryKey, Entry]) -> Entry:
+    """The row that should stand, naming what the booked one names if that leads to the same call: readers follow the chain.
+
+    Args:
+        targets: what should stand for the spans decided with it.
+    """
+    if booked is None or booked.role != target.role or booked.counted_in is None or booked.counted_in == target.counted_in:
+        return target
+    further = targets.get((target.realm, *booked.counted_in))
+    if further is None or further.role == ROLE_CALL or further.counted_in != target.counted_in:
+        return target
+    return target._replace(counted_in=booked.counted_in)
 
 
 def _elsewhere(entry: Entry) -> bool:

@@ -9,24 +9,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from otel_finops.base.limits import NEIGHBOUR_TRACES_MAX, TWINS_PER_CALL_MAX
+from otel_finops.ledger.answers import OUTPUT_TOLERANCE, SCOPES_PER_KEY_MAX, Edge, copies_of, find_answers
 from otel_finops.ledger.call_keys import ANSWER_BUCKET, APART_NS, SESSION_BUCKET
 from otel_finops.ledger.journal import TraceState, trace_states
 from otel_finops.store.unit_of_work import Transaction
-
-OUTPUT_TOLERANCE: Final = 2
-"""Sightings of one call may differ by this many output tokens: one library counts the first chunk's token twice."""
-
-Edge: TypeAlias = tuple[int, int]
-"""Two trace numbers."""
-
-SCOPES_PER_KEY_MAX: Final = 16
-"""Scopes with one key that are looked at: more libraries never wrap one call, though a sender may make up a scope for every call."""
-
-NEAREST: Final = 3
-"""Equal answers of another scope before and after one that may be the same request, which is the nearest."""
-
-COPIES_MAX: Final = 8
-"""When a call turns out to be earlier than its known copies, so many of them are decided again."""
 
 _SAME_KEY: Final = "SELECT c.start_ns FROM call_keys AS c WHERE c.bucket = {0}.bucket AND c.key = {0}.key AND c.scope = {0}.scope"
 _FROM: Final = f"COALESCE(({_SAME_KEY} AND c.start_ns < {{0}}.start_ns ORDER BY c.start_ns DESC LIMIT 1 OFFSET {{1}}), -1)"
@@ -52,82 +38,6 @@ WHERE b.bucket = w.bucket AND b.key = w.key AND b.scope = w.scope AND b.start_ns
   AND b.start_ns <= w.end_ns + {APART_NS} AND b.end_ns >= w.start_ns - {APART_NS}
 """
 """Calls with equal numbers at one time in other scopes, nearest first; each scope with the key is one step of the index."""
-
-_ANSWERS: Final = f"""
-WITH RECURSIVE a (trace_no, bucket, key, scope, output, start_ns, place) AS MATERIALIZED (
-  SELECT trace_no, bucket, key, scope, output, start_ns, place FROM call_keys WHERE trace_no IN ({{}}) AND bucket = {ANSWER_BUCKET}
-),
-k (bucket, key, scope, nth) AS (
-  SELECT a.bucket, a.key, ({_LEAST_SCOPE.format("a")}), 1 FROM (SELECT DISTINCT bucket, key FROM a) AS a
-  UNION ALL
-  SELECT k.bucket, k.key, ({_LEAST_SCOPE.format("k")} AND c.scope > k.scope), k.nth + 1
-  FROM k WHERE k.scope IS NOT NULL AND k.nth < {SCOPES_PER_KEY_MAX}
-),
-s AS MATERIALIZED (
-  SELECT k.bucket, k.key, k.scope, k.listed, COALESCE((
-    SELECT c.start_ns FROM call_keys AS c WHERE c.bucket = k.bucket AND c.key = k.key AND c.scope = k.scope
-    ORDER BY c.start_ns LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}
-  ), {2**63 - 1}) AS high
-  FROM (
-    SELECT bucket, key, scope, MAX(listed) AS listed FROM (
-      SELECT bucket, key, scope, 1 AS listed FROM k WHERE scope IS NOT NULL UNION ALL SELECT DISTINCT bucket, key, scope, 0 FROM a
-    ) AS both_ways GROUP BY bucket, key, scope
-  ) AS k
-),
-f AS MATERIALIZED (
-  SELECT * FROM (
-    SELECT s.key, s.scope, s.listed, c.output, c.trace_no, c.start_ns, c.place,
-      ROW_NUMBER() OVER (PARTITION BY s.key, s.scope, c.output ORDER BY c.start_ns, c.place) AS nth
-    FROM s CROSS JOIN call_keys AS c WHERE c.bucket = s.bucket AND c.key = s.key AND c.scope = s.scope AND c.start_ns < s.high
-  ) AS ranked WHERE nth = 1
-)
-"""
-"""The asked traces' answer keys (a), the scopes that have one of the keys (s; listed are the same ones whoever asks, the others ask
-for themselves alone), and the first sighting of each scope and output (f)."""
-_IS_FIRST: Final = "EXISTS (SELECT 1 FROM f WHERE f.key = a.key AND f.scope = a.scope AND f.output = a.output AND f.place = a.place)"
-_ORIGINALS: Final = f"""{_ANSWERS}
-SELECT DISTINCT a.trace_no, f.trace_no FROM a JOIN f ON f.key = a.key AND f.scope = a.scope AND f.output = a.output
-WHERE f.trace_no <> a.trace_no
-"""
-"""From a replay to the first equal answer in its own scope, which was billed: it must be known to know the replay."""
-_FIRST_TWINS: Final = f"""{_ANSWERS},
-w AS MATERIALIZED (SELECT a.*, {_IS_FIRST} AS first FROM a)
-SELECT DISTINCT w.trace_no, f.trace_no
-FROM w JOIN f ON f.key = w.key AND f.scope <> w.scope AND f.listed = 1
-  AND f.output BETWEEN w.output - {OUTPUT_TOLERANCE} AND w.output + {OUTPUT_TOLERANCE}
-WHERE f.trace_no <> w.trace_no AND (w.first OR NOT EXISTS (
-  SELECT 1 FROM call_keys AS c WHERE c.bucket = w.bucket AND c.key = w.key AND c.scope = w.scope
-    AND c.start_ns > CASE WHEN w.start_ns < f.start_ns THEN w.start_ns ELSE f.start_ns END
-    AND c.start_ns < CASE WHEN w.start_ns < f.start_ns THEN f.start_ns ELSE w.start_ns END
-  LIMIT 1 OFFSET {NEAREST - 1}
-))
-"""
-"""Between the first equal answers of two scopes, which may be one call; and from a replay to the first of another scope when it is one
-of the nearest to it: that one may show this replay and not the original."""
-_NEAREST_TWINS: Final = f"""{_ANSWERS},
-n AS MATERIALIZED (
-  SELECT a.trace_no, a.bucket, a.key, a.output, a.start_ns, s.scope FROM a JOIN s ON s.key = a.key AND s.scope <> a.scope AND s.listed = 1
-  WHERE a.output = 0 OR {_IS_FIRST}
-),
-w AS MATERIALIZED (SELECT n.*, {_FROM.format("n", NEAREST)} AS low, {_TO.format("n", NEAREST, ">")} AS high FROM n)
-SELECT DISTINCT w.trace_no, b.trace_no
-FROM w CROSS JOIN call_keys AS b
-WHERE b.bucket = w.bucket AND b.key = w.key AND b.scope = w.scope AND b.start_ns > w.low AND b.start_ns < w.high
-  AND b.trace_no <> w.trace_no AND b.output BETWEEN w.output - {OUTPUT_TOLERANCE} AND w.output + {OUTPUT_TOLERANCE}
-"""
-"""From the first equal answer of a scope, and from those without counts, which have nothing else to go by, to the nearest of others."""
-_FIRSTS: Final = f"""{_ANSWERS}
-SELECT DISTINCT a.trace_no, a.key, a.scope, a.output FROM a
-WHERE {_IS_FIRST} AND EXISTS (
-  SELECT 1 FROM call_keys AS o WHERE o.bucket = a.bucket AND o.key = a.key AND o.scope = a.scope AND o.trace_no <> a.trace_no
-)
-"""
-_COPIES: Final = f"""
-SELECT trace_no FROM call_keys WHERE bucket = {ANSWER_BUCKET} AND key = ? AND scope = ? AND output = ?
-ORDER BY start_ns, place LIMIT {COPIES_MAX}
-"""
-"""What may have been an original before an earlier sighting came: it is decided again. Those that were counted in it are not
-(`ledger.counted_in`)."""
 
 _IN_SESSION: Final = f"FROM call_keys AS {{}} WHERE {{}}.bucket = {SESSION_BUCKET} AND {{}}.key = a.key"
 _SESSION_KEYS: Final = f"FROM call_keys AS a CROSS JOIN area_scopes AS s WHERE a.trace_no IN ({{}}) AND a.bucket = {SESSION_BUCKET}"
@@ -169,7 +79,7 @@ SELECT DISTINCT a.trace_no FROM (SELECT DISTINCT trace_no, bucket, key FROM call
 WHERE EXISTS (SELECT 1 FROM call_keys AS o WHERE o.bucket = a.bucket AND o.key = a.key AND o.trace_no <> a.trace_no)
 """
 """Traces of which a key is another trace's too: the only ones for which the searches by keys find anything."""
-_BY_KEYS: Final = (_EQUAL_NUMBERS, _FIRST_TWINS, _NEAREST_TWINS, _OTHER_SOURCE)
+_BY_KEYS: Final = (_EQUAL_NUMBERS, _OTHER_SOURCE)
 _BY_LINKS: Final = (_LINKED_FROM, _LINKED_TO)
 
 
@@ -207,31 +117,29 @@ def neighbourhoods(transaction: Transaction, seeds: Sequence[TraceState]) -> lis
         joined.add(seed)
     frontier = sorted(seed.trace_no for seed in seeds)
     sharing = _sharing(transaction, frontier)
-    shared = list(sharing)
-    again = _copies(transaction, sharing) | _other_sources(transaction, sharing)
+    answers = find_answers(transaction, sharing)
+    originals = dict(answers.originals)
+    again = copies_of(transaction, answers.firsts) | _other_sources(transaction, sharing)
     while frontier:
-        edges = sorted(_edges(transaction, _BY_KEYS, sharing) | _edges(transaction, _BY_LINKS, frontier) | again)
+        edges = _edges(transaction, _BY_KEYS, sharing) | _edges(transaction, _BY_LINKS, frontier) | answers.together | again
         again = set()
         reached = {other for _, other in edges if other not in joined.states}
         known = {state.trace_no: state for state in trace_states(transaction, reached)}
-        frontier = sorted(joined.join(edges, known))
+        frontier = sorted(joined.join(sorted(edges), known))
         sharing = _sharing(transaction, frontier)
-        shared += sharing
-    return _with_originals(joined.sets(), *_originals(transaction, joined, shared))
+        answers = find_answers(transaction, sharing)
+        originals.update(answers.originals)
+    return _with_originals(joined.sets(), originals, _states(transaction, joined, originals))
 
 
 Originals: TypeAlias = Mapping[int, Collection[int]]
 """Trace numbers of the originals of the calls in a trace, by the trace's number."""
 
 
-def _originals(transaction: Transaction, joined: _Joined, shared: Sequence[int]) -> tuple[Originals, dict[int, TraceState]]:
-    """Where the calls of traces were answered first, and the states of those traces."""
-    found: dict[int, set[int]] = {}
-    for replay, original in transaction.select_in(_ORIGINALS, sorted(shared)):
-        found.setdefault(replay, set()).add(original)
-    named = {original for originals in found.values() for original in originals}
-    states = {state.trace_no: state for state in trace_states(transaction, named - joined.states.keys())}
-    return found, {**states, **joined.states}
+def _states(transaction: Transaction, joined: _Joined, originals: Originals) -> dict[int, TraceState]:
+    """The states of all traces that were reached, and of those with the originals of calls in them."""
+    named = {original for found in originals.values() for original in found}
+    return {**{state.trace_no: state for state in trace_states(transaction, named - joined.states.keys())}, **joined.states}
 
 
 def _with_originals(sets: Iterable[list[TraceState]], originals: Originals, states: Mapping[int, TraceState]) -> list[Neighbourhood]:
@@ -275,17 +183,6 @@ def _edges(transaction: Transaction, queries: Iterable[str], trace_nos: Sequence
     """All edges of these kinds that leave the given traces, whatever the reason for which they are read."""
     return {
         (one, other) for query in queries for one, other in transaction.select_in(query, trace_nos) if other is not None and one != other
-    }
-
-
-def _copies(transaction: Transaction, trace_nos: Sequence[int]) -> set[Edge]:
-    """Edges from the traces of first answers to those of their earliest copies."""
-    firsts = list(transaction.select_in(_FIRSTS, trace_nos))
-    return {
-        (trace_no, copy)
-        for trace_no, key, scope, output in firsts
-        for (copy,) in transaction.execute(_COPIES, (key, scope, output))
-        if copy != trace_no
     }
 
 

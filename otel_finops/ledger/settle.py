@@ -22,6 +22,7 @@ from otel_finops.ledger.append import append
 from otel_finops.ledger.booking import NO_RULES, Booking
 from otel_finops.ledger.bound_rules import bound_cascade
 from otel_finops.ledger.changes import changes
+from otel_finops.ledger.counted_in import kept
 from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.faults import is_of_surroundings
 from otel_finops.ledger.journal import TraceState, clear_due, due_traces, standing_traces
@@ -254,11 +255,17 @@ def _group_entries(
     if not any(sighting.genai for sighting in own):
         return []
     numbers = {(trace.realm, trace.trace_id): trace.trace_no for trace in group.traces}
-    targets = {}
+    targets: dict[EntryKey, Entry] = {}
     for decision in decided(group, sightings):
         entry = booking.target(decision, numbers[decision.sighting.realm, decision.sighting.trace_id])
         targets[entry.key] = entry
+    if booked:
+        targets = {key: kept(target, _net(booked.get(key)), targets) for key, target in targets.items()}
     return [entry for key in sorted(_keys(targets, own, booked)) for entry in changes(booked.get(key), targets.get(key))]
+
+
+def _net(state: Standing | None) -> Entry | None:
+    return None if state is None else state.net
 
 
 def decided(group: Neighbourhood, sightings: Mapping[int, Sequence[Sighting]]) -> list[Decision]:

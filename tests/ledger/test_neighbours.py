@@ -10,8 +10,9 @@ from journal_rows import Sender, agent_trace, hex_span, hex_trace, row
 
 from otel_finops.base.limits import NEIGHBOUR_TRACES_MAX
 from otel_finops.genai.sighting import OTHER, RANK_GATEWAY
+from otel_finops.ledger.answers import COPIES_MAX
 from otel_finops.ledger.journal import find_trace
-from otel_finops.ledger.neighbours import COPIES_MAX, neighbourhoods
+from otel_finops.ledger.neighbours import neighbourhoods
 from otel_finops.store.engine import Store
 
 

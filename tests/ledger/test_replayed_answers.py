@@ -12,7 +12,7 @@ import pytest
 from ledger_rig import Rig, call, span_id
 
 from otel_finops.genai.sighting import RANK_CLIENT, RANK_FRAMEWORK, RANK_GATEWAY, Sighting
-from otel_finops.ledger.neighbours import COPIES_MAX
+from otel_finops.ledger.answers import COPIES_MAX
 from otel_finops.store.engine import Store
 from otel_finops.store.upgrade import upgrade
 from otel_finops.testing import FakeClock
