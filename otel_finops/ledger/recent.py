@@ -61,6 +61,12 @@ class RecentTraces:
             with self._guard:
                 self._put(trace_no, _Kept(version, sightings[0].trace_id, sightings))
 
+    def forget(self, trace_nos: Iterable[int]) -> None:
+        """Make room: these traces are settled, and few of them are read again."""
+        with self._guard:
+            for trace_no in trace_nos:
+                self._drop(trace_no)
+
     def grow(self, growths: Iterable[Growth]) -> None:
         """Follow a commit; a trace of which not all earlier spans are kept is forgotten."""
         with self._guard:

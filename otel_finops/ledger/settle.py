@@ -166,6 +166,7 @@ class Settler:
             with self._store.write() as transaction:
                 append(transaction, lease, found.entries, self._projections, self._clock.now_ns())
                 clear_due(transaction, found.traces)
+            self._recent.forget(trace.trace_no for trace in found.traces)
         return len(found.traces)
 
     def _planned(self, seeds: list[TraceState]) -> Round:

@@ -108,6 +108,14 @@ def test_the_least_recently_used_go_first_and_memory_is_bounded() -> None:
     assert RECENT_SPANS_MAX < 100_000
 
 
+def test_what_is_settled_makes_room() -> None:
+    recent = RecentTraces(spans_max=8)
+    recent.grow(Growth(trace, hex_trace(trace), 0, spans(trace, 4)) for trace in (1, 2))
+    recent.forget([1, 9])
+    recent.keep(3, 1, spans(3, 4))
+    assert [recent.find(trace, 1, hex_trace(trace)) is not None for trace in (1, 2, 3)] == [False, True, True]
+
+
 def test_a_number_that_was_given_to_another_trace_finds_nothing() -> None:
     recent = RecentTraces()
     recent.keep(1, 1, spans(1, 2))
