@@ -32,7 +32,7 @@ def kept(target: Entry, booked: Entry | None, targets: Mapping[EntryKey, Entry])
     Args:
         targets: what should stand for the spans decided with it.
     """
-    if booked is None or booked.role != target.role or booked.counted_in is None or booked.counted_in == target.counted_in:
+    if booked is None or booked.counted_in is None or booked.role != target.role or target.counted_in is None or not _elsewhere(booked):
         return target
     further = targets.get((target.realm, *booked.counted_in))
     if further is None or further.role == ROLE_CALL or further.counted_in != target.counted_in:

@@ -44,11 +44,11 @@ class Bug:
     def mend(self) -> None:
         self.hits = lambda sighting: False
 
-    def _write(self, sighting: Sighting, quote: Quote | None, refs: Any) -> bytes:
+    def _write(self, sighting: Sighting, quote: Quote | None) -> bytes:
         if self.hits(sighting):
             self.met += 1
             raise self.error(f"cannot write {sighting.name} of {sighting.attribution}")
-        return self._encode(sighting, quote, refs)
+        return self._encode(sighting, quote)
 
 
 class Service:
