@@ -146,9 +146,10 @@ def test_the_rig_sees_what_other_settings_lose(tmp_path: Path) -> None:
 
 
 def test_the_rig_sees_what_trusting_a_failed_sync_loses(tmp_path: Path) -> None:
-    """Throwing the connection away is not enough: the log is opened again with what the failed sync left in it."""
-    result = run(tmp_path, 7, 50, 25, failures=0.1, trusting=True)
-    assert result.lost + result.corrupt > 0
+    """Throwing the connection away is not enough: the log is opened again with what the failed sync left in it. Every second course of
+    events shows it."""
+    results = (run(tmp_path / str(seed), seed, 50, 25, failures=0.1, trusting=True) for seed in range(13, 21))
+    assert any(result.lost + result.corrupt > 0 for result in results)
 
 
 def test_after_a_cut_senders_send_again_and_everything_is_charged_once(tmp_path: Path) -> None:
