@@ -57,6 +57,7 @@ class Result(NamedTuple):
 
 def logged(folder: Path, seed: int, commits: int, *, synchronous: str = "FULL", failures: float = 0.0, trusting: bool = False) -> list[Any]:
     """The log of a ledger at work."""
+    folder.mkdir(exist_ok=True)
     words = [str(folder), str(seed), str(commits), synchronous, str(failures), "trusting" if trusting else "careful"]
     done = subprocess.run([sys.executable, str(WORKLOAD), *words], capture_output=True, text=True, timeout=300, check=False)
     if done.returncode == NOT_REACHED:
