@@ -17,7 +17,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
@@ -25,14 +24,12 @@ from sqlalchemy import (
     text,
 )
 
-metadata: Final = MetaData()
-
-_SERIAL: Final = BigInteger().with_variant(Integer(), "sqlite")
+from otel_finops.store.schema import SERIAL, metadata
 
 traces: Final = Table(
     "traces",
     metadata,
-    Column("trace_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("trace_no", SERIAL, primary_key=True, autoincrement=True),
     Column("realm", Text, nullable=False),
     Column("trace_id", LargeBinary, nullable=False),
     Column("shard", SmallInteger, nullable=False),
@@ -233,7 +230,7 @@ DIMENSIONS: Final = (
 rollup_dims: Final = Table(
     "rollup_dims",
     metadata,
-    Column("dim_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("dim_no", SERIAL, primary_key=True, autoincrement=True),
     *(Column(name, Text, nullable=False) for name in DIMENSIONS),
     UniqueConstraint(*DIMENSIONS, name="uq_rollup_dims"),
 )
@@ -286,7 +283,7 @@ leases: Final = Table(
 quarantine: Final = Table(
     "quarantine",
     metadata,
-    Column("quarantine_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("quarantine_no", SERIAL, primary_key=True, autoincrement=True),
     Column("realm", Text, nullable=False),
     Column("trace_id", LargeBinary, nullable=False),
     Column("span_id", LargeBinary, nullable=False),
@@ -302,7 +299,7 @@ quarantine: Final = Table(
 price_rules: Final = Table(
     "price_rules",
     metadata,
-    Column("rule_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("rule_no", SERIAL, primary_key=True, autoincrement=True),
     Column("kind", Text, nullable=False, comment="override, contract, alias, or end: of the rule `ends_no`"),
     Column("ends_no", BigInteger),
     Column("provider", Text, comment="family; NULL: any"),
@@ -322,7 +319,7 @@ price_rules: Final = Table(
 price_snapshots: Final = Table(
     "price_snapshots",
     metadata,
-    Column("snapshot_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("snapshot_no", SERIAL, primary_key=True, autoincrement=True),
     Column("source", Text, nullable=False, comment="whose list: litellm, openrouter, ..."),
     Column("source_version", Text, nullable=False, comment="the list's own version, '' when unknown"),
     Column("sha256", Text, nullable=False, comment="of the list's bytes, inflated; its first 16 digits are the price version"),
@@ -339,7 +336,7 @@ price_snapshots: Final = Table(
 price_activations: Final = Table(
     "price_activations",
     metadata,
-    Column("activation_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("activation_no", SERIAL, primary_key=True, autoincrement=True),
     Column("snapshot_no", BigInteger, nullable=False),
     Column("cause", Text, nullable=False, comment="base: the packaged or configured list; refresh; again: an older list once more"),
     Column("activated_ns", BigInteger, nullable=False),
@@ -353,7 +350,7 @@ price_activations: Final = Table(
 price_refreshes: Final = Table(
     "price_refreshes",
     metadata,
-    Column("refresh_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("refresh_no", SERIAL, primary_key=True, autoincrement=True),
     Column("at_ns", BigInteger, nullable=False),
     Column("origin", Text, nullable=False, comment="file name, or the URL without credentials"),
     Column("outcome", Text, nullable=False, comment="activated, unchanged, refused or failed"),
@@ -366,7 +363,7 @@ price_refreshes: Final = Table(
 price_watches: Final = Table(
     "price_watches",
     metadata,
-    Column("watch_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("watch_no", SERIAL, primary_key=True, autoincrement=True),
     Column("ends_no", BigInteger, comment="this row ends that watch"),
     Column("tenant", Text, nullable=False, comment="whose calls it is about; *: all"),
     Column("provider", Text, comment="as it was given; NULL: any"),
@@ -394,7 +391,7 @@ periods: Final = Table(
 correction_runs: Final = Table(
     "correction_runs",
     metadata,
-    Column("run_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("run_no", SERIAL, primary_key=True, autoincrement=True),
     Column("verb", Text, nullable=False, comment="reprice or estimate"),
     Column("who", Text, nullable=False),
     Column("why", Text, nullable=False),
@@ -430,7 +427,7 @@ ledger_identity: Final = Table(
 fx_imports: Final = Table(
     "fx_imports",
     metadata,
-    Column("import_no", _SERIAL, primary_key=True, autoincrement=True),
+    Column("import_no", SERIAL, primary_key=True, autoincrement=True),
     Column("origin", Text, nullable=False, comment="file name, or the URL without credentials"),
     Column("sha256", Text, nullable=False),
     Column("imported_ns", BigInteger, nullable=False),

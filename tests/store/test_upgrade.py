@@ -13,8 +13,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from otel_finops.base.errors import StartRefused
-from otel_finops.ledger.tables import metadata
+from otel_finops.ledger import tables as _ledger_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.store.engine import Store
+from otel_finops.store.schema import metadata
 from otel_finops.store.unit_of_work import Transaction
 from otel_finops.store.upgrade import MIGRATIONS, Upgrade, check, head, upgrade
 from otel_finops.testing import FakeClock

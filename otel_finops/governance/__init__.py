@@ -1,0 +1,1 @@
+"""What governs spend: switches that stop calls."""
