@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from otel_finops.base.errors import Unauthenticated
+from otel_finops.base.errors import Forbidden, NotFound, Unauthenticated
 from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.identity.roles import PERMISSIONS, ROLES, Permission
 from otel_finops.identity.tokens import TokenTable
@@ -31,6 +31,27 @@ class Principal(NamedTuple):
     def sees(self, tenant: str) -> bool:
         """Whether this tenant's data is his to see."""
         return self.tenants is None or tenant in self.tenants
+
+    def must_see(self, tenant: str) -> None:
+        """Refuse a tenant that is not his to see, `*` included; the refusal does not tell whether there is such a tenant.
+
+        Raises:
+            NotFound: he sees others only.
+        """
+        if not self.sees(tenant):
+            raise NotFound("There is no such tenant for this token.")
+
+    def must_see_all(self, what: str) -> None:
+        """Refuse what concerns the whole service to those who see some tenants only.
+
+        Args:
+            what: the operation, and why it concerns all: `periods.close closes the months of all tenants`.
+
+        Raises:
+            Forbidden: he is bound to tenants.
+        """
+        if self.tenants is not None:
+            raise Forbidden(f"{what}; it needs a token for all tenants.")
 
 
 LOCAL: Final = Principal("local", None, PERMISSIONS)

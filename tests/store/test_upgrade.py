@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from otel_finops.base.errors import StartRefused
+from otel_finops.identity import tables as _identity_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.ledger import tables as _ledger_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.store.engine import Store
 from otel_finops.store.schema import metadata
@@ -49,6 +50,12 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
             "reason": "TypeError at codec.encode:1", "held_since_ns": 1, "payload": None,
         },
         "ledger_identity": {"row_no": 1, "ledger_id": "00000000000000ab", "made_ns": 1},
+    },
+    "0004": {
+        "sender_tokens": {
+            "token_no": 1, "name": "shop", "prefix": "ofs_aaaaaaaa", "token_sha256": "0" * 64, "tenants": '["acme"]', "made_ns": 1,
+            "made_by": "ann", "replaces_no": None, "expires_ns": None, "revoked_ns": None, "revoked_by": None, "last_used_ns": None,
+        },
     },
 }  # fmt: skip
 """Rows as each revision knew them; whoever adds a revision adds what it brought."""
