@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from otel_finops.base.errors import BadInput, Forbidden, NotFound
+from otel_finops.base.errors import BadInput, NotFound
 from otel_finops.base.money import format_usd
 from otel_finops.base.times import NS_PER_DAY, format_ns
 from otel_finops.identity.principals import Principal
@@ -70,8 +70,7 @@ class Verification(Output):
 )
 def verify(context: Context, principal: Principal, given: VerifyQuery) -> Json:
     """The verdict; a chain is shared by tenants, so only those who see all of them may ask."""
-    if principal.tenants is not None:
-        raise Forbidden("ledger.verify reads all tenants' rows; it needs a token for all tenants.")
+    principal.must_see_all("ledger.verify reads all tenants' rows")
     report, against_head = context.verify(given.head, given.public_key)
     faults = [*report.faults, *(against_head or ())]
     return {
@@ -200,8 +199,7 @@ def allowances(context: Context, principal: Principal, given: Granting) -> Chang
     """The numbers; an allowance is shared by tenants, so only those who see all of them may ask."""
     from otel_finops.ledger.corrections import Selection  # noqa: PLC0415 - as above
 
-    if principal.tenants is not None:
-        raise Forbidden("ledger.allowances counts all tenants' searches; it needs a token for all tenants.")
+    principal.must_see_all("ledger.allowances counts all tenants' searches")
     selection = Selection(*_window(given, _EVER_NS), force=given.force)
     done = context.corrections.allowances(selection, who=principal.who, why=given.why, dry_run=given.dry_run)
     return _answer(done, selection, given.why, dry_run=given.dry_run)
@@ -282,8 +280,7 @@ class Runs(Output):
 )
 def corrections(context: Context, principal: Principal, given: RunsQuery) -> Json:
     """The runs; they may concern several tenants, so only those who see all of them may ask."""
-    if principal.tenants is not None:
-        raise Forbidden("ledger.corrections tells of all tenants' rows; it needs a token for all tenants.")
+    principal.must_see_all("ledger.corrections tells of all tenants' rows")
     if given.entry is not None:
         return {"runs": [_run(_run_of(context, given.entry))], "next_cursor": None}
     place = given.place(_RUNS_ORDER)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from otel_finops.base.errors import Forbidden
 from otel_finops.base.money import format_usd
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
@@ -96,8 +95,7 @@ class Closed(Output):
 )
 def close(context: Context, principal: Principal, given: Closing) -> Changed | Unchanged:
     """The months that were closed. They are those of the whole ledger, so only those who see all tenants may close them."""
-    if principal.tenants is not None:
-        raise Forbidden("periods.close closes the months of all tenants; it needs a token for all tenants.")
+    principal.must_see_all("periods.close closes the months of all tenants")
     closed = context.corrections.close(given.month, who=principal.who, why=given.why, dry_run=given.dry_run)
     if given.dry_run:
         return Unchanged({"closed": closed})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from otel_finops.base.errors import BadInput, Forbidden, NotFound
+from otel_finops.base.errors import BadInput, NotFound
 from otel_finops.base.money import format_usd
 from otel_finops.base.times import format_ns, parse_ns
 from otel_finops.identity.principals import Principal
@@ -307,8 +307,7 @@ def end(context: Context, principal: Principal, given: EndInput) -> Changed | Un
 
 
 def _may_rule(principal: Principal, name: str) -> None:
-    if principal.tenants is not None:
-        raise Forbidden(f"{name} changes the prices of all tenants; it needs a token for all tenants.")
+    principal.must_see_all(f"{name} changes the prices of all tenants")
 
 
 def _set(context: Context, principal: Principal, draft: Draft, given: OverrideInput | AliasInput) -> Changed | Unchanged:

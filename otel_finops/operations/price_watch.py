@@ -166,8 +166,7 @@ def _tenant(principal: Principal, named: str | None) -> str:
         if len(principal.tenants) == 1:
             return principal.tenants[0]
         raise BadInput("tenant: must be given, one of those that the token is for")
-    if not (principal.sees(named) or (named == ANY_TENANT and principal.tenants is None)):
-        raise NotFound("There is no such tenant for this token.")
+    principal.must_see(named)
     return named
 
 

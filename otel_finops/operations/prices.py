@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from otel_finops.base.errors import BadInput, Forbidden, NotFound
+from otel_finops.base.errors import BadInput, NotFound
 from otel_finops.base.times import format_ns, parse_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
@@ -339,8 +339,7 @@ def refresh(context: Context, principal: Principal, given: Refresh) -> Changed |
 
 
 def _for_everybody(principal: Principal, name: str) -> None:
-    if principal.tenants is not None:
-        raise Forbidden(f"{name} changes the prices of all tenants; it needs a token for all tenants.")
+    principal.must_see_all(f"{name} changes the prices of all tenants")
 
 
 def _given(context: Context, principal: Principal, asked: Refresh) -> Given:

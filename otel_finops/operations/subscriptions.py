@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from otel_finops.base.errors import Forbidden
 from otel_finops.base.money import format_usd
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
@@ -101,5 +100,4 @@ def spread(context: Context, principal: Principal, given: SpreadOrder) -> Change
 
 
 def _sees_all(principal: Principal, name: str) -> None:
-    if principal.tenants is not None:
-        raise Forbidden(f"{name} concerns calls of all tenants; it needs a token for all tenants.")
+    principal.must_see_all(f"{name} concerns calls of all tenants")
