@@ -66,6 +66,8 @@ class Operation(NamedTuple):
         changes: it changes something; then it is a POST and goes on record.
         agents: it may be shown to a language model's agent.
         by_body: it reads, and takes its input as a JSON body by POST as well, for what is too long for a URL.
+        streams: it reads, and its handler gives a `streams.Stream` of rows, any number of them, which the surfaces write in the format
+            that its input (a `streams.Streamed`) asks for; it is run by `streams.open_stream`, and `output` describes one row.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Operation(NamedTuple):
     changes: bool = False
     agents: bool = True
     by_body: bool = False
+    streams: bool = False
 
     @property
     def method(self) -> str:
@@ -112,11 +115,12 @@ def operation(
     changes: bool = False,
     agents: bool = True,
     by_body: bool = False,
+    streams: bool = False,
 ) -> Callable[[Handler], Operation]:
     """Declare the decorated handler as an operation; the arguments are those of `Operation`."""
 
     def declare(handler: Handler) -> Operation:
-        return Operation(name, path, takes, output, permission, summary, handler, feature, changes, agents, by_body)
+        return Operation(name, path, takes, output, permission, summary, handler, feature, changes, agents, by_body, streams)
 
     return declare
 
@@ -144,6 +148,19 @@ class Registry(Sequence[Operation]):
         return (one for one in self._all if one.is_on(features))
 
 
+def admit(one: Operation, context: Context, principal: Principal) -> None:
+    """Let a principal run an operation.
+
+    Raises:
+        NotFound: its feature is switched off.
+        Forbidden: the principal's role does not allow it.
+    """
+    if not one.is_on(context.features):
+        raise NotFound(f"The feature {one.feature} is switched off (setting features.{one.feature}).")
+    if not principal.may(one.permission):
+        raise Forbidden(f"{one.name} needs the permission {one.permission}.")
+
+
 def invoke(one: Operation, context: Context, principal: Principal, given: Input, *, origin: str) -> Json:
     """Run an operation for a principal: the only way in, whatever the surface.
 
@@ -160,10 +177,7 @@ def invoke(one: Operation, context: Context, principal: Principal, given: Input,
         BadInput: the input contradicts itself.
         Busy, Unavailable: the store cannot answer now.
     """
-    if not one.is_on(context.features):
-        raise NotFound(f"The feature {one.feature} is switched off (setting features.{one.feature}).")
-    if not principal.may(one.permission):
-        raise Forbidden(f"{one.name} needs the permission {one.permission}.")
+    admit(one, context, principal)
     answer = one.handler(context, principal, given)
     if not one.changes:
         return answer  # type: ignore[no-any-return]
