@@ -43,6 +43,10 @@ NAME_CHARS_MAX: Final = 256
 """Span names, models, agents, steps, tenants: longer ones are cut, with the cut visible as an ellipsis."""
 TAGS_MAX: Final = 32
 """Allow-listed tags kept on a row."""
+FINISH_REASONS_MAX: Final = 8
+"""Different reasons why the answers of one call ended: providers know some ten words, and one answer ends for one of them."""
+FINISH_REASON_CHARS_MAX: Final = 64
+"""Longest such reason: they are words (`content_filter`); what is longer is somebody's text, and is cut."""
 
 # --- counts --------------------------------------------------------------------------------------------------------
 UNITS_PER_CALL_MAX: Final = 1_000_000_000

@@ -13,6 +13,7 @@ from typing import ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 from otel_finops.base.span import Attributes, Span, WantedKeys
 from otel_finops.genai.numbers import BAD_AMOUNT, BAD_COUNT, read_amount, read_count
+from otel_finops.genai.outcome import finish_reasons
 from otel_finops.genai.reported import trust_rank
 from otel_finops.genai.sighting import RANK_CLIENT, RANK_FRAMEWORK, RANK_GATEWAY
 from otel_finops.genai.texts import clean_name, read_flag
@@ -66,7 +67,8 @@ class Facts:
         operation, request_model, response_model, response_id, tier_served, tier_asked, region, speed, error_type: as sent, cleaned.
         host: address or URL of the provider's endpoint.
         providers: values that may name the provider, best first; frameworks' names may be among them.
-        streaming: None when not said. finished: a reason why the answer ended was given. http_status: None when not said.
+        streaming: None when not said. finished: a reason why the answer ended was given;
+            finish_reasons: the reasons that can be told. http_status: None when not said.
         counts: by `usage_reading.COUNT_NAMES`. bad: something that should be a count is none.
         exclusive: `counts["input"]` leaves cached tokens out; None leaves it to the scope. reasoning_outside: the same for output.
         estimated: the counts are the sender's estimate. from_cache: a gateway marks the answer as one from its own cache.
@@ -92,6 +94,7 @@ class Facts:
     providers: tuple[str, ...] = ()
     streaming: bool | None = None
     finished: bool = False
+    finish_reasons: tuple[str, ...] = ()
     http_status: int | None = None
     bad: bool = False
     exclusive: bool | None = None
@@ -106,6 +109,11 @@ class Facts:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
+
+    def ended(self, reason: object) -> None:
+        """Take a reason why the answer ended that stood somewhere in a text."""
+        self.finish_reasons = self.finish_reasons or finish_reasons(reason)
+        self.finished = self.finished or clean_name(reason) is not None
 
     def state_cost(self, amount: int | None, source: str) -> None:
         """Take a stated cost (see `numbers.read_amount`): what the provider answered beats what others say, else the first one stays."""
@@ -292,8 +300,10 @@ class _ShapeReader:
         if self._flags or self._marked:
             facts.streaming = self._streaming(attributes)
         for key in self._finish:
-            if attributes[key] not in (None, "", (), "None", "[]"):
+            value = attributes[key]
+            if value not in (None, "", (), "None", "[]"):
                 facts.finished = True
+                facts.finish_reasons = facts.finish_reasons or finish_reasons(value)
         if self._status:
             self._read_status(attributes, facts)
         if self._costs:

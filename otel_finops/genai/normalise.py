@@ -200,6 +200,7 @@ class Normaliser:
             span.dropped_attributes,
             home.speaks_for,
             facts.from_cache,
+            facts.finish_reasons,
         )
 
 

@@ -6,6 +6,9 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from otel_finops.base.limits import FINISH_REASON_CHARS_MAX, FINISH_REASONS_MAX
+from otel_finops.genai.texts import clean_name, read_json
+
 NO_USAGE: Final = "no_usage"
 NO_USAGE_STREAM: Final = "no_usage_stream"
 NO_USAGE_TIMEOUT: Final = "no_usage_timeout"
@@ -63,3 +66,33 @@ def _client_ending(error_type: str) -> str | None:
 def is_partial(streaming: bool | None, output: int, failed: bool, finished: bool) -> bool:
     """A broken-off stream whose counts look complete: at most one token of output, and an error or no reason why it finished."""
     return bool(streaming) and output <= 1 and (failed or not finished)
+
+
+def finish_reasons(value: object) -> tuple[str, ...]:
+    """Why the answers of a call ended, as sent: each reason once, in the order of the answers; empty where none is said.
+
+    Args:
+        value: one reason, a list of them, or such a list as JSON.
+    """
+    if type(value) is tuple:
+        return _reasons(tuple([text[:_READ_CHARS] for text in value[:_READ_REASONS] if type(text) is str]))
+    if type(value) is not str:
+        return ()
+    return _listed(value[:_READ_CHARS]) if value[:1] == "[" else _reasons((value[:_READ_CHARS],))
+
+
+_READ_REASONS: Final = 128
+_READ_CHARS: Final = 512
+"""What is looked at of a list of reasons: one for each of the most answers that a provider gives at once."""
+
+
+@lru_cache(maxsize=512)
+def _listed(text: str) -> tuple[str, ...]:
+    found = read_json(text)
+    return _reasons(tuple([reason for reason in found if type(reason) is str])) if isinstance(found, list) else ()
+
+
+@lru_cache(maxsize=512)
+def _reasons(texts: tuple[str, ...]) -> tuple[str, ...]:
+    named = dict.fromkeys(reason for text in texts if (reason := clean_name(text, FINISH_REASON_CHARS_MAX)) is not None)
+    return tuple(named)[:FINISH_REASONS_MAX]

@@ -73,6 +73,7 @@ class Sighting(NamedTuple):
         dropped_attributes: how many attributes the sender dropped.
         speaks_for: the tenants that the sender's credential covers (`Credential.speaks_for`).
         from_cache: the sender marks the answer as one from its own cache; no provider was asked.
+        finish_reasons: why the answers ended, as sent (`stop`, `length`, `tool_calls`), each once; empty where not said.
     """
 
     realm: str
@@ -115,6 +116,7 @@ class Sighting(NamedTuple):
     dropped_attributes: int = 0
     speaks_for: str = "*"
     from_cache: bool = False
+    finish_reasons: tuple[str, ...] = ()
 
     @property
     def key(self) -> SpanKey:

@@ -38,6 +38,8 @@ _NO_FACTS_AFTER_ERROR: Final = _NO_FACTS[_ERROR_AT - _FACTS_AT + 1 :]
 
 _COMMON: Final = ("parent_span_id", "start_ns", "end_ns", "kind", "genai", "instance", "scope", "links", "error_type")
 _SCOPE_AT: Final = _COMMON.index("scope")
+_NOTHING_FURTHER: Final[list[Any]] = [False, ()]
+"""What facts that end early do not say: whether the answer came from a cache, and why it ended."""
 _common: Final = itemgetter(*map(_FIELDS.index, _COMMON))
 _facts: Final = itemgetter(
     *map(
@@ -67,8 +69,11 @@ def _content(sighting: Sighting) -> bytes:
     """
     attribution, defaults = _without_subjects(sighting.attribution), _without_subjects(sighting.defaults)
     facts = _facts(sighting) if sighting.genai else None
-    if facts is not None and sighting.from_cache:
-        facts = (*facts, True)  # written only where it is said, so that what was stored before keeps its hash
+    if facts is not None:  # further facts are written only where they are said, so that what was stored before keeps its hash
+        if sighting.finish_reasons:
+            facts = (*facts, sighting.from_cache, sighting.finish_reasons)
+        elif sighting.from_cache:
+            facts = (*facts, True)
     return orjson.dumps((_common(sighting), attribution, defaults, facts), option=orjson.OPT_SORT_KEYS)
 
 
@@ -138,15 +143,16 @@ def decode(payload: bytes, realm: str, trace_id: str, span_id: str) -> Sighting:
     head = (realm, trace_id, span_id, parent_span_id, name, start_ns, end_ns, kind, genai, instance, scope, rank, dialect, ends)
     tail = (attribution, defaults, tags, dropped, speaks_for or ANY_TENANT)
     if facts is None:
-        return Sighting._make((*head, *_NO_FACTS_BEFORE_ERROR, error_type, *_NO_FACTS_AFTER_ERROR, *tail, False))
+        return Sighting._make((*head, *_NO_FACTS_BEFORE_ERROR, error_type, *_NO_FACTS_AFTER_ERROR, *tail, False, ()))
     (
         operation, provider, request_model, response_model, response_id, usage, readings, usage_source, missing_reason, service_tier,
-        region, region_kind, speed, streaming, partial, reported_pico, *marks,
+        region, region_kind, speed, streaming, partial, reported_pico, *further,
     ) = facts  # fmt: skip
+    from_cache, finish_reasons = further + _NOTHING_FURTHER[len(further) :]
     return Sighting._make((
         *head, operation, provider, request_model, response_model, tuple(price_models), response_id, usage, tuple(readings),
         usage_source, usage_rule, missing_reason, service_tier, region, region_kind, speed, streaming, error_type, partial,
-        reported_pico, reported_source, *tail, bool(marks),
+        reported_pico, reported_source, *tail, from_cache, tuple(finish_reasons),
     ))  # fmt: skip
 
 

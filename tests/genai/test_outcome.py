@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otel_finops.genai.outcome import error_of, is_partial, missing_reason
+from otel_finops.genai.outcome import error_of, finish_reasons, is_partial, missing_reason
 
 
 def reason(error: str | None, *, status: int | None = None, streaming: bool | None = None, answered: bool = False) -> str | None:
@@ -66,3 +66,29 @@ def test_broken_off_streams_are_partial() -> None:
     assert not is_partial(True, 1, failed=False, finished=True)
     assert not is_partial(True, 223, failed=True, finished=False)
     assert not is_partial(None, 1, failed=False, finished=False)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (("stop",), ("stop",)),
+        (("tool_calls", "stop", "tool_calls"), ("tool_calls", "stop")),
+        ("end_turn", ("end_turn",)),
+        ('["stop", "length"]', ("stop", "length")),
+        ("FinishReason.STOP", ("FinishReason.STOP",)),
+        (("", "None", 7, None, ("stop",)), ()),
+        ("[]", ()),
+        ('["stop", "cut sh', ("stop",)),
+        (None, ()),
+        ({"reason": "stop"}, ()),
+        (7, ()),
+    ],
+)
+def test_why_an_answer_ended_is_kept_as_sent(sent: object, kept: tuple[str, ...]) -> None:
+    assert finish_reasons(sent) == kept
+
+
+def test_what_is_no_word_is_cut_and_many_are_left_out() -> None:
+    [cut] = finish_reasons("x" * 1000)
+    assert cut == "x" * 63 + "…"
+    assert finish_reasons(tuple(f"r{n}" for n in range(20))) == tuple(f"r{n}" for n in range(8))

@@ -56,6 +56,17 @@ def test_a_cache_mark_is_content_and_its_absence_is_written_as_before_there_was_
     assert decode(encode(marked, QUOTE)) == marked
 
 
+def test_why_an_answer_ended_is_content_and_is_not_known_of_what_was_stored_before_it_was_kept() -> None:
+    ended = CALL._replace(finish_reasons=("stop",))
+    assert content_hash(ended) != content_hash(CALL)
+    stored = orjson.loads(encode(ended, QUOTE))
+    assert stored[1][3][16:] == [False, ["stop"]]
+    assert decode(orjson.dumps(stored)) == ended
+    for further, known in (([], CALL), ([True], CALL._replace(from_cache=True))):
+        stored[1][3][16:] = further
+        assert decode(orjson.dumps(stored)) == known
+
+
 def test_a_quote_from_before_a_field_was_added_is_read_with_its_default() -> None:
     stored = orjson.loads(encode(CALL, QUOTE))
     stored[3].pop()  # `unpriced_reason`, the last field of a quote
@@ -142,7 +153,7 @@ def test_every_field_of_a_sighting_is_stored() -> None:
         "region_kind": "data_residency", "speed": "fast", "streaming": True, "error_type": "429", "partial": True,
         "reported_pico": 7, "reported_source": "proxy",
         "attribution": {"agent": "x"}, "defaults": {"service": "y"}, "tags": {"k": "v"}, "dropped_attributes": 9,
-        "speaks_for": "a\nb", "from_cache": True,
+        "speaks_for": "a\nb", "from_cache": True, "finish_reasons": ("stop", "length"),
     }  # fmt: skip
     full = Sighting(**told)
     assert [name for name in Sighting._fields if getattr(full, name) == Sighting._field_defaults.get(name)] == []

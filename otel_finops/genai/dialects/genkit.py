@@ -62,7 +62,7 @@ def _read_call(span: Span, facts: Facts, subtype: str, name: str) -> None:
 
 
 def _read_answer(facts: Facts, answer: Mapping[str, object]) -> None:
-    facts.finished = clean_name(answer.get("finishReason")) is not None
+    facts.ended(answer.get("finishReason"))
     usage = answer.get("usage")
     if isinstance(usage, Mapping):
         custom = usage.get("custom")

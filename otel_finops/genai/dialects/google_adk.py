@@ -20,7 +20,7 @@ from otel_finops.genai.dialect import CountTable, Facts, KeyTable, ScopeTraits, 
 from otel_finops.genai.dialects import semconv_legacy
 from otel_finops.genai.provider_usage import find_provider_usage
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, RANK_FRAMEWORK
-from otel_finops.genai.texts import clean_name, read_json
+from otel_finops.genai.texts import read_json
 
 SCOPE: Final = "gcp.vertex.agent"
 _RESPONSE: Final = "gcp.vertex.agent.llm_response"
@@ -77,7 +77,7 @@ def _read_answer(span: Span, facts: Facts) -> None:
         thoughts = beside - min(beside, counts.get("tool_use", 0))
         counts["output"], facts.reasoning_outside = counts.get("output", 0) + thoughts, False
     if isinstance(document, dict):
-        facts.finished = facts.finished or clean_name(document.get("finish_reason")) is not None
+        facts.ended(document.get("finish_reason"))
 
 
 DIALECT: Final = TableDialect(

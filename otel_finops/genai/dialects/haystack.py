@@ -75,7 +75,7 @@ def _read_output(facts: Facts, output: object) -> None:
     else:
         facts.response_model = model
     facts.response_id = clean_name(meta.get("id"))
-    facts.finished = clean_name(meta.get("finish_reason")) is not None
+    facts.ended(meta.get("finish_reason"))
     facts.streaming = True if "completion_start_time" in meta else None
     found = find_provider_usage(meta)
     if found is None:

@@ -29,6 +29,7 @@ _USAGE: Final = _AT["usage"]
 _ATTRIBUTION: Final = _AT["attribution"]
 _DEFAULTS: Final = _AT["defaults"]
 _TAGS: Final = _AT["tags"]
+_FINISH: Final = _AT["finish_reasons"]
 _WEAK_PROVIDER: Final = "openai"
 """A format more than a provider: instrumentations say it for every compatible endpoint, so another sighting's word beats it."""
 
@@ -86,6 +87,7 @@ def merged_facts(standing: Sighting, informed: list[Sighting], attribution: dict
     facts: list[Any] = list(standing)
     for field in _GAPS:
         facts[field] = _first(informed, field)
+    facts[_FINISH] = next((s.finish_reasons for s in informed if s.finish_reasons), ())
     reporter = min(informed, key=lambda s: (s.reported_pico is None, s.reported_source is None, trust_rank(s.reported_source)))
     for (field, companion), source in (
         (_REGION, next((s for s in informed if s.region is not None), best)),
