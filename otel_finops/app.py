@@ -22,7 +22,7 @@ from otel_finops.genai.logs import LogNormaliser
 from otel_finops.genai.normalise import Normaliser
 from otel_finops.identity.principals import SettingsPrincipals
 from otel_finops.identity.senders import SettingsSenderAuth
-from otel_finops.ledger.current_prices import CurrentPrices, PriceFollower, base_of
+from otel_finops.ledger.current_prices import POLL_S, CurrentPrices, base_of
 from otel_finops.ledger.fee_spread import FeeSpreader
 from otel_finops.ledger.group_commit import GroupCommitter
 from otel_finops.ledger.identity import ledger_id
@@ -62,6 +62,7 @@ from otel_finops.pricing.sources.loading import load_sources
 from otel_finops.scheduler import HeldLease, Job, Scheduler
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
+from otel_finops.store.follower import Follower
 from otel_finops.store.lease import Leases
 from otel_finops.store.upgrade import upgrade
 from otel_finops.surfaces.api.app import build_api
@@ -206,7 +207,7 @@ class Service:
             self._scheduler.add(Job("spread_fees", _SPREAD_EVERY_S, self._spread, first_after_s=_SPREAD_FIRST_S))
         for job in _ledger_jobs(core):
             self._scheduler.add(job)
-        self._follower = PriceFollower(core.prices)
+        self._followers = (Follower("the price book", core.prices.fresh, POLL_S),)
         self._forwarder = _forwarder(core)
         self._receivers = _receivers(core, _pipeline(core, self._forwarder))
         self._web = _web(core, self._health) if core.settings.http.address else None
@@ -235,7 +236,8 @@ class Service:
             raise
         if isinstance(self._forwarder, SpoolForwarder):
             self._forwarder.start()
-        self._follower.start()
+        for follower in self._followers:
+            follower.start()
         self._settling.start()
         self._scheduler.start()
         ports = {name: receiver.port for name, receiver in self._receivers.items()}
@@ -249,7 +251,8 @@ class Service:
         if self._forwarder:
             self._forwarder.close()
         self._settling.stop(STOP_S / 4)
-        self._follower.stop(STOP_S / 8)
+        for follower in self._followers:
+            follower.stop(STOP_S / 8)
         self._scheduler.stop(STOP_S / 8)
         if self._web:
             self._web.stop(1)
@@ -406,7 +409,8 @@ def _web(core: Core, health: Callable[[], Sequence[Health]]) -> AsgiServer:
     shown = {"OTLP/gRPC": settings.otlp.grpc_address, "OTLP/HTTP": settings.otlp.http_address}
     address = settings.listeners()["http.address"]
     names = (address.host, *settings.http.names) if settings.auth.mode == "off" else None
-    app = build_api(context, authenticate, mounts=mounts, listeners={name: text for name, text in shown.items() if text}, names=names)
+    listening = {name: text for name, text in shown.items() if text}
+    app = build_api(context, authenticate, mounts=mounts, listeners=listening, names=names, http=settings.http)
     return AsgiServer(app, address, Listener("the web side", "http.address"))
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Lock
 from typing import Final, NamedTuple
 
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import Busy, StartRefused, Unavailable
+from otel_finops.base.errors import StartRefused
 from otel_finops.ledger import price_rules, price_store
 from otel_finops.ledger.price_store import NamedList
 from otel_finops.pricing.book import PriceBook
@@ -26,7 +26,7 @@ from otel_finops.store.unit_of_work import Transaction
 _log: Final = logging.getLogger(__name__)
 
 POLL_S: Final = 2.0
-"""How long a process may go on with a book that somebody has added to."""
+"""How long a process may go on with a book that somebody has added to (`store.follower`)."""
 
 
 def base_of(path: str | None) -> Snapshot:
@@ -134,36 +134,3 @@ class CurrentPrices:
         if price_store.is_wanting(made, price_store.named(base)):
             lists.append(base._replace(valid_from_ns=self._clock.now_ns() if made else None))
         return lists
-
-
-class PriceFollower:
-    """Keeps `CurrentPrices` of a long-running process up to date, on a thread of its own."""
-
-    def __init__(self, prices: CurrentPrices) -> None:
-        self._prices = prices
-        self._stop = Event()
-        self._thread: Thread | None = None
-
-    def start(self) -> None:
-        """Follow from now on."""
-        self._thread = Thread(target=self._loop, name="prices", daemon=True)
-        self._thread.start()
-
-    def stop(self, timeout_s: float) -> None:
-        """Follow no longer."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-
-    def _loop(self) -> None:
-        away = False
-        while not self._stop.wait(POLL_S):
-            try:
-                self._prices.fresh()
-                away = False
-            except (Busy, Unavailable) as fault:
-                if not away:
-                    _log.warning("the price book cannot be looked up, the last one holds on: %s", fault)
-                away = True
-            except Exception:  # noqa: BLE001 - a book that cannot be composed is a fault of ours; the one at hand goes on
-                _log.exception("the new price book cannot be composed, the last one holds on")
