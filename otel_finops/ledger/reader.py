@@ -101,7 +101,7 @@ class LedgerReader:
         question = Question(restricted(tenants), tuple(dict.fromkeys(group_by)), from_ns, to_ns, filters or {}).checked()
         with self._store.read() as transaction:
             pending_pico = 0 if _is_closed(transaction, question) else pending(transaction, tenants)[0]
-            asked = question._replace(filters=self._by_reference(transaction, question.filters))
+            asked = question._replace(filters=_by_reference(transaction, question.filters))
             converted = None if other is None else tally_converted(transaction, asked, *other, pending_pico)
             tallies = tally(transaction, asked) if converted is None else converted.tallies
             names = self._clear_names(transaction, question.group_by, tallies)
@@ -126,8 +126,14 @@ class LedgerReader:
         """
         size = max(1, min(limit, PAGE_ROWS_MAX))
         with self._store.read() as transaction:
-            where, values = self._usage_conditions(transaction, from_ns, to_ns, filters or {}, cursor)
-            pages = (_tenant_page(transaction, tenant, where, values, size + 1) for tenant in _visible(transaction, restricted(tenants)))
+            conditions, values = usage_conditions(transaction, from_ns, to_ns, filters or {})
+            if cursor is not None:
+                conditions.append("(started_ns, shard, block_seq, idx) < (?, ?, ?, ?)")
+                values += _cursor_values(cursor)
+            where = " AND ".join(("tenant = ?", *conditions))
+            pages = (
+                _tenant_page(transaction, tenant, where, values, size + 1) for tenant in visible_tenants(transaction, restricted(tenants))
+            )
             found = list(islice(heapq.merge(*pages, key=_page_place, reverse=True), size + 1))
         entries = tuple(found[:size])
         return UsagePage(entries, _cursor(entries[-1]) if len(found) > size else None)
@@ -171,33 +177,6 @@ class LedgerReader:
         """Quoted pico-USD and calls that are journalled and not settled yet."""
         with self._store.read() as transaction:
             return pending(transaction, tenants)
-
-    def _usage_conditions(
-        self, transaction: Transaction, from_ns: int | None, to_ns: int | None, filters: Mapping[str, str], cursor: str | None
-    ) -> tuple[str, list[Any]]:
-        conditions = ["tenant = ?"]
-        values: list[Any] = []
-        for condition, value in (("started_ns >= ?", from_ns), ("started_ns < ?", to_ns)):
-            if value is not None:
-                conditions.append(condition)
-                values.append(value)
-        for name, allowed in self._by_reference(transaction, {name: (value,) for name, value in filters.items()}).items():
-            if name not in USAGE_FILTERS:
-                raise BadInput(f"entries cannot be filtered by {name[:40]!r}; use one of {', '.join(USAGE_FILTERS)}")
-            conditions.append(f"{USAGE_FILTERS[name]} IN ({', '.join('?' * len(allowed)) or 'NULL'})")
-            values += [_trace_bytes(value) if name == "trace_id" else value for value in allowed]
-        if cursor is not None:
-            conditions.append("(started_ns, shard, block_seq, idx) < (?, ?, ?, ?)")
-            values += _cursor_values(cursor)
-        return " AND ".join(conditions), values
-
-    def _by_reference(self, transaction: Transaction, filters: Mapping[str, Collection[str]]) -> dict[str, Collection[str]]:
-        """The filters with users and sessions as the references under which every realm stores them."""
-        sql = "SELECT ref FROM subjects WHERE kind = ? AND clear IN ({})"
-        return {
-            name: [ref for (ref,) in transaction.select_in(sql, sorted(allowed), before=(name,))] if name in SUBJECT_KEYS else allowed
-            for name, allowed in filters.items()
-        }
 
     def _clear_names(self, transaction: Transaction, group_by: Sequence[str], tallies: Tallies) -> dict[str, str]:
         positions = [position for position, name in enumerate(group_by) if name in SUBJECT_KEYS]
@@ -251,7 +230,38 @@ def _owners(entries: Iterable[Entry]) -> dict[EntryKey, str]:
     return owners
 
 
-def _visible(transaction: Transaction, tenants: Tenants) -> Iterator[str]:
+def usage_conditions(
+    transaction: Transaction, from_ns: int | None, to_ns: int | None, filters: Mapping[str, str]
+) -> tuple[list[str], list[Any]]:
+    """What rows of `entries` must meet to be among those asked for, as SQL and its parameters; whose they are is not among it.
+
+    Raises:
+        BadInput: an unknown filter, or a trace id that is none.
+    """
+    conditions: list[str] = []
+    values: list[Any] = []
+    for condition, value in (("started_ns >= ?", from_ns), ("started_ns < ?", to_ns)):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    for name, allowed in _by_reference(transaction, {name: (value,) for name, value in filters.items()}).items():
+        if name not in USAGE_FILTERS:
+            raise BadInput(f"entries cannot be filtered by {name[:40]!r}; use one of {', '.join(USAGE_FILTERS)}")
+        conditions.append(f"{USAGE_FILTERS[name]} IN ({', '.join('?' * len(allowed)) or 'NULL'})")
+        values += [_trace_bytes(value) if name == "trace_id" else value for value in allowed]
+    return conditions, values
+
+
+def _by_reference(transaction: Transaction, filters: Mapping[str, Collection[str]]) -> dict[str, Collection[str]]:
+    """The filters with users and sessions as the references under which every realm stores them."""
+    sql = "SELECT ref FROM subjects WHERE kind = ? AND clear IN ({})"
+    return {
+        name: [ref for (ref,) in transaction.select_in(sql, sorted(allowed), before=(name,))] if name in SUBJECT_KEYS else allowed
+        for name, allowed in filters.items()
+    }
+
+
+def visible_tenants(transaction: Transaction, tenants: Tenants) -> Iterator[str]:
     """The tenants to look through; for a principal that sees all, every one that has entries."""
     if tenants is not None:
         yield from sorted(tenants)
