@@ -9,8 +9,9 @@ import os
 import re
 from pathlib import PurePath
 from typing import Annotated, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
 from otel_finops.base.limits import MIB, NAME_CHARS_MAX, RESERVE_BYTES, SERIES_MAX, TAGS_MAX
@@ -62,6 +63,7 @@ def _price_origin(text: str) -> str:
 
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
+_CALLABLE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
 def _next_hop(text: str) -> str:
@@ -85,6 +87,25 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
     if any(not value.isascii() or not value.isprintable() for value in headers.values()):
         raise ValueError("a header's value has printable ASCII characters alone, no line breaks")
     return headers
+
+
+def _resolver(text: str, info: ValidationInfo) -> str:
+    if text and info.data.get("mode") == "off":
+        raise ValueError("nobody is asked for a credential while auth.mode is off; set auth.mode to token")
+    if "://" not in text:
+        if text and not _CALLABLE.fullmatch(text):
+            raise ValueError("not a resolver; write https://HOST/PATH, or PACKAGE.MODULE:FUNCTION")
+        return text
+    try:
+        parts = urlsplit(text)
+        local = Address(parts.hostname or "", parts.port or 0).is_loopback
+    except ValueError:
+        raise ValueError("not a URL") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL shows its credentials in logs; send them by auth.resolver_headers")
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+        raise ValueError("credentials are sent there: write https://HOST/PATH; http will do on this machine alone")
+    return text
 
 
 def _tenants(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -232,6 +253,13 @@ class Http(_Section):
         description="Host names besides loopback's that requests may call the service by while auth.mode is off, e.g. "
         '`["host.docker.internal"]`; all others are refused (docs/security.md).',
     )
+    open_metrics: bool = Field(
+        default=False,
+        description="With auth.mode `token`: `/metrics`, sums over all tenants, without a token. Off: with one of all tenants.",
+    )
+    open_probes: bool = Field(
+        default=True, description="With auth.mode `token`: `/healthz` and `/readyz` without a token. Off: with any known API token."
+    )
 
 
 class Ledger(_Section):
@@ -269,6 +297,22 @@ class Auth(_Section):
         description='Tokens for the API: `[{"token_sha256": "...", "tenants": ["acme"], "role": "viewer"}]`; '
         "roles are viewer, analyst, approver, manager, admin; `name` is optional.",
     )
+    resolver: Annotated[str, AfterValidator(_resolver)] = Field(
+        default="",
+        repr=False,
+        json_schema_extra=SECRET,
+        description="Who says what the credentials of a host application stand for: an https URL, or `PACKAGE.MODULE:FUNCTION` "
+        "(docs/security.md); empty: nobody.",
+    )
+    resolver_headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
+        default={}, repr=False, json_schema_extra=SECRET, description="Headers for the resolver's URL, e.g. a token of our own."
+    )
+    resolver_timeout: float = Field(
+        default=2.0, gt=0, le=30, description="Seconds that the resolver may take; then the request is answered 503, never let in."
+    )
+    resolver_cache: float = Field(
+        default=30.0, ge=0, le=300, description="Seconds that its answer holds: as long as a credential that was taken back still works."
+    )
 
     @field_validator("senders", "tokens")
     @classmethod
@@ -302,6 +346,7 @@ class Features(_Section):
     prices: bool = Field(default=True, description="What the price book says.")
     fx: bool = Field(default=True, description="Exchange rates.")
     subscriptions: bool = Field(default=True, description="What flat fees covered, and spreading them by the clock.")
+    tokens: bool = Field(default=True, description="Stored tokens, for the API and for senders. Off: only those of the settings count.")
 
 
 class Prices(_Section):
