@@ -22,7 +22,7 @@ from otel_finops.settings.reference import markdown as settings_page
 from otel_finops.settings.tree import Features
 from otel_finops.surfaces.api.problems import KINDS, METHOD, UNEXPECTED
 from otel_finops.surfaces.api.routes import PREFIX
-from otel_finops.surfaces.cli.main import ALIASES, command_table
+from otel_finops.surfaces.cli.table import ALIASES, command_table
 
 _WRITTEN: Final = "<!-- Written by `python -m otel_finops.surfaces.reference docs` from the declarations; do not edit. -->"
 

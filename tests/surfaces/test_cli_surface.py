@@ -24,8 +24,10 @@ from otel_finops.operations.local import Room
 from otel_finops.settings.tree import Features
 from otel_finops.surfaces.api.app import build_api, openapi
 from otel_finops.surfaces.cli import render
-from otel_finops.surfaces.cli.main import ALIASES, build_cli, command_table
-from otel_finops.surfaces.cli.render import safe, show
+from otel_finops.surfaces.cli.main import build_cli
+from otel_finops.surfaces.cli.render import show
+from otel_finops.surfaces.cli.table import ALIASES, command_table
+from otel_finops.surfaces.cli.texts import safe
 
 ROOT = Path(__file__).parents[2]
 RUN = "from otel_finops.surfaces.cli.main import main; main()"

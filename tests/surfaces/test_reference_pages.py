@@ -12,7 +12,7 @@ from otel_finops.ledger.spend import SPEND_KEYS
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.settings import describe
 from otel_finops.settings.tree import Features
-from otel_finops.surfaces.cli.main import command_table
+from otel_finops.surfaces.cli.table import command_table
 from otel_finops.surfaces.reference import pages
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -12,8 +12,8 @@ import typer
 
 from otel_finops.base.errors import BadInput
 from otel_finops.operations.catalogue import OPERATIONS
-from otel_finops.surfaces.cli.generated import JsonOption, print_answer, run_operation
-from otel_finops.surfaces.cli.price_commands import prices_diff, prices_refresh
+from otel_finops.surfaces.cli.generated import JsonOption, finish, run_operation
+from otel_finops.surfaces.cli.price_commands import fx_import, prices_diff, prices_refresh
 from otel_finops.surfaces.cli.runtime import CHECK_FAILED, guarded, settings_of, write_json, write_lines
 
 if TYPE_CHECKING:
@@ -114,10 +114,7 @@ def ledger_verify(
     """Walk the chain of blocks and name the first block or row that was changed; exit code 1 when something is wrong."""
     one = OPERATIONS.named("ledger.verify")
     given = one.input.model_validate({"head": None if head is None else _text_of(head), "public_key": public_key})
-    answer = run_operation(context, one, given)
-    print_answer(one, answer, as_json)
-    if not answer["ok"]:
-        raise typer.Exit(CHECK_FAILED)
+    finish(one, run_operation(context, one, given), as_json)
 
 
 def _text_of(path: Path) -> str:
@@ -206,6 +203,7 @@ HAND_WRITTEN: Final[dict[tuple[str, ...], tuple[Callable[..., None], str | None]
     ("resolve",): (resolve, None),
     ("prices", "refresh"): (prices_refresh, "prices"),
     ("prices", "diff"): (prices_diff, "prices"),
+    ("fx", "import"): (fx_import, "fx"),
     ("ledger", "export"): (ledger_export, "ledger"),
     ("ledger", "verify"): (ledger_verify, "ledger"),
     ("ledger", "head"): (ledger_head, "ledger"),

@@ -6,36 +6,47 @@ A switch (`bool`, False by default) is a flag; a required field that says `json_
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Annotated, Any
+import types
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 
-from otel_finops.identity.principals import LOCAL
 from otel_finops.operations.fields import NAMED
-from otel_finops.operations.registry import Input, Json, Operation, invoke
-from otel_finops.surfaces.cli.runtime import guarded, settings_of, write_json
+from otel_finops.operations.registry import Input, Json, Operation
+from otel_finops.surfaces.cli.progress import shown
+from otel_finops.surfaces.cli.runtime import CHECK_FAILED, guarded, write_json
+from otel_finops.surfaces.cli.transport import transport_of
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the API's JSON answer.")]
+Completion = Callable[[str], list[str]]
+
+CHECKS: Final = ("audit.verify", "health", "ledger.verify")
+"""Operations that check something: when their `ok` is false, the command ends with exit code 1."""
 
 
 def run_operation(context: typer.Context, one: Operation, given: Input) -> Json:
-    """Invoke an operation on the local database, as its owner."""
-    from otel_finops.operations.local import open_room  # noqa: PLC0415 - `--help` must not load the database rooms
+    """Run an operation where the command line says: on the local database as its owner, or at a service."""
+    transport = transport_of(context)
+    with shown(one.name):
+        return transport.run(one, given)
 
-    with open_room(settings_of(context)) as room:
-        return invoke(one, room.context, LOCAL, given, origin="cli")
 
+def finish(one: Operation, answer: Json, as_json: bool) -> None:
+    """Print an answer as JSON, or for people; a check that failed ends with exit code 1.
 
-def print_answer(one: Operation, answer: Json, as_json: bool) -> None:
-    """Print an answer as JSON, or for people."""
+    Raises:
+        typer.Exit: a check failed.
+    """
     if as_json:
         write_json(answer)
-        return
-    from otel_finops.surfaces.cli.render import show  # noqa: PLC0415 - `--help` does not need tables
+    else:
+        from otel_finops.surfaces.cli.render import show  # noqa: PLC0415 - `--help` does not need tables
 
-    show(one.name, answer)
+        show(one.name, answer)
+    if one.name in CHECKS and not answer["ok"]:
+        raise typer.Exit(CHECK_FAILED)
 
 
 def command_of(one: Operation) -> Callable[..., None]:
@@ -44,7 +55,7 @@ def command_of(one: Operation) -> Callable[..., None]:
     @guarded
     def command(context: typer.Context, as_json: bool, **values: Any) -> None:
         given = one.input.model_validate({name: value for name, value in values.items() if value is not None})
-        print_answer(one, run_operation(context, one, given), as_json)
+        finish(one, run_operation(context, one, given), as_json)
 
     fields = one.input.model_fields.items()
     described = [(name, *_parameter(name, field)) for name, field in sorted(fields, key=lambda item: not item[1].is_required())]
@@ -64,12 +75,49 @@ def _parameter(name: str, field: FieldInfo) -> tuple[Any, Any]:
     """Annotation and default; all values but switches are texts that the operation's model reads, as in a query."""
     help_text = field.description or ""
     flag = "--" + (field.alias or name).replace("_", "-")
+    completion = completion_of(name, field)
     if field.annotation is bool and field.default is False:
         return Annotated[bool, typer.Option(flag, help=help_text)], False
     if field.json_schema_extra == NAMED:
-        return Annotated[str, typer.Option(flag, help=help_text)], inspect.Parameter.empty
+        return Annotated[str, typer.Option(flag, help=help_text, autocompletion=completion)], inspect.Parameter.empty
     if field.is_required():
-        return Annotated[str, typer.Argument(help=help_text, metavar=name.upper())], inspect.Parameter.empty
+        return Annotated[str, typer.Argument(help=help_text, metavar=name.upper(), autocompletion=completion)], inspect.Parameter.empty
     if field.default not in (None, ""):
         help_text = f"{help_text} [default: {field.default}]"
-    return Annotated[str | None, typer.Option(flag, help=help_text)], None
+    return Annotated[str | None, typer.Option(flag, help=help_text, autocompletion=completion)], None
+
+
+# --- completion of values --------------------------------------------------------------------------------------------
+
+
+def completion_of(name: str, field: FieldInfo) -> Completion | None:
+    """What completes a value of this field in a shell: the words that it takes, where they are few; None for any text."""
+    if name == "group_by":
+        return complete_keys
+    words = tuple(_words(field.annotation))
+    return (lambda incomplete: [word for word in words if word.startswith(incomplete)]) if words else None
+
+
+def complete_keys(incomplete: str) -> list[str]:
+    """Keys of a comma-separated list of groupings, each once."""
+    from otel_finops.ledger.spend import SPEND_KEYS  # noqa: PLC0415 - only while a value is completed
+
+    return completed_list(incomplete, list(SPEND_KEYS))
+
+
+def completed_list(incomplete: str, words: Sequence[str]) -> list[str]:
+    """The last word of a comma-separated list completed, those in front of it kept and not offered again."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{word}" for word in words if word.startswith(last) and word not in before.split(",")]
+
+
+def _words(annotation: Any) -> Iterator[str]:
+    """The values of a `Literal`, also of an optional one."""
+    origin = get_origin(annotation)
+    if origin is Literal:
+        yield from map(str, get_args(annotation))
+    elif origin in (Union, types.UnionType):
+        for part in get_args(annotation):
+            yield from _words(part)
+    elif origin is Annotated:
+        yield from _words(get_args(annotation)[0])

@@ -1,23 +1,20 @@
-"""Puts the command line together."""
+"""Puts the command line together. What `--help` needs stands here; commands and their rooms are loaded when one of them is asked for."""
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from otel_finops.base.errors import StartRefused
-from otel_finops.operations.catalogue import OPERATIONS
-from otel_finops.settings import load
-from otel_finops.settings.tree import Features
-from otel_finops.surfaces.cli.commands import HAND_WRITTEN
-from otel_finops.surfaces.cli.generated import command_of
-from otel_finops.surfaces.cli.runtime import Options
+from otel_finops.surfaces.cli.lazy import Command, Listed, first_sentence, group_class
+from otel_finops.surfaces.cli.runtime import URL_VARIABLE, Options
 
-Command = Callable[..., None]
+if TYPE_CHECKING:
+    from otel_finops.settings.tree import Features
 
 GROUPS: Final = {
     "traces": "What traces cost.",
@@ -31,11 +28,19 @@ GROUPS: Final = {
     "subscriptions": "Flat fees, and the calls that they cover.",
     "pricing": "What a call costs and why, models without a price, and house rules.",
     "quarantine": "Spans that cannot be recorded.",
+    "kill-switch": "Stopping calls at once.",
     "db": "The database.",
 }
 """What `--help` says of each group; every operation's room is one."""
-ALIASES: Final = {("trace",): "traces.show"}
-"""Further names of operations."""
+SINGLE: Final = {
+    "trace": "Show what every agent, step, tool and call of a trace cost.",
+    "health": "Say whether all parts of the service work.",
+    "price": "Price records of standard input, one JSON object a line (docs/pricing.md).",
+    "resolve": "Find the price row of every model of standard input, one JSON object a line.",
+}
+"""The same of each command of one word; what it says of itself."""
+_CONFIG_VARIABLE: Final = "OTEL_FINOPS_CONFIG"
+_SWITCHES: Final = "OTEL_FINOPS_FEATURES__"
 
 
 def build_cli(commands: Mapping[str, Command] | None = None, features: Features | None = None) -> typer.Typer:
@@ -44,52 +49,70 @@ def build_cli(commands: Mapping[str, Command] | None = None, features: Features 
     Args:
         commands: further top-level commands by name (`serve`, `ingest`, `demo`); functions as typer takes them, the help text
             is their docstring. `runtime.guarded` and `runtime.settings_of(context)` serve them too.
-        features: the switches; what is off has no command.
+        features: the switches; what is off has no command. None for all on.
     """
+    listed = functools.partial(_listed, commands or {}, features)
     app = typer.Typer(
-        name="otel-finops", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=_options.__doc__
+        name="otel-finops",
+        cls=group_class(functools.cache(listed)),
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        help=_options.__doc__,
     )
     app.callback()(_options)
-    groups: dict[str, typer.Typer] = {}
-    for name, command in (commands or {}).items():
-        app.command(name)(command)
-    for words, command in command_table(features or Features()).items():
-        _place(app, groups, words).command(words[-1])(command)
     return app
 
 
-def command_table(features: Features) -> dict[tuple[str, ...], Command]:
-    """Every command of this room by its words: hand-written ones, aliases and those made from operations."""
-    table: dict[tuple[str, ...], Command] = {
-        words: command for words, (command, feature) in HAND_WRITTEN.items() if feature is None or getattr(features, feature)
+def _listed(commands: Mapping[str, Command], features: Features | None) -> dict[str, Listed]:
+    """What stands on the top level, in the order of `--help`."""
+    table = functools.cache(lambda: _table(features))
+    names = {**SINGLE, **GROUPS}
+    if features is not None:
+        names = {name: said for name, said in names.items() if any(words[0] == name for words in table())}
+    return {
+        **{name: Listed(first_sentence(command), functools.partial(_same, command)) for name, command in commands.items()},
+        **{name: Listed(said, functools.partial(_below, table, name)) for name, said in names.items()},
     }
-    switched_on = {one.name: one for one in OPERATIONS.switched_on(features)}
-    for words, name in ALIASES.items():
-        if name in switched_on:
-            table[words] = command_of(switched_on[name])
-    for one in switched_on.values():
-        if one.words not in table:
-            table[one.words] = command_of(one)
-    return table
 
 
-def _place(app: typer.Typer, groups: dict[str, typer.Typer], words: Sequence[str]) -> typer.Typer:
-    if len(words) == 1:
-        return app
-    name = words[0]
-    if name not in groups:
-        groups[name] = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=GROUPS[name])
-        app.add_typer(groups[name], name=name)
-    return groups[name]
+def _table(features: Features | None) -> dict[tuple[str, ...], Command]:
+    from otel_finops.settings.tree import Features  # noqa: PLC0415 - `--help` must load neither settings nor operations
+    from otel_finops.surfaces.cli.table import command_table  # noqa: PLC0415
+
+    return command_table(Features() if features is None else features)
+
+
+def _same(command: Command) -> Command:
+    return command
+
+
+def _below(table: Callable[[], Mapping[tuple[str, ...], Command]], name: str) -> Command | Mapping[str, Command]:
+    """The command of this name, or those of this group in the order of their names."""
+    commands = table()
+    if name in SINGLE:
+        return commands[(name,)]
+    return {words[1]: commands[words] for words in sorted(commands) if words[0] == name}
 
 
 def _options(
     context: typer.Context,
     config: Annotated[str | None, typer.Option("--config", help="YAML file with settings (docs/settings.md).", metavar="FILE")] = None,
     database: Annotated[str | None, typer.Option("--database", help="Database URL, above all settings.", metavar="URL")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help="Ask this service instead of a local database; also OTEL_FINOPS_URL (docs/cli.md).", metavar="URL"),
+    ] = None,
+    token_file: Annotated[
+        str | None, typer.Option("--token-file", help="File with the token for --url; also OTEL_FINOPS_TOKEN.", metavar="FILE")
+    ] = None,
+    ca_file: Annotated[
+        str | None, typer.Option("--ca-file", help="Authorities to trust at --url instead of the system's, PEM.", metavar="FILE")
+    ] = None,
+    plain_http: Annotated[bool, typer.Option("--plain-http", help="Send the token to --url over http:// beyond this machine.")] = False,
 ) -> None:
     """Price every model call in OpenTelemetry spans once, keep it in a ledger that can be proved, and see what it cost."""
-    context.obj = Options(config, database)
+    context.obj = Options(config, database, url, token_file, ca_file, plain_http)
 
 
 def main(commands: Mapping[str, Command] | None = None, argv: Sequence[str] | None = None) -> None:
@@ -98,18 +121,30 @@ def main(commands: Mapping[str, Command] | None = None, argv: Sequence[str] | No
     build_cli(commands, _features(arguments))(args=arguments, prog_name="otel-finops")
 
 
-def _features(arguments: Sequence[str]) -> Features:
-    """The switches; settings with faults are told of when a command reads them, `--help` works with them too."""
+def _features(arguments: Sequence[str]) -> Features | None:
+    """The switches of a local ledger; None (all on) where nothing can have set one, and for a service, which has its own.
+
+    Settings with faults are told of when a command reads them; `--help` works with them too.
+    """
+    config = _given(arguments, "--config")
+    asks_service = _given(arguments, "--url") is not None
+    asks_service = asks_service or (bool(os.environ.get(URL_VARIABLE)) and config is None and _given(arguments, "--database") is None)
+    switched = config or os.environ.get(_CONFIG_VARIABLE) or any(name.startswith(_SWITCHES) for name in os.environ)
+    if asks_service or not switched:
+        return None
+    from otel_finops.base.errors import StartRefused  # noqa: PLC0415 - most runs of `--help` need no settings
+    from otel_finops.settings import load  # noqa: PLC0415
+
     try:
-        return load(_config_of(arguments), os.environ).features
+        return load(config, os.environ).features
     except StartRefused:
-        return Features()
+        return None
 
 
-def _config_of(arguments: Sequence[str]) -> str | None:
+def _given(arguments: Sequence[str], flag: str) -> str | None:
     for index, argument in enumerate(arguments):
-        if argument.startswith("--config="):
+        if argument.startswith(f"{flag}="):
             return argument.partition("=")[2]
-        if argument == "--config" and index + 1 < len(arguments):
+        if argument == flag and index + 1 < len(arguments):
             return arguments[index + 1]
     return None

@@ -1,4 +1,4 @@
-"""`prices refresh` and `prices diff`: they read files, which the operations behind them are handed as content."""
+"""`prices refresh`, `prices diff` and `fx import`: they read files, which the operations behind them are handed as content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import PRICE_FILE_BYTES_MAX
 from otel_finops.operations.catalogue import OPERATIONS
-from otel_finops.surfaces.cli.generated import JsonOption, print_answer, run_operation
+from otel_finops.surfaces.cli.generated import JsonOption, finish, run_operation
 from otel_finops.surfaces.cli.runtime import guarded
 
 SourceOption = Annotated[str | None, typer.Option("--source", help="Which importer reads it; the one that recognises it when not given.")]
@@ -33,11 +33,7 @@ def prices_refresh(
     as_json: JsonOption = False,
 ) -> None:
     """Read a price list and make it part of the price book, whole or not at all (docs/pricing.md)."""
-    given: dict[str, Any] = {"source": source, "sha256": sha256, "valid_from": valid_from, "limit": limit}
-    if origin is None or "://" in origin:
-        given["from"] = origin
-    else:
-        given |= {"from": Path(origin).name, "content": _content(origin)}
+    given: dict[str, Any] = {"source": source, "sha256": sha256, "valid_from": valid_from, "limit": limit, **_origin(origin)}
     _run(context, "prices.refresh", {**given, "dry_run": dry_run, "accept": accept}, as_json)
 
 
@@ -56,10 +52,31 @@ def prices_diff(
     _run(context, "prices.diff", {"before": before, "after": after, "content": content, "source": source, "limit": limit}, as_json)
 
 
+@guarded
+def fx_import(
+    context: typer.Context,
+    origin: Annotated[
+        str | None,
+        typer.Option("--from", help="File or https:// URL: eurofxref-hist.zip, or the CSV or XML inside of it.", metavar="FILE|URL"),
+    ] = None,
+    sha256: Annotated[str | None, typer.Option("--sha256", help="The SHA-256 that the file must have.", metavar="HEX")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Import the European Central Bank's exchange rates from a file."""
+    _run(context, "fx.import", {**_origin(origin), "sha256": sha256}, as_json)
+
+
+def _origin(origin: str | None) -> dict[str, Any]:
+    """A URL for the operation to fetch, or a file of this machine as content."""
+    if origin is None or "://" in origin:
+        return {"from": origin}
+    return {"from": Path(origin).name, "content": _content(origin)}
+
+
 def _run(context: typer.Context, name: str, given: dict[str, Any], as_json: bool) -> None:
     one = OPERATIONS.named(name)
     answer = run_operation(context, one, one.input.model_validate({key: value for key, value in given.items() if value is not None}))
-    print_answer(one, answer, as_json)
+    finish(one, answer, as_json)
 
 
 def _content(path: str) -> str:

@@ -1,9 +1,7 @@
-"""Answers for people: tables and trees. Every text may come from a sender, so control characters never reach the terminal."""
+"""Answers for people: what each operation's answer looks like. Every text may come from a sender, so none reaches the terminal unsafe."""
 
 from __future__ import annotations
 
-import sys
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,91 +11,35 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from otel_finops.surfaces.cli.tables import draw_rows, plain, screen, speaks_unicode
+from otel_finops.surfaces.cli.texts import many, safe, second
+
 _SHOWN_DEPTH_MAX: Final = 24
 """Deeper spans are drawn at this depth, with their real one beside them."""
-_PIPED_WIDTH: Final = 400
-"""Columns where no screen says how wide it is: rows stay on one line for `grep` and `less -S`."""
-_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "entries": (
-        "started_at",
-        "kind",
-        "role",
-        "tenant",
-        "provider",
-        "request_model",
-        "response_model",
-        "agent",
-        "step",
-        "cost_usd",
-        "cost_method",
-        "trace_id",
-    ),
-}
-"""Columns of wide rows; `--json` has all of them."""
-_FOUND: Final = ("entries", "traces", "groups", "spans", "periods", "currencies", "runs")
-"""Lists that are the answer itself; empty, they are told of."""
-_RIGHT: Final = ("usd", "calls", "tokens", "rows", "blocks", "entries", "seq", "shard")
+_ENTRY: Final = (
+    "started_at", "kind", "role", "tenant", "provider", "request_model", "response_model", "agent", "step", "cost_usd", "cost_method",
+    "trace_id",
+)  # fmt: skip
+"""Columns of ledger rows; `--json` has all of them."""
+_PLAIN_LINES: Final = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-"})
+"""Lines of trees where the terminal knows no others."""
 
 
 def show(name: str, answer: Mapping[str, Any]) -> None:
     """Print an operation's answer to standard output."""
-    on_screen = sys.stdout.isatty()
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=not on_screen, width=None if on_screen else _PIPED_WIDTH)
-    _SPECIAL.get(name, _plain)(console, answer)
+    draw(screen(), name, answer)
 
 
-def safe(value: Any) -> str:
-    """A value as text without control, format or bidirectional characters; they are shown by their code."""
-    text = "" if value is None else "yes" if value is True else "no" if value is False else str(value)
-    return "".join(c if c == " " or unicodedata.category(c)[0] not in "CZ" else f"\\u{ord(c):04x}" for c in text)
+def draw(console: Console, name: str, answer: Mapping[str, Any]) -> None:
+    """The same on any console."""
+    _SPECIAL.get(name, plain)(console, answer)
 
 
-def _plain(console: Console, answer: Mapping[str, Any]) -> None:
-    """Single values as lines, lists of objects as tables."""
-    tables = {name: value for name, value in answer.items() if isinstance(value, list) and value and isinstance(value[0], dict)}
-    for name, rows in tables.items():
-        console.print(_table(_COLUMNS.get(name), rows))
-    if any(answer.get(name) == [] for name in _FOUND):
-        console.print("nothing found")
-    for name, value in answer.items():
-        if name not in tables and value not in (None, [], {}):
-            console.print(Text.assemble((f"{name.replace('_', ' ')}: ", "bold"), _inline(value)))
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "".join(f"\n  {safe(key)}: {safe(inner)}" for key, inner in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(safe, value))
-    return safe(value)
-
-
-def _table(columns: Sequence[str] | None, rows: Sequence[Mapping[str, Any]]) -> Table:
-    flat = [_flat(row) for row in rows]
-    columns = columns or tuple(flat[0])
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        right = any(word in column.split("_") for word in _RIGHT)
-        table.add_column(column.replace("_", " "), justify="right" if right else "left", overflow="fold")
-    for row in flat:
-        table.add_row(*(Text(_cell(row.get(column))) for column in columns))
-    return table
-
-
-def _cell(value: Any) -> str:
-    """A value in a table: the parts of a list below each other, of an object beside each other."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{safe(name).replace('_', ' ')} {_cell(inner)}" for name, inner in value.items() if inner not in (None, ""))
-    if isinstance(value, list):
-        return "\n".join(map(_cell, value))
-    return safe(value)
-
-
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A spend group's key is shown as columns of its own."""
-    return (
-        {**row["key"], **{name: value for name, value in row.items() if name != "key"}} if isinstance(row.get("key"), dict) else dict(row)
-    )
+def _entries(console: Console, answer: Mapping[str, Any]) -> None:
+    """A page of ledger rows, by their most telling columns."""
+    if answer["entries"]:
+        draw_rows(console, answer["entries"], _ENTRY)
+    plain(console, {**answer, "entries": answer["entries"] and None})
 
 
 # --- the cost tree -------------------------------------------------------------------------------------------------
@@ -105,15 +47,17 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _trace(console: Console, answer: Mapping[str, Any]) -> None:
     console.print(Text.assemble(("trace ", "bold"), answer["trace_id"], f"  {answer['total_usd']} USD{_caveats(answer)}"))
-    for prefix, node in _drawn(answer["nodes"]):
+    lines = {} if speaks_unicode(console.encoding) else _PLAIN_LINES
+    for drawn, node in _drawn(answer["nodes"]):
+        prefix = drawn.translate(lines)
         console.print(Text.assemble(prefix, _label(node), (f"  {_money(node)}", "bold"), (_counts(node), "dim")))
-        blank = prefix.replace("├─ ", "│  ").replace("└─ ", "   ")
+        blank = drawn.replace("├─ ", "│  ").replace("└─ ", "   ").translate(lines)
         for note in node["notes"]:
             console.print(Text.assemble(blank, (f"   {safe(note)}", "dim italic")))
     if answer.get("omitted_nodes"):
         console.print(f"... and {answer['omitted_nodes']} more spans; the sums cover them")
     if answer["steps"]:
-        console.print(_table(None, answer["steps"]))
+        draw_rows(console, answer["steps"])
 
 
 def _caveats(answer: Mapping[str, Any]) -> str:
@@ -239,8 +183,8 @@ def _unpriced(console: Console, answer: Mapping[str, Any]) -> None:
         return
     names = ("provider", "model", "reason", "calls", "tokens")
     times = {"first seen": "first_seen", "last seen": "last_seen"}
-    rows = [{**{name: one[name] for name in names}, **{title: _second(one[name]) for title, name in times.items()}} for one in models]
-    console.print(_table(None, rows))
+    rows = [{**{name: one[name] for name in names}, **{title: second(one[name]) for title, name in times.items()}} for one in models]
+    draw_rows(console, rows)
     for one in models:
         like = f"; names like it: {', '.join(map(safe, one['suggestions']))}" if one["suggestions"] else ""
         console.print(Text.assemble((safe(one["model"]) or "(no name)", "bold"), f": {safe(one['says'])}{like}"))
@@ -248,12 +192,7 @@ def _unpriced(console: Console, answer: Mapping[str, Any]) -> None:
             console.print(Text(f"  {safe(command)}"))
     if answer["next_cursor"]:
         console.print(f"{len(models)} of {answer['total_models']} models; go on with --cursor {answer['next_cursor']}")
-    console.print(f"{_calls(answer['total_calls'])} without a price, {answer['total_tokens']} tokens.")
-
-
-def _second(instant: str | None) -> str:
-    """An instant to the second: people do not read nanoseconds."""
-    return "" if instant is None else f"{instant[:10]} {instant[11:19]}Z"
+    console.print(f"{many(answer['total_calls'], 'call')} without a price, {answer['total_tokens']} tokens.")
 
 
 def _rules(console: Console, answer: Mapping[str, Any]) -> None:
@@ -268,19 +207,19 @@ def _rules(console: Console, answer: Mapping[str, Any]) -> None:
             "model": one["model"],
             "says": _said(one),
             "holds": one["holds"],
-            "from": _second(one["from"]) or "the beginning",
+            "from": second(one["from"]) or "the beginning",
             "to": _ends(one),
             "who": one["who"],
             "why": one["why"],
         }
         for one in answer["rules"]
     ]
-    console.print(_table(None, rows))
+    draw_rows(console, rows)
     for one in answer["rules"]:
         if one["ended"]:
             ended = one["ended"]
             console.print(
-                Text(f"Rule {one['rule']} was ended by {safe(ended['who'])} at {_second(ended['ended_at'])}: {safe(ended['why'])}")
+                Text(f"Rule {one['rule']} was ended by {safe(ended['who'])} at {second(ended['ended_at'])}: {safe(ended['why'])}")
             )
     if answer["next_cursor"]:
         console.print(f"There are older rules; go on with --cursor {answer['next_cursor']}")
@@ -294,22 +233,24 @@ def _said(rule: Mapping[str, Any]) -> str:
 
 def _ends(rule: Mapping[str, Any]) -> str:
     if rule["ended"] is not None:
-        return _second(rule["ended"]["at"]) or "withdrawn"
-    return _second(rule["to"])
+        return second(rule["ended"]["at"]) or "withdrawn"
+    return second(rule["to"])
 
 
 def _rule(console: Console, answer: Mapping[str, Any]) -> None:
     """What was set or ended, in sentences."""
     rule = answer["rule"]
     number = "This rule" if rule["rule"] is None else f"Rule {rule['rule']}"
-    begins, ends = _second(rule["from"]), _ends(rule)
+    begins, ends = second(rule["from"]), _ends(rule)
     span = " ".join(filter(None, (f"from {begins}" if begins else "", ends if ends == "withdrawn" else f"to {ends}" if ends else "")))
     whose = f" of {rule['provider']}" if rule["provider"] else ""
     console.print(Text(safe(f"{number} ({rule['kind']}): {rule['model']}{whose} {_said(rule)}; {span or 'for all time'}.")))
     if (repriced := answer.get("repriced")) is not None:
         calls, cost = repriced["calls"], repriced["cost_usd"]
         console.print(
-            f"{_calls(calls)} that had no price cost{'s' if calls == 1 else ''} {cost} USD." if calls else "No call gets a price by it."
+            f"{many(calls, 'call')} that had no price cost{'s' if calls == 1 else ''} {cost} USD."
+            if calls
+            else "No call gets a price by it."
         )
         notes = {
             "still_unpriced": "without a price all the same (pricing unpriced says why)",
@@ -318,7 +259,7 @@ def _rule(console: Console, answer: Mapping[str, Any]) -> None:
         notes["protected"] = "in closed months, left as they are (ledger reprice --force)"
         for name, note in notes.items():
             if repriced[name]:
-                console.print(f"{_calls(repriced[name])}: {note}.")
+                console.print(f"{many(repriced[name], 'call')}: {note}.")
         if repriced["stopped"]:
             console.print(Text(f"Not all calls were repriced, {safe(repriced['stopped'])}; otel-finops ledger reprice does the rest."))
     if answer["dry_run"]:
@@ -326,18 +267,18 @@ def _rule(console: Console, answer: Mapping[str, Any]) -> None:
 
 
 def _calls(count: int) -> str:
-    return f"{count} call{'' if count == 1 else 's'}"
+    return many(count, "call")
 
 
 def _quote(console: Console, answer: Mapping[str, Any]) -> None:
     quotes = answer["quotes"]
     if quotes is not None:
         columns = ("id", "usd", "key", "match", "partial", "reason", "detail")
-        console.print(_table(columns, quotes))
+        draw_rows(console, quotes, columns)
         console.print(f"{answer['usd'] or 'none has a price'}{' USD' if answer['usd'] else ''}; {answer['unpriced']} without a price")
         return
     if answer["lines"]:
-        console.print(_table(None, answer["lines"]))
+        draw_rows(console, answer["lines"])
     if answer["usd"] is None:
         console.print(Text(f"no price: {safe(answer['detail'])} ({answer['reason']})"))
         return
@@ -349,7 +290,7 @@ def _explained(console: Console, answer: Mapping[str, Any]) -> None:
     for step in answer["steps"]:
         console.print(Text(safe(step)))
     if answer["lines"]:
-        console.print(_table(("unit", "quantity", "rate_usd", "amount_usd", "field"), answer["lines"]))
+        draw_rows(console, answer["lines"], ("unit", "quantity", "rate_usd", "amount_usd", "field"))
 
 
 _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
@@ -361,5 +302,6 @@ _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "pricing.quote": _quote,
     "pricing.explain": _explained,
     "traces.show": _trace,
+    "usage.list": _entries,
     "coverage.report": _coverage,
 }

@@ -1,4 +1,4 @@
-"""What every command shares: its settings, its output, and the exit codes of design 4.2."""
+"""What every command shares: where it works (settings, or a service), its output, and the exit codes of docs/cli.md."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec
 
 import typer
-from pydantic import ValidationError
 
-from otel_finops.base.errors import Busy, FinopsError, Unavailable
-from otel_finops.operations.faults import explained, printable
-from otel_finops.settings import Settings, load
+from otel_finops.base.errors import BadInput, Busy, FinopsError, Unavailable
+from otel_finops.surfaces.cli.texts import safe_lines
+
+if TYPE_CHECKING:
+    from otel_finops.settings import Settings
 
 OK: Final = 0
 CHECK_FAILED: Final = 1
@@ -25,20 +26,56 @@ BROKEN_PIPE: Final = 141
 Arguments = ParamSpec("Arguments")
 
 
+URL_VARIABLE: Final = "OTEL_FINOPS_URL"
+TOKEN_VARIABLE: Final = "OTEL_FINOPS_TOKEN"  # noqa: S105 - the name of a variable
+TOKEN_FILE_VARIABLE: Final = "OTEL_FINOPS_TOKEN_FILE"  # noqa: S105
+CA_FILE_VARIABLE: Final = "OTEL_FINOPS_CA_FILE"
+PLAIN_HTTP_VARIABLE: Final = "OTEL_FINOPS_PLAIN_HTTP"
+
+
 class Options(NamedTuple):
     """What was given before the command's name."""
 
     config: str | None = None
     database: str | None = None
+    url: str | None = None
+    token_file: str | None = None
+    ca_file: str | None = None
+    plain_http: bool = False
+
+    def service_url(self) -> str | None:
+        """The service that was asked for; None for a local database. What was said on the command line counts before the environment.
+
+        Raises:
+            BadInput: both a service and a local ledger were named.
+        """
+        local = self.database is not None or self.config is not None
+        if self.url is not None and local:
+            raise BadInput("--url names a service and --database or --config a local ledger: give one of them")
+        return self.url if self.url is not None or local else os.environ.get(URL_VARIABLE) or None
 
 
-def settings_of(context: typer.Context) -> Settings:
+def options_of(context: typer.Context) -> Options:
+    """What was given before the command's name."""
+    return context.find_object(Options) or Options()
+
+
+def settings_of(context: typer.Context, *, serves: bool = False) -> Settings:
     """The settings of this run: `--config`, the environment, and `--database` above both.
 
+    Args:
+        serves: the command is a service itself, so that it does not matter whether the environment names another one.
+
     Raises:
-        StartRefused: they have faults.
+        BadInput: a service was asked for, which this command cannot ask.
+        StartRefused: the settings have faults.
     """
-    options = context.find_object(Options) or Options()
+    from otel_finops.settings import load  # noqa: PLC0415 - `--help` needs no settings
+
+    options = options_of(context)
+    if options.url is not None or (not serves and options.service_url() is not None):
+        how = "leave --url away" if options.url is not None else f"unset {URL_VARIABLE}, or name the ledger with --database"
+        raise BadInput(f"`{context.command_path}` works on this machine and cannot be asked of a service: {how}")
     environ = dict(os.environ)
     if options.database is not None:
         environ["OTEL_FINOPS_DATABASE__URL"] = options.database
@@ -56,15 +93,30 @@ def guarded(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
         except BrokenPipeError:
             _leave_the_pipe()
             raise typer.Exit(BROKEN_PIPE) from None
-        except ValidationError as fault:
-            fail(explained(fault), BAD_INPUT)
         except (Busy, Unavailable) as fault:
             holder = f" (held by {fault.holder})" if isinstance(fault, Busy) and fault.holder else ""
             fail(f"{fault}{holder}", BUSY)
         except FinopsError as fault:
             fail(str(fault), BAD_INPUT)
+        except ValueError as fault:
+            fail(_refusal(fault), BAD_INPUT)
 
     return run
+
+
+def _refusal(fault: ValueError) -> str:
+    """What an operation's model refuses, in the API's words.
+
+    Raises:
+        ValueError: the fault itself, when it is another one: that is a mistake of ours.
+    """
+    from pydantic import ValidationError  # noqa: PLC0415 - `--help` validates nothing
+
+    from otel_finops.operations.faults import explained  # noqa: PLC0415
+
+    if not isinstance(fault, ValidationError):
+        raise fault
+    return explained(fault)
 
 
 def fail(message: str, code: int) -> None:
@@ -73,7 +125,7 @@ def fail(message: str, code: int) -> None:
     Raises:
         typer.Exit: always.
     """
-    print(f"otel-finops: {printable(message)}", file=sys.stderr)
+    print(f"otel-finops: {safe_lines(message)}", file=sys.stderr)
     raise typer.Exit(code)
 
 

@@ -1,0 +1,226 @@
+"""Any answer for people: single values as lines, lists as tables that fit the screen, or as blocks where no table would.
+
+Numbers stand right, money with its points below each other, instants to the second; columns that are empty in every row stay away.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from otel_finops.surfaces.cli.texts import safe, second
+
+_PIPED_WIDTH: Final = 400
+"""Columns where no screen says how wide it is: rows stay on one line for `grep` and `less -S`."""
+_GAP: Final = 2
+"""Between two columns, as the tables' box draws them."""
+_TEXT_MIN: Final = 12
+"""A text is folded to this width before a table gives way to blocks."""
+_ID_MIN: Final = 16
+"""An id of 32 digits is folded into two halves."""
+_DEPTH_MAX: Final = 4
+"""Objects within objects that are indented; deeper ones stand on one line."""
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_DECIMAL: Final = re.compile(r"-?\d{1,24}(\.\d{1,30})?")
+_ID: Final = re.compile(r"[0-9a-f]{16,}")
+_EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
+
+
+class Column(NamedTuple):
+    """A column, ready to be drawn.
+
+    Attributes:
+        title: over it.
+        cells: one for each row; parts of a list below each other.
+        right: numbers, all of them or none.
+        least: the narrowest that it may be folded to.
+    """
+
+    title: str
+    cells: list[str]
+    right: bool
+    least: int
+
+    @property
+    def width(self) -> int:
+        """As wide as its widest line."""
+        return max(cell_len(line) for text in (self.title, *self.cells) for line in text.split("\n"))
+
+
+def screen() -> Console:
+    """Standard output as rich writes to it: NO_COLOR and the terminal's characters are respected."""
+    on_screen = sys.stdout.isatty()
+    if isinstance(sys.stdout, io.TextIOWrapper) and not speaks_unicode(sys.stdout.encoding):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not on_screen, width=None if on_screen else _PIPED_WIDTH)
+
+
+def speaks_unicode(encoding: str | None) -> bool:
+    """Whether lines and bars of Unicode can be written."""
+    return (encoding or "").lower().replace("-", "").startswith("utf")
+
+
+def plain(console: Console, answer: Mapping[str, Any]) -> None:
+    """Any answer: its tables, then its single values."""
+    tables = {name: rows for name, rows in answer.items() if _is_table(rows)}
+    for name, rows in tables.items():
+        draw_rows(console, rows, title=name.replace("_", " ") if len(tables) > 1 else None)
+    if next(iter(answer.values()), None) == []:
+        console.print("nothing found")
+    for name, value in answer.items():
+        if name == "next_cursor" and value is not None:
+            console.print(Text(f"There is more; go on with --cursor {safe(value)}"))
+        elif name not in tables and value not in _EMPTY:
+            _draw_value(console, name, value, 0)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
+
+
+def _draw_value(console: Console, name: str, value: Any, depth: int) -> None:
+    """A named value: on its line, or what it holds below it."""
+    label = Text.assemble(("  " * depth + safe(name).replace("_", " ") + ": ", "bold"))
+    if _is_table(value) and depth < _DEPTH_MAX:
+        console.print(label)
+        draw_rows(console, value)
+    elif isinstance(value, Mapping) and depth < _DEPTH_MAX:
+        console.print(label)
+        for key, inner in value.items():
+            if inner not in _EMPTY:
+                _draw_value(console, str(key), inner, depth + 1)
+    else:
+        console.print(label.append(inline(value)))
+
+
+def inline(value: Any) -> str:
+    """A value on one line."""
+    return ", ".join(map(cell, value)) if isinstance(value, list) else cell(value)
+
+
+def draw_rows(console: Console, rows: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None, *, title: str | None = None) -> None:
+    """Rows as a table, or as blocks where the screen is too narrow for one.
+
+    Args:
+        names: the columns, in order; all that are not empty in every row when not given.
+        title: printed above.
+    """
+    if title is not None:
+        console.print(Text(title, "bold"))
+    columns = columns_of(rows, names)
+    if sum(column.width for column in columns) + _GAP * len(columns) <= console.width:
+        console.print(_table(columns, fold=False))
+    elif sum(min(column.width, column.least) for column in columns) + _GAP * len(columns) <= console.width:
+        console.print(_table(columns, fold=True))
+    else:
+        _blocks(console, columns)
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None) -> list[Column]:
+    """The columns of these rows; a spend group's key is shown as columns of its own."""
+    flat = [_flat(row) for row in rows]
+    wanted = names or tuple(dict.fromkeys(name for row in flat for name in row))
+    filled = [name for name in wanted if any(row.get(name) not in _EMPTY for row in flat)]
+    return [_column(name, [row.get(name) for row in flat]) for name in filled or wanted[:1]]
+
+
+def _flat(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    key = row.get("key")
+    return {**key, **{name: value for name, value in row.items() if name != "key"}} if isinstance(key, Mapping) else row
+
+
+def _column(name: str, values: Sequence[Any]) -> Column:
+    title = safe(name).replace("_", " ")
+    given = [value for value in values if value not in _EMPTY]
+    if given and not name.endswith("id") and all(_is_number(value) for value in given):
+        cells = _aligned([_number(value) for value in values])
+        return Column(_wrapped(title, cells), cells, True, 10**6)
+    cells = [cell(value) for value in values]
+    if all(isinstance(value, str) and _ID.fullmatch(value) for value in given):
+        return Column(title, cells, False, max(_ID_MIN, _longest_word(title)))
+    if all(isinstance(value, str) and _INSTANT.fullmatch(value) for value in given):
+        return Column(title, cells, False, 10**6)
+    return Column(title, cells, False, max(_TEXT_MIN, _longest_word(title)))
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return _DECIMAL.fullmatch(value) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> str:
+    """A number without an exponent: amounts may be tiny."""
+    if isinstance(value, float):
+        return f"{value:.6f}".rstrip("0").rstrip(".")
+    return "" if value in _EMPTY else str(value)
+
+
+def _aligned(numbers: Sequence[str]) -> list[str]:
+    """Numbers filled up behind the point, so that the points stand below each other when the column is set to the right."""
+    digits = max((len(number.partition(".")[2]) for number in numbers), default=0)
+    if not digits:
+        return list(numbers)
+    return [number + " " * (digits - len(number.partition(".")[2]) + ("." not in number)) for number in numbers]
+
+
+def _wrapped(title: str, cells: Sequence[str]) -> str:
+    """A title in as many lines as it has words, where it is wider than what stands below it."""
+    return title.replace(" ", "\n") if cell_len(title) > max(map(len, cells), default=0) else title
+
+
+def _longest_word(title: str) -> int:
+    return max(map(cell_len, title.split(" ")))
+
+
+def _table(columns: Sequence[Column], *, fold: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for column in columns:
+        rigid = not fold or column.least >= column.width
+        table.add_column(
+            Text(column.title),
+            justify="right" if column.right else "left",
+            overflow="fold",
+            no_wrap=rigid,
+            min_width=column.width if rigid else column.least,
+        )
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*(Text(text) for text in row))
+    return table
+
+
+def _blocks(console: Console, columns: Sequence[Column]) -> None:
+    """Each row as lines of its own: name and value."""
+    names = [column.title.replace("\n", " ") for column in columns]
+    width = min(max(map(cell_len, names)), 24)
+    for texts in zip(*(column.cells for column in columns), strict=True):
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(width=width, overflow="fold")
+        grid.add_column(overflow="fold")
+        for name, text in zip(names, texts, strict=True):
+            if text.strip():
+                grid.add_row(Text(name, "bold"), Text(text.strip()))
+        console.print(Padding(grid, (0, 0, 1, 0)))
+
+
+def cell(value: Any) -> str:
+    """A value in a table: the parts of a list below each other, of an object beside each other."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{safe(name).replace('_', ' ')} {cell(inner)}" for name, inner in value.items() if inner not in _EMPTY)
+    if isinstance(value, list):
+        return "\n".join(map(cell, value))
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, str) and _INSTANT.fullmatch(value):
+        return second(value)
+    return safe(value)
