@@ -1,14 +1,14 @@
-"""The hook through which every changing operation is put on record. So far it writes to the service's log and nowhere else."""
+"""The hook through which every change is put on record: who, what, before, after, when, from where."""
 
 from __future__ import annotations
 
-import json
-import logging
-from typing import Any, NamedTuple, Protocol
+from contextlib import AbstractContextManager
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
-from otel_finops.base.times import format_ns
+from otel_finops.base.protocols import ANY_TENANT
 
-log = logging.getLogger(__name__)
+Outcome: TypeAlias = Literal["begun", "done", "unchanged", "failed"]
+"""done: a change that was made. Of runs: begun is the intent; done, unchanged and failed are how it ended."""
 
 
 class Change(NamedTuple):
@@ -17,9 +17,12 @@ class Change(NamedTuple):
     Attributes:
         who: the principal's name.
         what: the operation, e.g. `budgets.create`.
-        before, after: JSON values of what was changed; None for what did not exist. Secrets are never among them.
+        before, after: JSON values of what was changed; None for what did not exist.
         at_ns: when, nanoseconds.
-        origin: from where: `cli`, or the API client's address.
+        origin: from where: the surface, the client's address, the request's id.
+        tenant: whose thing it is, in whose chain it stands; `*`: the whole service's.
+        outcome: what came of it.
+        began: of a run's outcome: the number of its intent in the same chain.
     """
 
     who: str
@@ -28,6 +31,9 @@ class Change(NamedTuple):
     after: Any
     at_ns: int
     origin: str
+    tenant: str = ANY_TENANT
+    outcome: Outcome = "done"
+    began: int | None = None
 
 
 class Trail(Protocol):
@@ -37,16 +43,10 @@ class Trail(Protocol):
         Unavailable: the record could not be made; the change must not stand then.
     """
 
-    def record(self, change: Change, /) -> None:
-        """Put one change on record."""
+    def together(self) -> AbstractContextManager[None]:
+        """Make one of all that is written to the database inside the block and of what is recorded in it: both stand, or neither."""
         ...
 
-
-class LogTrail:
-    """A trail in the service's log, one line of JSON a change."""
-
-    def record(self, change: Change, /) -> None:
-        """Write the line."""
-        line = {**change._asdict(), "at": format_ns(change.at_ns)}
-        del line["at_ns"]
-        log.info("change %s", json.dumps(line, sort_keys=True, default=str))
+    def record(self, change: Change, /) -> int:
+        """Put one change on record; returns its number in the tenant's chain."""
+        ...

@@ -6,7 +6,9 @@
     │   ├── TooLarge        over a limit of `base/limits.py`; sending it again will not help
     │   ├── Unauthenticated no credential, or one that is not known
     │   ├── Forbidden       a credential that may not do this
-    │   └── NotFound        no such thing, or another tenant's
+    │   ├── NotFound        no such thing, or another tenant's
+    │   ├── Conflict        the same change was asked for before and is not done yet
+    │   └── KeyReused       an idempotency key that belongs to another input
     ├── Busy                try again after `retry_after_s`: a queue is full or a lease is held
     ├── Unavailable         try again after `retry_after_s`: the store or the next hop is away
     ├── StartRefused        settings, ports or a database with which the service must not start
@@ -44,6 +46,14 @@ class Forbidden(BadInput):
 
 class NotFound(BadInput):
     """No such thing for this principal; another tenant's things are not found either."""
+
+
+class Conflict(BadInput):
+    """The same change was asked for before and is not done yet, or its answer is not known."""
+
+
+class KeyReused(BadInput):
+    """An idempotency key that was sent before with another operation or input."""
 
 
 class Busy(FinopsError):

@@ -112,6 +112,20 @@ RESERVE_BYTES: Final = 32 * MIB
 BACKUP_STEP_PAGES: Final = 1_024
 """Pages of 4 KiB that a backup copies at a time, some 10 ms of one disk's work, before it lets others in."""
 
+# --- the trail of changes ------------------------------------------------------------------------------------------
+AUDIT_TEXT_CHARS_MAX: Final = 2_000
+"""One text of a change that is put on record whole: reasons have 500 characters at most; files and lists are cut to a digest."""
+AUDIT_VALUE_BYTES_MAX: Final = 32 * 1024
+"""What was before, and what is after, each as JSON: a page of the trail must fit into an answer."""
+AUDIT_VALUE_DEPTH_MAX: Final = 16
+"""Nesting of what is put on record; deeper values are cut off."""
+IDEMPOTENCY_KEY_CHARS_MAX: Final = 128
+"""An idempotency key: a UUID has 36 characters."""
+IDEMPOTENCY_KEY_HOURS: Final = 24
+"""How long a key is remembered: clients that repeat a request do so within minutes, those that keep it on disk within a day."""
+IDEMPOTENCY_ANSWER_BYTES_MAX: Final = 1024 * 1024
+"""A stored answer, deflated: a run over ten thousand models answers with some 300 KB."""
+
 # --- correcting ----------------------------------------------------------------------------------------------------
 CORRECTION_PAGE_ROWS: Final = 8_192
 """Ledger rows looked through at a time for traces to correct: bounds their memory, and how long one page takes to find."""

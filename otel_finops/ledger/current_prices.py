@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Final, NamedTuple
 
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import StartRefused
+from otel_finops.base.errors import Busy, StartRefused, Unavailable
 from otel_finops.ledger import price_rules, price_store
 from otel_finops.ledger.price_store import NamedList
 from otel_finops.pricing.book import PriceBook
@@ -97,12 +97,24 @@ class CurrentPrices:
         with self._store.read() as transaction:
             return self.seen_by(transaction)
 
+    def follow(self) -> None:
+        """Go on with what was just added as soon as it is durable; where that cannot be looked up the next look finds it."""
+        self._store.afterwards(self._look)
+
+    def _look(self) -> None:
+        try:
+            self.fresh()
+        except (Busy, Unavailable) as fault:
+            _log.info("the new price book cannot be looked up yet: %s", fault)
+
     def seen_by(self, transaction: Transaction) -> PriceEngine:
         """The engine over what this transaction sees, or over more when somebody has read more already."""
         found = _Revision(price_store.revision(transaction), price_rules.revision(transaction))
         held = self._held
         if held is not None and held.revision.covers(found):
             return held.engine
+        if transaction.provisional:  # it may see what will never have been
+            return self._composed(transaction, found, held).engine
         with self._lock:
             if self._held is None or not self._held.revision.covers(found):
                 self._held = self._composed(transaction, found, self._held)

@@ -306,6 +306,51 @@ class Quarantined(Protocol):
         ...
 
 
+class Keyed(NamedTuple):
+    """A change that was asked for under a key.
+
+    Attributes:
+        holder: digest of the principal; keys of others are other keys.
+        key: digest of what the client sent.
+        operation: its name.
+        given: digest of its input.
+    """
+
+    holder: str
+    key: str
+    operation: str
+    given: str
+
+
+class Replayed(dict[str, Any]):
+    """An answer that was stored when the change was made, given once more."""
+
+
+class Answers(Protocol):
+    """Stored answers of changes that were asked for under a key.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def claim(self, asked: Keyed, /) -> Replayed | None:
+        """Take the key for this change (None), or give the answer that is stored under it.
+
+        Raises:
+            KeyReused: the key belongs to another operation or input.
+            Conflict: the change was begun and is not done yet.
+        """
+        ...
+
+    def keep(self, asked: Keyed, answer: Mapping[str, Any], /) -> None:
+        """Store the answer under the key that was claimed."""
+        ...
+
+    def release(self, asked: Keyed, /) -> None:
+        """Give the key up: the change was not made, or goes on when it is asked for again."""
+        ...
+
+
 class Health(NamedTuple):
     """One part of the service: `ok` and, when not, what is wrong; `ok` is None when this process cannot tell."""
 
@@ -331,6 +376,7 @@ class Context(NamedTuple):
         health: the state of the parts, in a moment.
         clock: the time.
         trail: where changes go on record.
+        answers: of changes that were asked for under a key.
         features: the switches.
         version: of the product.
     """
@@ -347,5 +393,6 @@ class Context(NamedTuple):
     health: Callable[[], Sequence[Health]]
     clock: Clock
     trail: Trail
+    answers: Answers
     features: Features
     version: str

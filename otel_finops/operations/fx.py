@@ -57,6 +57,7 @@ class ImportedRates(Output):
     permission="admin",
     feature="fx",
     changes=True,
+    runs=True,
     agents=False,
     summary="Import the European Central Bank's exchange rates from a file.",
 )

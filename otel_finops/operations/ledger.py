@@ -156,6 +156,7 @@ class CorrectedCalls(CorrectedModel):
     permission="manage",
     feature="ledger",
     changes=True,
+    runs=True,
     agents=False,
     summary="Book what calls cost by today's prices more or less than what stands, as corrections.",
 )
@@ -174,6 +175,7 @@ def reprice(context: Context, principal: Principal, given: Repricing) -> Changed
     permission="manage",
     feature="ledger",
     changes=True,
+    runs=True,
     agents=False,
     summary="Charge calls without usage by the median of such calls, as corrections; without `to` those of the last 24 hours are left.",
 )
@@ -192,6 +194,7 @@ def estimate(context: Context, principal: Principal, given: Estimating) -> Chang
     permission="manage",
     feature="ledger",
     changes=True,
+    runs=True,
     agents=False,
     summary="Book the searches that free allowances (`pricing.allowances`) cover in days and months that are over, as corrections.",
 )

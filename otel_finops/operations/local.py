@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import Any, Final, NamedTuple
 
-from otel_finops.audit.trail import LogTrail, Trail
+from otel_finops.audit.stored import StoredTrail
+from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import BadInput, FinopsError
 from otel_finops.ledger.allowances import Project
@@ -28,6 +29,7 @@ from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.verify import verify
 from otel_finops.operations.context import Context, Health, Page, Verdict, Window
 from otel_finops.operations.corrections_desk import CorrectionsDesk
+from otel_finops.operations.idempotency import StoredAnswers
 from otel_finops.operations.money_desk import MoneyDesk
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.pricing_desk import PricingDesk
@@ -168,7 +170,8 @@ def make_context(
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,
-        trail=trail or LogTrail(),
+        trail=trail or StoredTrail(store),
+        answers=StoredAnswers(store, clock),
         features=settings.features,
         version=product_version(),
     )

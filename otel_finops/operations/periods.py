@@ -90,6 +90,7 @@ class Closed(Output):
     permission="admin",
     feature="ledger",
     changes=True,
+    runs=True,
     agents=False,
     summary="Close a month for ever: what comes later is marked late and belongs to the open month.",
 )

@@ -107,7 +107,7 @@ class PriceLists:
         """See `Prices.refresh`."""
         done = self._refresher().refresh(given, who=who, dry_run=dry_run)
         if done.activation is not None:
-            self._prices.fresh()
+            self._prices.follow()
         return done
 
     def fetched(self, origin: str | None, sha256: str | None, *, who: str) -> tuple[bytes, str]:
@@ -199,7 +199,7 @@ class PriceLists:
     def activate(self, version: str, valid_from_ns: int | None, *, who: str) -> tuple[Activation | None, StoredList, Diff]:
         """See `Prices.activate`."""
         done = self._refresher().activate_again(version, valid_from_ns=valid_from_ns, who=who)
-        self._prices.fresh()
+        self._prices.follow()
         return done
 
     def _refresher(self) -> PriceRefresher:

@@ -182,6 +182,11 @@ class RuleAnswer(Output):
     dry_run: bool
 
 
+def _reprices(given: _Dated) -> bool:
+    """Calls are repriced round by round, under leases."""
+    return given.reprice
+
+
 @operation(
     "pricing.override",
     "pricing/override",
@@ -190,6 +195,7 @@ class RuleAnswer(Output):
     permission="manage",
     feature="prices",
     changes=True,
+    runs=_reprices,
     agents=False,
     summary="Set a model's price above every list, from a day or for all time.",
 )
@@ -212,6 +218,7 @@ def override(context: Context, principal: Principal, given: OverrideInput) -> Ch
     permission="manage",
     feature="prices",
     changes=True,
+    runs=_reprices,
     agents=False,
     summary="Say which price key a name stands for: a deployment, a profile, a fine-tune.",
 )

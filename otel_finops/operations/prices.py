@@ -307,6 +307,7 @@ class RefreshReport(Moves):
     permission="admin",
     feature="prices",
     changes=True,
+    runs=True,
     agents=False,
     summary="Read a price list and make it part of the price book, whole or not at all.",
 )

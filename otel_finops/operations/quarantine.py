@@ -106,6 +106,7 @@ def held(context: Context, principal: Principal, given: QuarantineQuery) -> Json
     permission="manage",
     feature="quarantine",
     changes=True,
+    runs=True,
     summary="Record a span in quarantine, or all of them, once more.",
 )
 def retry(context: Context, principal: Principal, given: Which) -> Changed:

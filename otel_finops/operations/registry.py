@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from otel_finops.audit.trail import Change
-from otel_finops.base.errors import Forbidden, NotFound
+from otel_finops.audit.trail import Change, Outcome
+from otel_finops.base.errors import FinopsError, Forbidden, NotFound
+from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.identity.principals import Principal
 from otel_finops.identity.roles import Permission
-from otel_finops.operations.context import Context
+from otel_finops.operations.context import Context, Keyed, Replayed
+from otel_finops.operations.idempotency import keyed
 from otel_finops.settings.tree import Features
 
+log = logging.getLogger(__name__)
+
 Json: TypeAlias = Mapping[str, Any]
+Runs: TypeAlias = bool | Callable[[Any], bool]
 Handler: TypeAlias = Callable[[Context, Principal, Any], Any]
 
 
@@ -38,16 +44,20 @@ class Changed(NamedTuple):
 
     Attributes:
         output: the answer.
-        before, after: JSON values for the audit trail, free of secrets; None for what did not exist.
+        before, after: JSON values for the audit trail; None for what did not exist. Fields with names of secrets are cut out of them,
+            and long ones are cut short.
+        tenant: whose thing was changed, in whose chain it goes on record; None: the tenant of the principal who has but one, otherwise
+            the whole service's. A run's chain is that of its intent.
     """
 
     output: Json
     before: Any
     after: Any
+    tenant: str | None = None
 
 
 class Unchanged(NamedTuple):
-    """What a changing handler returns when it only tried (a dry run): nothing goes on record."""
+    """What a changing handler returns when it only tried (a dry run), or there was nothing to change: nothing goes on record."""
 
     output: Json
 
@@ -63,7 +73,11 @@ class Operation(NamedTuple):
         summary: one sentence.
         handler: (context, principal, input) -> JSON values, or `Changed` when it changes something.
         feature: the switch it hangs on, a field of `settings.Features`; None for always.
-        changes: it changes something; then it is a POST and goes on record.
+        changes: it changes something; then it is a POST and goes on record. All that its handler writes and the record are one
+            transaction (`Store.together`), which begins with the first write: the handler takes no lease, fetches nothing after that,
+            and lets memory that outlives it follow by `Transaction.after_commit`.
+        runs: a change that takes leases, fetches, or works for long, in as many transactions as it likes: its intent is on record
+            before it begins, its outcome afterwards.
         agents: it may be shown to a language model's agent.
         by_body: it reads, and takes its input as a JSON body by POST as well, for what is too long for a URL.
         streams: it reads, and its handler gives a `streams.Stream` of rows, any number of them, which the surfaces write in the format
@@ -82,6 +96,7 @@ class Operation(NamedTuple):
     agents: bool = True
     by_body: bool = False
     streams: bool = False
+    runs: Runs = False
 
     @property
     def method(self) -> str:
@@ -97,6 +112,10 @@ class Operation(NamedTuple):
     def path_fields(self) -> tuple[str, ...]:
         """Input fields that stand in the path."""
         return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
+
+    def is_run(self, given: Input) -> bool:
+        """Whether this change goes on record by intent and outcome."""
+        return self.runs(given) if callable(self.runs) else self.runs
 
     def is_on(self, features: Features) -> bool:
         """Whether the feature that it hangs on is switched on."""
@@ -116,11 +135,12 @@ def operation(
     agents: bool = True,
     by_body: bool = False,
     streams: bool = False,
+    runs: Runs = False,
 ) -> Callable[[Handler], Operation]:
     """Declare the decorated handler as an operation; the arguments are those of `Operation`."""
 
     def declare(handler: Handler) -> Operation:
-        return Operation(name, path, takes, output, permission, summary, handler, feature, changes, agents, by_body, streams)
+        return Operation(name, path, takes, output, permission, summary, handler, feature, changes, agents, by_body, streams, runs)
 
     return declare
 
@@ -161,7 +181,7 @@ def admit(one: Operation, context: Context, principal: Principal) -> None:
         raise Forbidden(f"{one.name} needs the permission {one.permission}.")
 
 
-def invoke(one: Operation, context: Context, principal: Principal, given: Input, *, origin: str) -> Json:
+def invoke(one: Operation, context: Context, principal: Principal, given: Input, *, origin: str, key: str | None = None) -> Json:
     """Run an operation for a principal: the only way in, whatever the surface.
 
     Args:
@@ -169,20 +189,102 @@ def invoke(one: Operation, context: Context, principal: Principal, given: Input,
         context: what it works on.
         principal: for whom.
         given: an instance of its input model.
-        origin: from where, for the audit trail.
+        origin: from where, for the audit trail: surface, address, request id.
+        key: of a change: who repeats it with this key gets the stored answer (a `Replayed`) and nothing is changed again; reads and dry
+            runs (`dry_run`) change nothing and take none.
 
     Raises:
         NotFound: its feature is switched off, or what it was asked for does not exist for this principal.
         Forbidden: the principal's role does not allow it.
         BadInput: the input contradicts itself.
-        Busy, Unavailable: the store cannot answer now.
+        KeyReused: the key belongs to another input.
+        Conflict: what was asked for with the key is not done yet.
+        Busy, Unavailable: the store cannot answer now, or not put the change on record; it was not made then.
     """
     admit(one, context, principal)
-    answer = one.handler(context, principal, given)
     if not one.changes:
-        return answer  # type: ignore[no-any-return]
-    if isinstance(answer, Unchanged):
-        return answer.output
-    assert isinstance(answer, Changed), f"{one.name} changes something and must say what"
-    context.trail.record(Change(principal.who, one.name, answer.before, answer.after, context.clock.now_ns(), origin))
-    return answer.output
+        return one.handler(context, principal, given)  # type: ignore[no-any-return]
+    asked = _Asked(one, context, principal, given, origin, None if key is None else keyed(one.name, principal, given, key))
+    if getattr(given, "dry_run", False):
+        return asked.handled().output
+    return _run(asked) if one.is_run(given) else _change(asked)
+
+
+class _Asked(NamedTuple):
+    """A change that somebody asks for."""
+
+    one: Operation
+    context: Context
+    principal: Principal
+    given: Input
+    origin: str
+    key: Keyed | None
+
+    def claimed(self) -> Replayed | None:
+        """The stored answer; None where the change is to be made."""
+        return None if self.key is None else self.context.answers.claim(self.key)
+
+    def handled(self) -> Changed | Unchanged:
+        """What the handler did."""
+        answer = self.one.handler(self.context, self.principal, self.given)
+        assert isinstance(answer, Changed | Unchanged), f"{self.one.name} changes something and must say what"
+        return answer
+
+    def record(self, tenant: str, outcome: Outcome, before: Any, after: Any, began: int | None = None) -> int:
+        """Put it on record."""
+        at_ns = self.context.clock.now_ns()
+        return self.context.trail.record(
+            Change(self.principal.who, self.one.name, before, after, at_ns, self.origin, tenant, outcome, began)
+        )
+
+    def keep(self, output: Json) -> Json:
+        """Store the answer for those who ask again."""
+        if self.key is not None:
+            self.context.answers.keep(self.key, output)
+        return output
+
+    @property
+    def tenant(self) -> str:
+        """In whose chain it goes on record when the handler does not say."""
+        tenants = self.principal.tenants
+        return tenants[0] if tenants is not None and len(tenants) == 1 else ANY_TENANT
+
+
+def _change(asked: _Asked) -> Json:
+    """Change and record in one transaction."""
+    with asked.context.trail.together():
+        if (replayed := asked.claimed()) is not None:
+            return replayed
+        answer = asked.handled()
+        if isinstance(answer, Changed):
+            asked.record(answer.tenant or asked.tenant, "done", answer.before, answer.after)
+        return asked.keep(answer.output)
+
+
+def _run(asked: _Asked) -> Json:
+    """The intent on record, the run, its outcome on record."""
+    with asked.context.trail.together():
+        if (replayed := asked.claimed()) is not None:
+            return replayed
+        began = asked.record(asked.tenant, "begun", None, asked.given.model_dump(mode="json", by_alias=True, exclude_none=True))
+    try:
+        answer = asked.handled()
+    except BaseException as fault:
+        _failed(asked, began, fault)
+        raise
+    with asked.context.trail.together():
+        before, after = (answer.before, answer.after) if isinstance(answer, Changed) else (None, None)
+        asked.record(asked.tenant, "done" if isinstance(answer, Changed) else "unchanged", before, after, began)
+        return asked.keep(answer.output)
+
+
+def _failed(asked: _Asked, began: int, fault: BaseException) -> None:
+    """Put on record what ended a run; its key is free again, since a repeated request goes on where this one ended."""
+    said = str(fault) if isinstance(fault, FinopsError) else type(fault).__name__
+    try:
+        with asked.context.trail.together():
+            asked.record(asked.tenant, "failed", None, {"fault": said}, began)
+            if asked.key is not None:
+                asked.context.answers.release(asked.key)
+    except FinopsError as unrecorded:
+        log.error("the outcome of %s, begun as %d, is not on record: %s", asked.one.name, began, unrecorded)

@@ -89,6 +89,7 @@ class SpreadDone(Output):
     permission="manage",
     feature="subscriptions",
     changes=True,
+    runs=True,
     agents=False,
     summary="Spread the fees of all periods that are over on the calls that they covered.",
 )

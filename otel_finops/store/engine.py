@@ -7,9 +7,10 @@ anybody uses it again: after a failed fsync a second one can falsely succeed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Self
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, Self
 
 from sqlalchemy import Engine, PoolProxiedConnection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -36,6 +37,7 @@ class Store:
         self.clock = clock
         self.engine: Engine = driver.engine
         self.place = driver.place
+        self._here = _Here()
 
     @classmethod
     def open(cls, url: str, clock: Clock, *, create: bool = True, reserve: bool = False) -> Self:
@@ -86,23 +88,79 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
-        """A writing transaction: committed (durably) on exit, rolled back on an exception.
+        """A writing transaction: committed (durably) on exit, rolled back on an exception. Inside `together` it is a part of the whole.
 
         Raises:
             Busy: other writers kept the database too long.
             Unavailable: the database is away, full, locked or broken; nothing of this transaction is known to be stored.
         """
-        with self.driver.writer_turn(), self._session(write=True) as transaction:
+        whole = self._here.whole
+        if whole is not None:
+            with whole.part() as transaction:
+                yield transaction
+            return
+        with self._writing() as transaction:
             yield transaction
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """A reading transaction: one snapshot of the whole database.
+        """A reading transaction: one snapshot of the whole database. Inside `together`, after the first write, it is a part of the
+        whole and sees what was written there.
 
         Raises:
             Busy, Unavailable: as `write`.
         """
+        whole = self._here.whole
+        if whole is not None and whole.has_begun:
+            with whole.part(harmless=_HARMLESS_TO_READS) as transaction:
+                yield transaction
+            return
         with self._session(write=False) as transaction:
+            yield transaction
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make one transaction of all that this thread writes to this store inside the block: committed (durably) on exit, rolled back
+        on an exception, and also when a part of it failed though somebody caught the exception.
+
+        The transaction begins with the first write, so that what comes before keeps nobody waiting; what `Transaction.after_commit`
+        was given runs once all of it is durable. A block inside another one is a part of that. No lease can be taken inside: others
+        would wait for it until the whole is done.
+
+        Raises:
+            Busy, Unavailable: as `write`; nothing of the whole is known to be stored.
+        """
+        if (outer := self._here.whole) is not None:
+            with outer.guarded():
+                yield
+            return
+        with ExitStack() as stack:
+            whole = self._here.whole = _Whole(lambda: stack.enter_context(self._writing()))
+            try:
+                yield
+                whole.confirm()
+            finally:
+                self._here.whole = None
+        for action in whole.afterwards:
+            action()
+
+    def afterwards(self, action: Callable[[], None]) -> None:
+        """Have `action` run once all that this thread writes together is durable and others may write again; at once outside of
+        `together`. It must not raise: what was written stands.
+        """
+        if self._here.whole is None:
+            action()
+        else:
+            self._here.whole.afterwards.append(action)
+
+    @property
+    def is_together(self) -> bool:
+        """Whether this thread is inside a block of `together`."""
+        return self._here.whole is not None
+
+    @contextmanager
+    def _writing(self) -> Iterator[Transaction]:
+        with self.driver.writer_turn(), self._session(write=True) as transaction:
             yield transaction
 
     def close(self) -> None:
@@ -142,6 +200,61 @@ class Store:
             if fault is None:
                 raise
             raise fault from original
+
+
+_HARMLESS_TO_READS: Final = (FinopsError, GeneratorExit)
+"""Raised by who reads, and not by the driver, which would have ended the transaction."""
+
+
+class _Whole:
+    """The one transaction of a block of `Store.together`, once it has begun.
+
+    Attributes:
+        afterwards: what is to be done once it is durable.
+    """
+
+    def __init__(self, begin: Callable[[], Transaction]) -> None:
+        self.afterwards: list[Callable[[], None]] = []
+        self._begin = begin
+        self._transaction: Transaction | None = None
+        self._failed: BaseException | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was written."""
+        return self._transaction is not None
+
+    @contextmanager
+    def part(self, harmless: tuple[type[BaseException], ...] = ()) -> Iterator[Transaction]:
+        """The transaction; the first part begins it."""
+        self.confirm()
+        with self.guarded(harmless):
+            if self._transaction is None:
+                self._transaction = self._begin()
+                self._transaction.provisional = True
+            yield self._transaction
+
+    @contextmanager
+    def guarded(self, harmless: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
+        """Remember a failure: what is half done must not be committed, whoever catches the exception."""
+        try:
+            yield
+        except harmless:
+            raise
+        except BaseException as fault:
+            self._failed = self._failed or fault
+            raise
+
+    def confirm(self) -> None:
+        """Raise what a part failed with."""
+        if self._failed is not None:
+            raise self._failed
+
+
+class _Here(threading.local):
+    """What this thread is inside of."""
+
+    whole: _Whole | None = None
 
 
 def _give_up(pooled: PoolProxiedConnection, *, broken: bool) -> None:

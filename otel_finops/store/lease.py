@@ -60,6 +60,8 @@ class Leases:
         Raises:
             Busy, Unavailable: the store's.
         """
+        if self._store.is_together:
+            raise RuntimeError(f"the lease {name!r} is asked for inside of a transaction: a change that takes leases is a run")
         if self.holder_of(name) is not None:
             return None
         now_ns = self._now_ns()

@@ -25,9 +25,16 @@ LIST_VALUES_MAX: Final = 512
 
 
 class Transaction(ABC):
-    """An open transaction; it ends with the `with` block of the store that gave it."""
+    """An open transaction; it ends with the `with` block of the store that gave it.
+
+    Attributes:
+        engine_name: which engine.
+        provisional: it is a part of a larger whole (`Store.together`), which may be rolled back after this part ended well: memos of
+            what it read or wrote belong into `after_commit`.
+    """
 
     engine_name: EngineName
+    provisional: bool = False
 
     def __init__(self) -> None:
         self._after_commit: list[Callable[[], None]] = []

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from otel_finops.audit.trail import Change
 from otel_finops.base.errors import BadInput, Forbidden, NotFound
 from otel_finops.base.times import NS_PER_DAY, NS_PER_SECOND
 from otel_finops.genai.sighting import CALL, Sighting
@@ -26,23 +25,13 @@ from otel_finops.pricing.packaged import packaged_snapshot
 from otel_finops.settings import load
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
-from otel_finops.testing import NOON, FakeClock
+from otel_finops.testing import NOON, FakeClock, RememberedTrail
 
 PRICES = PriceEngine.load()
 ANN = Principal("ann", ("acme",), ROLES["manager"])
 VIEWER = Principal("vic", None, ROLES["viewer"])
 OCTOBER = NOON - 40 * NS_PER_DAY
 SETTINGS = load(None, {"OTEL_FINOPS_LEDGER__ESTIMATE_SAMPLES": "1"})
-
-
-class Recording:
-    """A trail that remembers."""
-
-    def __init__(self) -> None:
-        self.changes: list[Change] = []
-
-    def record(self, change: Change, /) -> None:
-        self.changes.append(change)
 
 
 def call(number: int, tenant: str, start_ns: int = NOON, **said: Any) -> Sighting:
@@ -57,8 +46,8 @@ def call(number: int, tenant: str, start_ns: int = NOON, **said: Any) -> Sightin
 
 
 @pytest.fixture
-def trail() -> Recording:
-    return Recording()
+def trail() -> RememberedTrail:
+    return RememberedTrail()
 
 
 @pytest.fixture
@@ -67,7 +56,7 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def context(store: Store, clock: FakeClock, trail: Recording) -> Context:
+def context(store: Store, clock: FakeClock, trail: RememberedTrail) -> Context:
     """One call of acme, two of globex, of which one is of October; one of acme without usage. Then gpt-4o costs twice as much."""
     subjects, prices = Subjects(), CurrentPrices(store, clock, packaged_snapshot)
     silent = call(4, "acme", usage={}, usage_source="missing", missing_reason="no_usage_stream")
@@ -92,13 +81,13 @@ def numbers(answer: Json) -> tuple[Any, ...]:
     return answer["rows"], answer["changed"], answer["before_usd"], answer["after_usd"], answer["difference_usd"]
 
 
-def test_a_dry_run_says_what_a_run_does_and_nothing_goes_on_record(context: Context, trail: Recording) -> None:
+def test_a_dry_run_says_what_a_run_does_and_nothing_goes_on_record(context: Context, trail: RememberedTrail) -> None:
     dry = ask(context, "ledger.reprice", dry_run=True)
     assert numbers(dry) == (4, 3, "0.0105", "0.021", "0.0105")
-    assert trail.changes == []
+    assert trail.made == []
     done = ask(context, "ledger.reprice", why="invoice says so")
     assert {**done, "dry_run": True, "run": None} == dry
-    [change] = trail.changes
+    [change] = trail.made
     assert (change.what, change.who, change.before) == ("ledger.reprice", "local", {"usd": "0.0105"})
     assert (change.after["usd"], change.after["calls"], change.after["why"], change.after["run"]) == (
         "0.021",
@@ -149,11 +138,11 @@ def test_who_may_what(context: Context) -> None:
             ask(context, name, who, **({"month": "2026-10"} if name == "periods.close" else {}))
 
 
-def test_calls_without_usage_are_estimated(context: Context, trail: Recording) -> None:
+def test_calls_without_usage_are_estimated(context: Context, trail: RememberedTrail) -> None:
     """Acme's one other call is the median of one: 0.0035 USD by the list, 0.007 by the rule."""
     assert numbers(ask(context, "ledger.estimate", dry_run=True)) == (1, 1, "0", "0.007", "0.007")
     done = ask(context, "ledger.estimate", ANN)
-    assert (done["priced"], trail.changes[0].who) == (1, "ann")
+    assert (done["priced"], trail.made[0].who) == (1, "ann")
     [row] = [row for row in ask(context, "usage.list")["entries"] if row["cost_method"] == "estimated"]
     assert (row["usage"], row["usage_source"]) == ({"input_uncached": 1000, "output": 100}, "estimated")
     assert row["usage_rule"].startswith("estimate.median: 1 calls of this tenant, model, operation and purpose")
@@ -174,11 +163,11 @@ def test_by_the_clock_months_close_and_silent_calls_are_estimated(store: Store, 
     assert [(run["verb"], run["who"]) for run in ask(context, "ledger.corrections")["runs"]] == [("estimate", "schedule")]
 
 
-def test_a_closed_month_is_told_and_protected(context: Context, trail: Recording) -> None:
+def test_a_closed_month_is_told_and_protected(context: Context, trail: RememberedTrail) -> None:
     assert ask(context, "periods.close", month="2026-10", dry_run=True) == {"closed": ["2026-10"]}
-    assert trail.changes == []
+    assert trail.made == []
     assert ask(context, "periods.close", month="2026-10", why="invoice is in") == {"closed": ["2026-10"]}
-    assert (trail.changes[0].what, trail.changes[0].after) == ("periods.close", {"closed": ["2026-10"], "why": "invoice is in"})
+    assert (trail.made[0].what, trail.made[0].after) == ("periods.close", {"closed": ["2026-10"], "why": "invoice is in"})
     done = ask(context, "ledger.reprice")
     assert (done["changed"], done["protected"]) == (2, 1)
     before = ask(context, "spend.report", period="2026-10", group_by="provider,model")
@@ -204,18 +193,18 @@ def test_a_closed_month_is_told_and_protected(context: Context, trail: Recording
     ],
 )
 def test_bad_input_is_refused_with_how_to_mend_it(
-    context: Context, trail: Recording, name: str, given: dict[str, Any], message: str
+    context: Context, trail: RememberedTrail, name: str, given: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BadInput, match=message):
         ask(context, name, **given)
-    assert trail.changes == []
+    assert trail.made == []
 
 
 SHARING = load(None, {"OTEL_FINOPS_PRICING__ALLOWANCES": '[{"realms": ["acme"]}]'})
 
 
 @pytest.fixture
-def grounded(store: Store, clock: FakeClock, trail: Recording) -> Context:
+def grounded(store: Store, clock: FakeClock, trail: RememberedTrail) -> Context:
     """Two prompts of Gemini with searches, of acme and of globex: by the list 0.035 USD a prompt, of which 1,500 a day are free."""
     subjects, prices = Subjects(), CurrentPrices(store, clock, packaged_snapshot)
     gemini: dict[str, Any] = {"provider": "gemini", "request_model": "gemini-2.5-flash", "price_models": ("gemini-2.5-flash",)}
@@ -226,13 +215,13 @@ def grounded(store: Store, clock: FakeClock, trail: Recording) -> Context:
     return make_context(SHARING, store, subjects, prices, clock, trail=trail)
 
 
-def test_free_searches_of_a_day_that_is_over_are_booked(grounded: Context, trail: Recording) -> None:
+def test_free_searches_of_a_day_that_is_over_are_booked(grounded: Context, trail: RememberedTrail) -> None:
     dry = ask(grounded, "ledger.allowances", dry_run=True)
     assert numbers(dry) == (1, 1, "0.035", "0", "-0.035")
-    assert trail.changes == []
+    assert trail.made == []
     done = ask(grounded, "ledger.allowances")
     assert {**done, "dry_run": True, "run": None} == dry
-    [change] = trail.changes
+    [change] = trail.made
     assert (change.what, change.after["usd"], change.after["why"]) == ("ledger.allowances", "0", "free allowances")
     [run] = ask(grounded, "ledger.corrections")["runs"]
     assert (run["verb"], run["difference_usd"]) == ("allowances", "-0.035")

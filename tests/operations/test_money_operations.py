@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from otel_finops.audit.trail import Change
 from otel_finops.base.errors import BadInput, Forbidden
 from otel_finops.base.times import NS_PER_DAY, NS_PER_SECOND
 from otel_finops.genai.sighting import CALL, Sighting
@@ -31,23 +30,13 @@ from otel_finops.pricing.packaged import packaged_snapshot
 from otel_finops.settings import load
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
-from otel_finops.testing import NOON, FakeClock
+from otel_finops.testing import NOON, FakeClock, RememberedTrail
 
 PRICES = PriceEngine.load()
 SEATS = '[{"id": "seat", "services": ["coder"], "fee": 20, "currency": "EUR", "from": "2026-10-22"}]'
 SETTINGS = load(None, {"OTEL_FINOPS_DISPLAY__CURRENCY": "EUR", "OTEL_FINOPS_PRICING__SUBSCRIPTIONS": SEATS})
 ANN = Principal("ann", ("acme",), ROLES["admin"])
 CSV = b"Date,USD,GBP\n2026-11-20,1.25,1\n2026-10-22,1.25,0.9\n"
-
-
-class Recording:
-    """A trail that remembers."""
-
-    def __init__(self) -> None:
-        self.changes: list[Change] = []
-
-    def record(self, change: Change, /) -> None:
-        self.changes.append(change)
 
 
 def call(number: int, service: str) -> Sighting:
@@ -61,12 +50,12 @@ def call(number: int, service: str) -> Sighting:
 
 
 @pytest.fixture
-def trail() -> Recording:
-    return Recording()
+def trail() -> RememberedTrail:
+    return RememberedTrail()
 
 
 @pytest.fixture
-def context(store: Store, trail: Recording) -> Context:
+def context(store: Store, trail: RememberedTrail) -> Context:
     """Two days on: one call that costs its price, and one that a fee covers whose period is over."""
     clock, subjects = FakeClock(NOON + 2 * NS_PER_DAY), Subjects()
     with store.write() as transaction:
@@ -89,14 +78,14 @@ def imported(context: Context, content: bytes = CSV) -> Json:
     return ask(context, "fx.import", content=base64.b64encode(content).decode())
 
 
-def test_rates_come_from_a_file_and_go_on_record(context: Context, trail: Recording, tmp_path: Path) -> None:
+def test_rates_come_from_a_file_and_go_on_record(context: Context, trail: RememberedTrail, tmp_path: Path) -> None:
     path = tmp_path / "hist.csv"
     path.write_bytes(CSV)
     answer = ask(context, "fx.import", **{"from": str(path), "sha256": hashlib.sha256(CSV).hexdigest()})
     assert answer == {
         "origin": "hist.csv", "first_day": "2026-10-22", "last_day": "2026-11-20", "currencies": 2, "new": 4, "changed": 0, "unchanged": 0,
     }  # fmt: skip
-    assert [(change.who, change.what, change.after) for change in trail.changes] == [("local", "fx.import", answer)]
+    assert [(change.who, change.what, change.after) for change in trail.made] == [("local", "fx.import", answer)]
     assert imported(context)["unchanged"] == 4
 
 
@@ -143,7 +132,7 @@ def test_spend_is_shown_in_the_currency_of_display_once_there_are_rates(context:
     assert "not with period" in ask(context, "spend.report", group_by="period")["currency_missing"]
 
 
-def test_a_flat_fee_is_listed_and_spread(context: Context, trail: Recording) -> None:
+def test_a_flat_fee_is_listed_and_spread(context: Context, trail: RememberedTrail) -> None:
     """20 EUR at 1.25 on the period's first day are 25 USD, all of which the one covered call bears."""
     [first, second] = ask(context, "subscriptions.list")["periods"]
     assert (first["fee"], first["currency"], first["fee_usd"], first["calls"], first["over"]) == ("20", "EUR", None, 1, True)
@@ -155,7 +144,7 @@ def test_a_flat_fee_is_listed_and_spread(context: Context, trail: Recording) -> 
     assert ask(context, "subscriptions.spread")["rows"] == 0
     [first, _] = ask(context, "subscriptions.list")["periods"]
     assert (first["fee_usd"], first["shadow_usd"], first["spread_usd"]) == ("25", "0.0035", "25")
-    assert trail.changes[-2].what == "subscriptions.spread"
+    assert trail.made[-2].what == "subscriptions.spread"
     rows = ask(context, "usage.list")["entries"]
     assert [row["effective_usd"] for row in rows if row["kind"] == "correction"] == ["25"]
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import pytest
 from ledger_rig import Rig, call
 
-from otel_finops.audit.trail import Change
 from otel_finops.base.errors import BadInput, FinopsError, Forbidden, NotFound
 from otel_finops.identity.principals import LOCAL, Principal
 from otel_finops.identity.roles import ROLES
@@ -27,25 +26,17 @@ from otel_finops.pricing.engine import PriceEngine
 from otel_finops.settings import load
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
-from otel_finops.testing import FakeClock
+from otel_finops.testing import FakeClock, RememberedTrail
 
 ACME = Principal("anna", ("acme",), ROLES["admin"])
 VIEWER = Principal("vera", None, ROLES["viewer"])
-
-
-class Trail:
-    def __init__(self) -> None:
-        self.changes: list[Change] = []
-
-    def record(self, change: Change, /) -> None:
-        self.changes.append(change)
 
 
 class Desk(NamedTuple):
     """The operations over a ledger, and what went on record."""
 
     context: Context
-    trail: Trail
+    trail: RememberedTrail
     rig: Rig
 
     def ask(self, name: str, principal: Principal = LOCAL, /, **given: Any) -> Any:
@@ -58,7 +49,7 @@ class Desk(NamedTuple):
 @pytest.fixture
 def desk(store: Store) -> Desk:
     """A ledger with two calls of acme and one of globex of `house-a`, 1,000 tokens in and 100 out each, and one of gpt-4o."""
-    clock, trail, settings = FakeClock(), Trail(), load(None, {})
+    clock, trail, settings = FakeClock(), RememberedTrail(), load(None, {})
     prices = CurrentPrices(store, clock, lambda: base_of(None))
     rig = Rig(store)
     unknown = {"request_model": "house-a", "price_models": ("house-a",), "response_id": None}
@@ -83,7 +74,7 @@ def test_an_override_with_reprice_fills_the_hole_in_one_go(desk: Desk) -> None:
     given = {"model": "House-A", "provider": "OpenAI", "prices": {"input": "1", "output": 4}, "why": "our own", "reprice": True}
     tried = desk.ask("pricing.override", dry_run=True, **given)
     assert (tried["rule"]["rule"], tried["repriced"]["calls"], tried["repriced"]["cost_usd"]) == (None, 3, "0.0042")
-    assert (desk.ask("pricing.rules")["rules"], desk.trail.changes, desk.rig.spent()) == ([], [], 3_500_000_000)
+    assert (desk.ask("pricing.rules")["rules"], desk.trail.made, desk.rig.spent()) == ([], [], 3_500_000_000)
 
     done = desk.ask("pricing.override", **given)
     assert done["repriced"] == {
@@ -92,7 +83,7 @@ def test_an_override_with_reprice_fills_the_hole_in_one_go(desk: Desk) -> None:
     assert (done["rule"]["model"], done["rule"]["provider"], done["rule"]["prices"]) == ("house-a", "openai", {"input": "1", "output": "4"})
     assert models(desk.ask("pricing.unpriced")) == []
     assert desk.rig.spent() == 3_500_000_000 + 4_200_000_000
-    [change] = desk.trail.changes
+    [change] = desk.trail.made
     assert (change.who, change.what, change.before, change.after["rule"]["rule"]) == ("local", "pricing.override", None, 1)
 
 
@@ -118,7 +109,7 @@ def test_a_rule_whose_repricing_is_held_up_stands_and_says_what_is_left(desk: De
     done = held_up.ask("pricing.override", model="house-a", prices="free", why="ours", reprice=True)
     assert (done["rule"]["rule"], done["repriced"]["calls"]) == (1, 0)
     assert "the ledger is busy: a settler on another host" in done["repriced"]["stopped"]
-    assert [change.what for change in desk.trail.changes] == ["pricing.override"]
+    assert [change.what for change in desk.trail.made] == ["pricing.override"]
     for lease in held:
         lease.release()
     rest = desk.ask("ledger.reprice", model="house-a", unpriced_only=True)
@@ -148,7 +139,7 @@ def test_what_cannot_be_meant_is_refused(desk: Desk, case: str) -> None:
     name, given, error, said = REFUSED[case]
     with pytest.raises(error, match=re.escape(said)):
         desk.ask(name, why="because", **given)
-    assert (desk.trail.changes, desk.ask("pricing.rules")["rules"]) == ([], [])
+    assert (desk.trail.made, desk.ask("pricing.rules")["rules"]) == ([], [])
 
 
 def test_an_absurd_price_can_be_accepted(desk: Desk) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from otel_finops.audit.trail import Change
 from otel_finops.base.errors import BadInput, NotFound
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.identity.principals import LOCAL, Principal
@@ -22,28 +21,18 @@ from otel_finops.operations.registry import Json, invoke
 from otel_finops.pricing.packaged import packaged_snapshot
 from otel_finops.settings import load
 from otel_finops.store.engine import Store
-from otel_finops.testing import NOON, FakeClock
+from otel_finops.testing import NOON, FakeClock, RememberedTrail
 
 ACME = Principal("ann", ("acme",), ROLES["manager"])
 
 
-class Recording:
-    """A trail that remembers."""
-
-    def __init__(self) -> None:
-        self.changes: list[Change] = []
-
-    def record(self, change: Change, /) -> None:
-        self.changes.append(change)
+@pytest.fixture
+def trail() -> RememberedTrail:
+    return RememberedTrail()
 
 
 @pytest.fixture
-def trail() -> Recording:
-    return Recording()
-
-
-@pytest.fixture
-def context(store: Store, trail: Recording) -> Context:
+def context(store: Store, trail: RememberedTrail) -> Context:
     """Three spans are held: 1 of acme, 2 of globex, and 3 of the shared realm, of which only the ids are kept."""
     clock, subjects = FakeClock(), Subjects()
     rows = [row(1, "acme"), row(2, "globex"), row(3, "default", reported_pico=2**70)]
@@ -90,30 +79,30 @@ def test_tenants_see_their_own_realms(context: Context) -> None:
     assert ask(context, "quarantine.list", realm="default")["spans"] == [shown(3, "default", retryable=False)]
 
 
-def test_another_tenants_spans_do_not_exist_and_nothing_goes_on_record(context: Context, trail: Recording) -> None:
+def test_another_tenants_spans_do_not_exist_and_nothing_goes_on_record(context: Context, trail: RememberedTrail) -> None:
     for verb in ("quarantine.retry", "quarantine.drop"):
         for number in ("2", "3", "99"):
             with pytest.raises(NotFound, match=f"There is no span {number} in quarantine"):
                 ask(context, verb, ACME, no=number)
-    assert trail.changes == []
+    assert trail.made == []
     assert len(ask(context, "quarantine.list")["spans"]) == 3
 
 
-def test_a_retry_goes_on_record_with_before_and_after(context: Context, trail: Recording) -> None:
+def test_a_retry_goes_on_record_with_before_and_after(context: Context, trail: RememberedTrail) -> None:
     answer = ask(context, "quarantine.retry", no="all")
     still = shown(3, "default", retryable=False)
     assert answer == {"journalled": 2, "duplicate": 0, "held": [still], "stopped": None}
-    [change] = trail.changes
+    [change] = trail.made
     assert (change.who, change.what, change.origin) == ("local", "quarantine.retry", "test")
     assert change.before == [shown(1, "acme"), shown(2, "globex"), still]
     assert change.after == answer
     assert ask(context, "quarantine.list")["spans"] == [still]
 
 
-def test_a_drop_goes_on_record_with_before_and_after(context: Context, trail: Recording) -> None:
+def test_a_drop_goes_on_record_with_before_and_after(context: Context, trail: RememberedTrail) -> None:
     assert ask(context, "quarantine.drop", ACME, no="all") == {"dropped": 1}
     assert ask(context, "quarantine.drop", no="3") == {"dropped": 1}
-    assert [(change.who, change.before, change.after) for change in trail.changes] == [
+    assert [(change.who, change.before, change.after) for change in trail.made] == [
         ("ann", [shown(1, "acme")], []),
         ("local", [shown(3, "default", retryable=False)], []),
     ]

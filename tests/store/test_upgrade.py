@@ -12,9 +12,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from otel_finops.audit import tables as _audit_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.base.errors import StartRefused
 from otel_finops.identity import tables as _identity_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.ledger import tables as _ledger_tables  # noqa: F401 - declares them in `metadata`
+from otel_finops.operations import tables as _operations_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.store.engine import Store
 from otel_finops.store.schema import metadata
 from otel_finops.store.unit_of_work import Transaction
@@ -52,6 +54,12 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         "ledger_identity": {"row_no": 1, "ledger_id": "00000000000000ab", "made_ns": 1},
     },
     "0004": {
+        "audit_entries": {
+            "entry_no": 1, "tenant": "acme", "seq": 1, "prev": bytes(32), "hash": b"h" * 32, "body": b"{}", "at_ns": 1, "who": "ann",
+            "what": "prices.watch", "outcome": "done",
+        },
+        "audit_anchors": {"tenant": "globex", "seq": 3, "hash": b"h" * 32, "pruned_ns": 1},
+        "idempotency_keys": {"holder": "h", "key": "k", "operation": "fx.import", "given": "g", "claimed_ns": 1, "answer": None},
         "sender_tokens": {
             "token_no": 1, "name": "shop", "prefix": "ofs_aaaaaaaa", "token_sha256": "0" * 64, "tenants": '["acme"]', "made_ns": 1,
             "made_by": "ann", "replaces_no": None, "expires_ns": None, "revoked_ns": None, "revoked_by": None, "last_used_ns": None,

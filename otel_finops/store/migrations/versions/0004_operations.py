@@ -14,6 +14,8 @@ depends_on = None
 def upgrade() -> None:
     """Tables are created by the parts below."""
     _tokens()
+    _audit()
+    _idempotency()
 
 
 def downgrade() -> None:
@@ -55,3 +57,79 @@ def _tokens() -> None:
         sa.CheckConstraint("row_no = 1", name="ck_token_revision_one_row"),
     )
     op.execute("INSERT INTO token_revision (row_no, revision) VALUES (1, 0)")
+
+
+def _audit() -> None:
+    op.create_table(
+        "audit_entries",
+        sa.Column("entry_no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="whose chain; *: the whole service's"),
+        sa.Column("seq", sa.BigInteger(), nullable=False, comment="its place in the chain, from 1"),
+        sa.Column("prev", sa.LargeBinary(), nullable=False, comment="hash of the entry before, zeros for the first"),
+        sa.Column("hash", sa.LargeBinary(), nullable=False, comment="of prev and body, see audit.chain"),
+        sa.Column("body", sa.LargeBinary(), nullable=False, comment="canonical JSON; the columns below repeat what is looked for"),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("what", sa.Text(), nullable=False, comment="the operation"),
+        sa.Column("outcome", sa.Text(), nullable=False, comment="done; of runs: begun, then done, unchanged or failed"),
+        sa.PrimaryKeyConstraint("entry_no"),
+        sa.UniqueConstraint("tenant", "seq", name="uq_audit_entries_seq"),
+        sa.UniqueConstraint("tenant", "prev", name="uq_audit_entries_prev"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_audit_entries_who", "audit_entries", ["who", "entry_no"])
+    op.create_index("ix_audit_entries_what", "audit_entries", ["what", "entry_no"])
+    op.create_index("ix_audit_entries_at", "audit_entries", ["at_ns"])
+    op.create_table(
+        "audit_anchors",
+        sa.Column("tenant", sa.Text(), nullable=False, comment="whose chain"),
+        sa.Column("seq", sa.BigInteger(), nullable=False, comment="the last entry that was pruned; what is left begins after it"),
+        sa.Column("hash", sa.LargeBinary(), nullable=False, comment="of that entry"),
+        sa.Column("pruned_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant"),
+        sqlite_with_rowid=False,
+    )
+    _protect_audit("tenant = NEW.tenant AND (seq = NEW.seq OR prev = NEW.prev) OR entry_no = NEW.entry_no")
+
+
+def _protect_audit(same: str) -> None:
+    """Refuse every change of the trail but further entries, as 0001 does for the ledger's."""
+    message = "audit_entries are append-only: what was done stays on record"
+    if op.get_bind().dialect.name == "sqlite":
+        refuse = f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
+        op.execute(f"CREATE TRIGGER audit_entries_no_update BEFORE UPDATE ON audit_entries {refuse}")
+        op.execute(f"CREATE TRIGGER audit_entries_no_delete BEFORE DELETE ON audit_entries {refuse}")
+        taken = f"EXISTS (SELECT 1 FROM audit_entries WHERE {same})"
+        op.execute(f"CREATE TRIGGER audit_entries_no_replace BEFORE INSERT ON audit_entries WHEN {taken} {refuse}")
+        return
+    op.execute(
+        f"""CREATE FUNCTION audit_entries_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION '{message}' USING ERRCODE = 'restrict_violation';
+        END $$"""
+    )
+    op.execute(
+        "CREATE TRIGGER audit_entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entries "
+        "FOR EACH STATEMENT EXECUTE FUNCTION audit_entries_append_only()"
+    )
+    op.execute("ALTER TABLE audit_entries ENABLE ALWAYS TRIGGER audit_entries_append_only")
+
+
+def _idempotency() -> None:
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("holder", sa.Text(), nullable=False, comment="digest of the principal that sent it"),
+        sa.Column("key", sa.Text(), nullable=False, comment="digest of the key"),
+        sa.Column("operation", sa.Text(), nullable=False),
+        sa.Column("given", sa.Text(), nullable=False, comment="digest of the operation's input"),
+        sa.Column("claimed_ns", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "answer",
+            sa.LargeBinary(),
+            nullable=True,
+            comment="deflated JSON without secrets; NULL: the change was begun and is not done yet",
+        ),
+        sa.PrimaryKeyConstraint("holder", "key"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_idempotency_keys_claimed", "idempotency_keys", ["claimed_ns"])
