@@ -183,7 +183,13 @@ PRICE_WATCHES_MAX: Final = 1_000
 """Watched models of an installation: each is looked up at every moment at which the book changes whenever metrics are read."""
 PRICE_RULES_MAX: Final = 20_000
 """Price rules of an installation, ended ones and ends included: all are read into memory by every process whenever one changes."""
+SUBSCRIPTION_WINDOWS_MAX: Final = 1_000
+"""Stored flat fees of an installation, ended ones and ends included: every call is held against those that stand."""
 QUOTES_PER_REQUEST_MAX: Final = 1_000
 """Calls priced by one request: some 10 ms, so that quotes for a screen do not keep others waiting."""
 CALCULATOR_LINE_CHARS_MAX: Final = 65_536
 """One record of `price` or `resolve`; a real one has some 600 characters."""
+
+# --- governing -----------------------------------------------------------------------------------------------------
+KILL_SWITCHES_MAX: Final = 1_000
+"""Kill switches that are set at a time: every decision looks at all of them, and people must be able to read them."""

@@ -47,6 +47,7 @@ traces: Final = Table(
     Column("pending_pico", BigInteger, nullable=False, comment="quotes of journalled calls that are not settled yet"),
     Column("pending_calls", BigInteger, nullable=False),
     Column("waiting_since_ns", BigInteger, comment="since when something of it waits to be settled; NULL: nothing does"),
+    Column("sealed_ns", BigInteger, comment="since when nothing more of it is taken, see ledger.retention; NULL: it is open"),
     UniqueConstraint("trace_id", "realm", name="uq_traces_trace_id_realm"),
 )
 Index(
@@ -455,3 +456,29 @@ Index(
     sqlite_where=text("coverage_id IS NOT NULL"),
     postgresql_where=text("coverage_id IS NOT NULL"),
 )
+
+subscription_windows: Final = Table(
+    "subscription_windows",
+    metadata,
+    Column("window_no", SERIAL, primary_key=True, autoincrement=True),
+    Column("ends_no", BigInteger, comment="this row ends that window"),
+    Column("rule", Text, comment="JSON, as `settings.money.SubscriptionRule`; NULL where the row ends one"),
+    Column("ends_ns", BigInteger, comment="of an end: exclusive; NULL: the window is withdrawn, as if it had never been"),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("recorded_ns", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Flat fees that were set without the settings (`ledger.subscription_windows`), append-only."""
+
+_CHANGED: Final = text("kind <> 'charge'")
+Index("ix_entries_changed", entries.c.started_ns, entries.c.trace_no, sqlite_where=_CHANGED, postgresql_where=_CHANGED)
+_FAILED: Final = text("error_type IS NOT NULL")
+Index(
+    "ix_entries_failed", entries.c.started_ns, entries.c.tenant, entries.c.role, entries.c.kind, entries.c.trace_no,
+    sqlite_where=_FAILED, postgresql_where=_FAILED,
+)  # fmt: skip
+_OTHER_MONEY: Final = text(
+    "billed_pico IS NOT NULL OR list_pico IS NOT NULL OR contracted_pico IS NOT NULL OR effective_pico IS NOT NULL"
+)
+Index("ix_entries_other_money", entries.c.started_ns, entries.c.trace_no, sqlite_where=_OTHER_MONEY, postgresql_where=_OTHER_MONEY)

@@ -13,6 +13,7 @@ from otel_finops.trees.cost_tree import CostTree
 from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
+    from otel_finops.governance.kill_switches import Attempt, Switch, Target
     from otel_finops.ledger.correction_runs import CorrectionRun
     from otel_finops.ledger.corrections import Corrected, Selection
     from otel_finops.ledger.coverage import CoverageReport
@@ -286,6 +287,34 @@ class Corrections(Protocol):
         ...
 
 
+class Switches(Protocol):
+    """Kill switches.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def all(self) -> Sequence[Switch]:
+        """Those that are set: the settings' first, then by scope and name."""
+        ...
+
+    def history(self, tenants: Tenants, before_no: int | None, limit: int) -> Sequence[Switch]:
+        """A page of switchings that concern these tenants, newest first; `before_no` is the last number of the page before."""
+        ...
+
+    def set(self, target: Target, *, who: str, why: str, dry_run: bool = False) -> tuple[Switch, Switch | None]:
+        """Stop calls; returns the switch and the one that stood in its place. Raises BadInput for too many."""
+        ...
+
+    def clear(self, target: Target, *, who: str, why: str, dry_run: bool = False) -> Switch:
+        """Let calls pass again; returns what was set. Raises NotFound when it was not, BadInput for a switch of the settings."""
+        ...
+
+    def stopping(self, call: Attempt) -> Sequence[Switch]:
+        """The switches that stop a call now."""
+        ...
+
+
 class Quarantined(Protocol):
     """Spans that cannot be recorded; whose they are is an argument of all of it: those of the tenants' own realms, None for all.
 
@@ -373,6 +402,7 @@ class Context(NamedTuple):
         currency: ISO code in which reports show amounts besides USD when nobody asks for another one.
         corrections: repricing, estimates, and the closing of months.
         quarantine: spans that cannot be recorded.
+        switches: kill switches.
         health: the state of the parts, in a moment.
         clock: the time.
         trail: where changes go on record.
@@ -390,6 +420,7 @@ class Context(NamedTuple):
     currency: str
     corrections: Corrections
     quarantine: Quarantined
+    switches: Switches
     health: Callable[[], Sequence[Health]]
     clock: Clock
     trail: Trail

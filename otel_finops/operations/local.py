@@ -15,6 +15,7 @@ from otel_finops.audit.stored import StoredTrail
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import BadInput, FinopsError
+from otel_finops.governance.kill_switches import KillSwitches
 from otel_finops.ledger.allowances import Project
 from otel_finops.ledger.corrections import Corrector
 from otel_finops.ledger.coverage import CoverageReport, coverage
@@ -168,6 +169,7 @@ def make_context(
         currency=settings.display.currency,
         corrections=corrections_desk(settings, store, prices, clock),
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
+        switches=KillSwitches(store, clock, settings.kill_switch),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,
         trail=trail or StoredTrail(store),

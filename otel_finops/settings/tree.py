@@ -16,6 +16,7 @@ from pydantic.config import JsonDict
 
 from otel_finops.base.limits import MIB, NAME_CHARS_MAX, RESERVE_BYTES, SERIES_MAX, TAGS_MAX
 from otel_finops.settings.addresses import Address, parse_address
+from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.settings.money import Currency, Pricing
 from otel_finops.settings.section import Section as _Section
 
@@ -346,6 +347,12 @@ class Features(_Section):
     prices: bool = Field(default=True, description="What the price book says.")
     fx: bool = Field(default=True, description="Exchange rates.")
     subscriptions: bool = Field(default=True, description="What flat fees covered, and spreading them by the clock.")
+    dashboard: bool = Field(default=True, description="The figures of today, the month and any time, their course, and what costs most.")
+    kill_switches: bool = Field(
+        default=True, description="Setting and clearing kill switches. Off: those that are set hold on, and so do those of the settings."
+    )
+    settings: bool = Field(default=True, description="What is set, and from where.")
+    diagnostics: bool = Field(default=True, description="What a call would cost and whether it would be let through.")
     tokens: bool = Field(default=True, description="Stored tokens, for the API and for senders. Off: only those of the settings count.")
 
 
@@ -461,6 +468,7 @@ class Settings(BaseModel):
     features: Features = Features()
     prices: Prices = Prices()
     pricing: Pricing = Pricing()
+    kill_switch: KillSwitch = KillSwitch()
     display: Display = Display()
     retention: Retention = Retention()
     attribution: Attribution = Attribution()

@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 
 from otel_finops.audit import tables as _audit_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.base.errors import StartRefused
+from otel_finops.governance import tables as _governance_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.identity import tables as _identity_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.ledger import tables as _ledger_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.operations import tables as _operations_tables  # noqa: F401 - declares them in `metadata`
@@ -63,6 +64,12 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         "sender_tokens": {
             "token_no": 1, "name": "shop", "prefix": "ofs_aaaaaaaa", "token_sha256": "0" * 64, "tenants": '["acme"]', "made_ns": 1,
             "made_by": "ann", "replaces_no": None, "expires_ns": None, "revoked_ns": None, "revoked_by": None, "last_used_ns": None,
+        },
+        "kill_switches": {
+            "switch_no": 1, "action": "set", "scope": "provider", "name": "openai", "tenant": "", "who": "ann", "why": "a loop", "at_ns": 1,
+        },
+        "subscription_windows": {
+            "window_no": 1, "ends_no": None, "rule": "{}", "ends_ns": None, "who": "ann", "why": "the seats", "recorded_ns": 1,
         },
     },
 }  # fmt: skip

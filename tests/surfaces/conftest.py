@@ -9,6 +9,7 @@ import pytest
 from surfaces_world import RATES, SIGHTINGS
 
 from otel_finops.genai.sighting import CALL
+from otel_finops.governance.kill_switches import KillSwitches, Target
 from otel_finops.ledger.fx_store import store_rates
 from otel_finops.ledger.journal import JournalRow, record
 from otel_finops.ledger.price_refresh import PriceRefresher
@@ -20,6 +21,7 @@ from otel_finops.operations.local import Room, open_room, upgrade_database
 from otel_finops.pricing.ecb import read_rates
 from otel_finops.pricing.sources.loading import load_sources
 from otel_finops.settings import load
+from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.store.lease import Leases
 from otel_finops.testing import FakeClock
 
@@ -34,6 +36,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     with open_room(settings, clock=clock) as room:
         PriceRefresher(room.store, clock, room.prices.base, load_sources()).adopt("test")
         PriceRules(room.store, clock).add(Draft("alias", None, "our-deployment", target="azure/gpt-4o"), who="ann", why="it is one")
+        KillSwitches(room.store, clock, KillSwitch()).set(Target("agent", "nobody"), who="ann", why="never seen")
         watches = PriceWatches(room.store, clock)
         watches.add("*", None, "claude-opus-4-5", who="ann")
         watches.end(1, None, who="ann")

@@ -17,6 +17,9 @@ def upgrade() -> None:
     _audit()
     _idempotency()
 
+    _switches_and_windows()
+    _indexes_of_entries()
+
 
 def downgrade() -> None:
     raise NotImplementedError("a ledger is not downgraded: restore the copy that was made before the upgrade")
@@ -133,3 +136,69 @@ def _idempotency() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_idempotency_keys_claimed", "idempotency_keys", ["claimed_ns"])
+
+
+def _switches_and_windows() -> None:
+    serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "kill_switches",
+        sa.Column("switch_no", serial, autoincrement=True, nullable=False),
+        sa.Column("action", sa.Text(), nullable=False, comment="set or clear"),
+        sa.Column("scope", sa.Text(), nullable=False, comment="global, provider, tenant, model or agent"),
+        sa.Column("name", sa.Text(), nullable=False, comment="of the provider, tenant, model or agent; '' for global"),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="only calls of this tenant; '' for all"),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("switch_no"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_kill_switches_key", "kill_switches", ["scope", "name", "tenant", "switch_no"])
+    op.create_table(
+        "subscription_windows",
+        sa.Column("window_no", serial, autoincrement=True, nullable=False),
+        sa.Column("ends_no", sa.BigInteger(), comment="this row ends that window"),
+        sa.Column("rule", sa.Text(), comment="JSON, as `settings.money.SubscriptionRule`; NULL where the row ends one"),
+        sa.Column("ends_ns", sa.BigInteger(), comment="of an end: exclusive; NULL: the window is withdrawn, as if it had never been"),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("recorded_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("window_no"),
+        sqlite_autoincrement=True,
+    )
+    _only_added("kill_switches", "switch_no", "set or clear the switch again")
+    _only_added("subscription_windows", "window_no", "end the window and add another")
+
+
+def _indexes_of_entries() -> None:
+    """What reports look for among many entries: changed ones, failed ones, those that really cost something else."""
+    money = "billed_pico IS NOT NULL OR list_pico IS NOT NULL OR contracted_pico IS NOT NULL OR effective_pico IS NOT NULL"
+    for name, columns, condition in (
+        ("ix_entries_changed", ["started_ns", "trace_no"], "kind <> 'charge'"),
+        ("ix_entries_failed", ["started_ns", "tenant", "role", "kind", "trace_no"], "error_type IS NOT NULL"),
+        ("ix_entries_other_money", ["started_ns", "trace_no"], money),
+    ):
+        op.create_index(name, "entries", columns, sqlite_where=sa.text(condition), postgresql_where=sa.text(condition))
+
+
+def _only_added(table: str, key: str, mended: str) -> None:
+    """Refuse every change but further rows, as 0003 does for price rules."""
+    message = f"{table} are append-only: {mended}"
+    if op.get_bind().dialect.name == "sqlite":
+        refuse = f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
+        same = f"EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"
+        op.execute(f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refuse}")
+        op.execute(f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {refuse}")
+        op.execute(f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {same} {refuse}")
+        return
+    op.execute(
+        f"""CREATE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION '{message}' USING ERRCODE = 'restrict_violation';
+        END $$"""
+    )
+    op.execute(
+        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_append_only()"
+    )
+    op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_append_only")
