@@ -4,12 +4,15 @@
     ├── BadInput            what a person or a client gave is wrong; the message says how to mend it
     │   ├── Undecodable     a request body that is no OTLP
     │   ├── TooLarge        over a limit of `base/limits.py`; sending it again will not help
+    │   │   └── UrlTooLong  the same of path and query
+    │   ├── WrongType       a body in another form than the API takes
     │   ├── Unauthenticated no credential, or one that is not known
     │   ├── Forbidden       a credential that may not do this
     │   ├── NotFound        no such thing, or another tenant's
     │   ├── Conflict        the same change was asked for before and is not done yet
     │   └── KeyReused       an idempotency key that belongs to another input
     ├── Busy                try again after `retry_after_s`: a queue is full or a lease is held
+    │   └── TooManyRequests one caller asks more often than the settings allow
     ├── Unavailable         try again after `retry_after_s`: the store or the next hop is away
     ├── StartRefused        settings, ports or a database with which the service must not start
     └── BrokenLedger        stored entries contradict each other
@@ -34,6 +37,14 @@ class Undecodable(BadInput):
 
 class TooLarge(BadInput):
     """Over a limit; sending it again will not help."""
+
+
+class UrlTooLong(TooLarge):
+    """Path and query are over their limit."""
+
+
+class WrongType(BadInput):
+    """A body in another form than the API takes."""
 
 
 class Unauthenticated(BadInput):
@@ -63,6 +74,10 @@ class Busy(FinopsError):
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.holder = holder
+
+
+class TooManyRequests(Busy):
+    """One caller asks more often than the settings allow."""
 
 
 class Unavailable(FinopsError):

@@ -141,6 +141,22 @@ ALLOWANCE_CHANGES_MAX: Final = 250_000
 # --- reading -------------------------------------------------------------------------------------------------------
 PAGE_ROWS_MAX: Final = 1_000
 """Rows of one API page."""
+API_BODY_MIB: Final = 8
+"""MiB of an API request's body unless the settings say otherwise: the largest price list has 3 MiB, 4 MiB in base64."""
+API_BODY_MIB_MAX: Final = 64
+"""MiB of an API request's body that can be set at most: a body is held in memory, and its JSON takes some times as much."""
+API_BODIES_BYTES_MAX: Final = 2 * API_BODY_MIB_MAX * MIB
+"""Bytes of request bodies that the API holds at a time: two of the largest; beyond it requests are asked to come again."""
+API_URL_BYTES_MAX: Final = 16 * 1024
+"""Path and query: HTTP asks everyone for 8,000 bytes, the signed head of a large ledger takes some 5,000."""
+API_JSON_CONTAINERS_MAX: Final = 100_000
+"""Objects and arrays of an API request's body: a list of a thousand calls has a few thousand; each takes some 100 bytes when parsed."""
+API_GZIP_BYTES_MIN: Final = 4_096
+"""Shorter answers are not worth compressing: they fit into a few packets."""
+RATE_KEYS_MAX: Final = 10_000
+"""Principals and addresses whose request rate is remembered, some 3 MB; beyond it those that were quiet longest are forgotten."""
+HEAVY_AT_ONCE_MAX: Final = 4
+"""Long operations of one process at a time, walks through the ledger and runs: others keep threads and cores for short ones."""
 GROUPS_MAX: Final = 10_000
 """Groups of one spend report."""
 COVERAGE_ROWS_MAX: Final = 250_000

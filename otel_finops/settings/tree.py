@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
-from otel_finops.base.limits import MIB, NAME_CHARS_MAX, RESERVE_BYTES, SERIES_MAX, TAGS_MAX
+from otel_finops.base.limits import API_BODY_MIB, API_BODY_MIB_MAX, MIB, NAME_CHARS_MAX, RESERVE_BYTES, SERIES_MAX, TAGS_MAX
 from otel_finops.settings.addresses import Address, parse_address
 from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.settings.money import Currency, Pricing
@@ -253,6 +253,21 @@ class Http(_Section):
         max_length=100,
         description="Host names besides loopback's that requests may call the service by while auth.mode is off, e.g. "
         '`["host.docker.internal"]`; all others are refused (docs/security.md).',
+    )
+    rate_per_s: float = Field(
+        default=100.0,
+        ge=0,
+        le=1_000_000,
+        description="Requests a second that one principal, or one address without a token, may go on making; 429 beyond it. 0: no limit.",
+    )
+    burst: int = Field(
+        default=400, ge=1, le=10_000_000, description="Requests that one of them may make at once after a pause, e.g. for a dashboard."
+    )
+    body_mib_max: int = Field(
+        default=API_BODY_MIB,
+        ge=1,
+        le=API_BODY_MIB_MAX,
+        description=f"Most MiB of a request's body; larger ones are answered 413, at most {API_BODY_MIB_MAX}.",
     )
     open_metrics: bool = Field(
         default=False,

@@ -6,11 +6,19 @@ A test fails while one of them is stale.
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from otel_finops.base.limits import (
+    API_BODY_MIB_MAX,
+    API_GZIP_BYTES_MIN,
+    API_JSON_CONTAINERS_MAX,
+    API_URL_BYTES_MAX,
+    HEAVY_AT_ONCE_MAX,
+)
 from otel_finops.identity.roles import ROLES
 from otel_finops.ledger import quarantine
 from otel_finops.operations.catalogue import OPERATIONS
@@ -20,8 +28,10 @@ from otel_finops.otlp.log_batch import LOG_REASONS
 from otel_finops.otlp.status import NO_SUCH_PATH, TABLE, WRONG_METHOD, WRONG_TYPE
 from otel_finops.settings.reference import markdown as settings_page
 from otel_finops.settings.tree import Features
+from otel_finops.surfaces.api.app import openapi
+from otel_finops.surfaces.api.described import PREFIX
 from otel_finops.surfaces.api.problems import KINDS, METHOD, UNEXPECTED
-from otel_finops.surfaces.api.routes import PREFIX
+from otel_finops.surfaces.api.routes import HEAVY
 from otel_finops.surfaces.cli.table import ALIASES, command_table
 
 _WRITTEN: Final = "<!-- Written by `python -m otel_finops.surfaces.reference docs` from the declarations; do not edit. -->"
@@ -29,7 +39,13 @@ _WRITTEN: Final = "<!-- Written by `python -m otel_finops.surfaces.reference doc
 
 def pages() -> dict[str, str]:
     """Every generated page by its file name."""
-    return {"settings.md": settings_page(), "api.md": api_page(), "cli.md": cli_page(), "errors.md": errors_page()}
+    written = {"settings.md": settings_page(), "api.md": api_page(), "cli.md": cli_page(), "errors.md": errors_page()}
+    return {**written, "openapi.json": openapi_file()}
+
+
+def openapi_file() -> str:
+    """The API's description with everything switched on, laid out so that its changes can be read line by line."""
+    return json.dumps(openapi(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def api_page() -> str:
@@ -168,13 +184,51 @@ _API_HEAD: Final = f"""# HTTP API
 
 {_WRITTEN}
 
-Everything stands under `{PREFIX}` and is described as OpenAPI 3.1 at `{PREFIX}/openapi.json`. Answers are JSON; money is a
-plain decimal string in USD; instants are RFC 3339 in UTC. Faults are RFC 9457 problem documents (`application/problem+json`) whose
-`detail` says how to mend them and whose `instance` bears the request id, which is also in the header `X-Request-Id` and in the log.
+Everything stands under `{PREFIX}`. Answers are JSON; money is a plain decimal string in USD; instants are RFC 3339 in UTC. The whole is
+described as OpenAPI 3.1, by a running service at `{PREFIX}/openapi.json` (what is switched on) and in `docs/openapi.json` (everything).
+That file is the promise to clients: a test compares it with the declarations, prints what was added, removed or changed, and fails
+until the change is meant and written down by `python -m otel_finops.surfaces.reference docs`.
+
+## Asking
 
 With `auth.mode` token a request shows `Authorization: Bearer TOKEN`: without a known one it is answered 401, without the role 403, and what
-belongs to tenants of others is not found (404). A parameter that does not exist is refused, and so is one given twice. What is switched off
-(`features.*`) is not found. `/healthz` says that the process lives, `/readyz` whether all its parts are well; both are open.
+belongs to tenants of others is not found (404). What is switched off (`features.*`) is not found either.
+
+What reads is a GET with its parameters in the query: whole numbers as digits, switches as `true` or `false`. What changes is a POST with
+its parameters as a JSON object and `Content-Type: application/json`; values have their JSON types, `"5"` is no number. A parameter that
+does not exist is refused, and so is one that is given twice, in the query as in the body. HEAD answers like GET without the body, OPTIONS
+with the methods of a path in `Allow`.
+
+## Lists
+
+Lists are answered a page at a time: `limit` rows, and `next_cursor`, which is given as `cursor` to get the page after; it is null on the
+last page. A cursor stands for a place in a fixed order, so that rows which come meanwhile neither repeat nor shift others; it belongs to
+the operation and the `sort` that made it, and is refused elsewhere. `sort` takes the words that its description names, nothing else.
+
+## Limits
+
+| limit | answer | setting |
+|---|---|---|
+| requests a second of one principal, or of one address where there is none | 429 with `Retry-After` | `http.rate_per_s`, `http.burst` |
+| size of a body | 413 | `http.body_mib_max`, at most {API_BODY_MIB_MAX} |
+| bytes of path and query | 414 | {API_URL_BYTES_MAX} |
+| objects and lists in a body | 413 | {API_JSON_CONTAINERS_MAX} |
+| long operations at a time in one process: {", ".join(f"`{name}`" for name in sorted(HEAVY))} | 503 with `Retry-After` \
+| {HEAVY_AT_ONCE_MAX} |
+
+Requests are counted before their parameters are looked at; `/healthz` and `/readyz` are not counted. Behind a proxy all callers without a
+token share the proxy's address.
+
+## Answers
+
+Every answer bears `X-Request-Id`: the caller's own, when it is 1 to 64 letters, digits, dots, dashes or underscores, else one of ours.
+The log holds one line for each request with this id, its route, status, size, time and principal: at `log.level` info for changes and
+refusals, at debug for all others; never a query, a body or a token. Answers of {API_GZIP_BYTES_MIN} bytes and more are compressed for
+callers who send `Accept-Encoding: gzip`.
+
+Faults are RFC 9457 problem documents (`application/problem+json`): `type` and `status` for programs, `title` and `detail` for people, the
+detail says how to mend it, and `instance` bears the request id. The kinds stand at the end of this page. `/healthz` says that the process
+lives, `/readyz` whether all its parts are well.
 """
 _CLI_HEAD: Final = f"""# Command line
 

@@ -259,7 +259,7 @@ def test_t56_no_fault_tells_paths_sql_or_stack_traces(room: Room, contracts: Pat
         *(get(api, path) for path in BAD),
     ]  # fmt: skip
     assert [answer.status_code for answer in answers[:10]] == [404, 404, 405, 405, 405, 500, 503, 503, 401, 404]
-    assert answers[2].headers["allow"] == "GET"
+    assert answers[2].headers["allow"] == "GET, HEAD, OPTIONS"
     assert [answer.headers["retry-after"] for answer in answers[6:8]] == ["7", "1"]
     assert answers[5].json()["detail"] == "The fault is in the service's log under this request's id."
     assert sum(not is_problem(answer, contracts) for answer in answers) == 0
@@ -284,7 +284,8 @@ def test_the_description_is_openapi_3_1_and_names_every_operation(api: TestClien
     assert named == sorted([*(one.name for one in OPERATIONS), *(f"{one.name}.post" for one in OPERATIONS if one.by_body)])
     spend = document["paths"]["/api/v1/spend"]["get"]
     assert {p["name"] for p in spend["parameters"]} >= {"group_by", "from", "to"}
-    assert set(spend["responses"]) == {"200", "400", "401", "403", "404", "405", "413", "500", "503"}
+    assert set(spend["responses"]) == {"200", "400", "401", "403", "404", "405", "414", "429", "500", "503"}
+    assert {"413", "415"} <= set(document["paths"]["/api/v1/ledger/reprice"]["post"]["responses"])
 
 
 def test_request_ids_are_echoed_only_when_harmless(api: TestClient) -> None:

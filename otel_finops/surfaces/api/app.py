@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from functools import cache
+from typing import Any, Final, cast
 
+import anyio
+import orjson
 from fastapi import FastAPI, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from otel_finops.base.errors import TooManyRequests
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.context import Context
+from otel_finops.settings.tree import Features, Http
+from otel_finops.surfaces.api.described import ABOUT, OPENAPI_PATH, PREFIX, VERSION, completed
+from otel_finops.surfaces.api.gate import Authenticate, Gate
 from otel_finops.surfaces.api.pages import index_page
 from otel_finops.surfaces.api.problems import of_fault, of_status
-from otel_finops.surfaces.api.routes import PREFIX, Authenticate, add_route
+from otel_finops.surfaces.api.rates import Rates
+from otel_finops.surfaces.api.routes import Places, Shared, add_route, json_answer
 from otel_finops.surfaces.api.shell import Shell
 
-OPENAPI_PATH: Final = f"{PREFIX}/openapi.json"
+UNHURRIED: Final = Http(rate_per_s=0)
+"""For applications that count no requests."""
+_PROBES_AT_ONCE: Final = 4
+"""Threads of their own, so that probes are answered while all others are taken."""
 
 
 def build_api(
@@ -29,6 +39,7 @@ def build_api(
     mounts: Mapping[str, ASGIApp] | None = None,
     listeners: Mapping[str, str] | None = None,
     names: Collection[str] | None = None,
+    http: Http = UNHURRIED,
 ) -> ASGIApp:
     """The application behind the HTTP listener.
 
@@ -38,62 +49,94 @@ def build_api(
         mounts: further ASGI applications by exact path, e.g. `/metrics`.
         listeners: addresses to show on the index page, by name (`OTLP/gRPC`, `OTLP/HTTP`).
         names: as `Shell` takes them: needed where `authenticate` lets everyone in, None where tokens are shown.
+        http: the settings of rates and sizes.
     """
-    app = _routes(context, authenticate)
+    gate = Gate(authenticate, Rates(http.rate_per_s, http.burst, context.clock) if http.rate_per_s else None)
+    app = _routes(context.features, Shared(context, gate, Places()))
+    if context.features.api:
+        _add_description(app, context.features, gate)
     _add_probes(app, context)
     for path, mounted in (mounts or {}).items():
-        app.router.routes.append(Route(path, endpoint=_Mounted(mounted), methods=None))
-    _add_index(app, context, sorted(mounts or {}), listeners or {})
-    return Shell(app, names)
+        app.router.routes.append(Route(path, endpoint=_Mounted(mounted, gate), methods=None))
+    _add_index(app, context, gate, sorted(mounts or {}), listeners or {})
+    return Shell(app, names, body_mib_max=http.body_mib_max)
 
 
 class _Mounted:
     """An ASGI application as a route's endpoint: the router takes plain functions for handlers of requests."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
         self._app = app
+        self._gate = gate
 
-    async def __call__(self, *call: Any) -> None:
-        await self._app(*call)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._gate.stranger(Request(scope))
+        await self._app(scope, receive, send)
 
 
-def openapi(context: Context) -> dict[str, Any]:
-    """The OpenAPI 3.1 description of the operations that are switched on."""
+def openapi(features: Features | None = None) -> dict[str, Any]:
+    """The OpenAPI 3.1 description of the operations that are switched on; of all without features."""
 
     def nobody(token: str | None) -> Any:
         raise AssertionError("only described, never called")
 
-    return _routes(context, nobody).openapi()
+    features = features or Features()
+    routed = _routes(features, Shared(cast("Context", None), Gate(nobody), Places()))
+    return completed(routed.openapi(), OPERATIONS.switched_on(features))
 
 
-def _routes(context: Context, authenticate: Authenticate) -> FastAPI:
-    on = context.features.api
+def _routes(features: Features, shared: Shared) -> FastAPI:
     app = FastAPI(
         title="otel_finops",
-        version=context.version,
-        description="What AI calls cost. Money is a decimal string in USD; faults are RFC 9457 problems.",
-        openapi_url=OPENAPI_PATH if on else None,
+        version=VERSION,
+        description=ABOUT,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        exception_handlers={HTTPException: _refused, Exception: _failed},
+        exception_handlers={HTTPException: _refusal(shared.gate), TooManyRequests: _failed, Exception: _failed},
     )
-    if on:
-        for one in OPERATIONS.switched_on(context.features):
-            add_route(app, one, context, authenticate)
-        _describe_security(app)
+    if features.api:
+        for one in OPERATIONS.switched_on(features):
+            add_route(app, one, shared)
     return app
 
 
-def _describe_security(app: FastAPI) -> None:
-    document = app.openapi()
-    scheme = {"type": "http", "scheme": "bearer", "description": "A token of auth.tokens; needed when auth.mode is token."}
-    document.setdefault("components", {})["securitySchemes"] = {"bearer": scheme}
+def _add_description(app: FastAPI, features: Features, gate: Gate) -> None:
+    @cache
+    def document() -> bytes:
+        return orjson.dumps(openapi(features))
+
+    def described(request: Request) -> Response:
+        gate.stranger(request)
+        return json_answer(request, document())
+
+    app.router.routes.append(Route(OPENAPI_PATH, described, methods=["GET"]))
 
 
-async def _refused(request: Request, fault: Exception) -> Response:
-    assert isinstance(fault, HTTPException)
-    return of_status(fault.status_code, request.state.request_id, dict(fault.headers or {}))
+def _refusal(gate: Gate) -> Callable[[Request, Exception], Coroutine[Any, Any, Response]]:
+    async def refused(request: Request, fault: Exception) -> Response:
+        """The answer to what no route takes; OPTIONS is answered for every path that there is."""
+        assert isinstance(fault, HTTPException)
+        try:
+            gate.stranger(request)
+        except TooManyRequests as too_many:
+            return of_fault(too_many, request.state.request_id)
+        if fault.status_code != 405:
+            return of_status(fault.status_code, request.state.request_id)
+        allowed = {"Allow": ", ".join(_allowed(request))}
+        return (
+            Response(status_code=204, headers=allowed) if request.method == "OPTIONS" else of_status(405, request.state.request_id, allowed)
+        )
+
+    return refused
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of a path, of all its routes."""
+    there = (route for route in request.app.router.routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE)
+    methods = {"OPTIONS"}.union(*(route.methods or () for route in there))
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 async def _failed(request: Request, fault: Exception) -> Response:
@@ -101,11 +144,13 @@ async def _failed(request: Request, fault: Exception) -> Response:
 
 
 def _add_probes(app: FastAPI, context: Context) -> None:
+    threads = anyio.CapacityLimiter(_PROBES_AT_ONCE)
+
     async def alive(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def ready(request: Request) -> Response:
-        parts = await run_in_threadpool(context.health)
+        parts = await anyio.to_thread.run_sync(context.health, limiter=threads)
         well = all(part.ok is not False for part in parts)
         return JSONResponse(
             {"status": "ok" if well else "not ready", "parts": {part.name: part.ok for part in parts}}, 200 if well else 503
@@ -115,13 +160,14 @@ def _add_probes(app: FastAPI, context: Context) -> None:
     app.router.routes.append(Route("/readyz", ready, methods=["GET"]))
 
 
-def _add_index(app: FastAPI, context: Context, mounted: list[str], listeners: Mapping[str, str]) -> None:
+def _add_index(app: FastAPI, context: Context, gate: Gate, mounted: list[str], listeners: Mapping[str, str]) -> None:
     links = [("/readyz", "whether all parts are well"), *((path, "for scrapers") for path in mounted)]
     if context.features.api:
         links += [(OPENAPI_PATH, "the API's description, OpenAPI 3.1")]
         links += [(f"{PREFIX}/{one.path}", one.summary) for one in OPERATIONS.switched_on(context.features) if _opens_by_itself(one)]
 
-    async def index(request: Request) -> Response:
+    def index(request: Request) -> Response:
+        gate.stranger(request)
         return index_page(context.version, listeners, links)
 
     app.router.routes.append(Route("/", index, methods=["GET"]))

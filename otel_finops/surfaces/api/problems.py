@@ -18,8 +18,11 @@ from otel_finops.base.errors import (
     NotFound,
     StartRefused,
     TooLarge,
+    TooManyRequests,
     Unauthenticated,
     Unavailable,
+    UrlTooLong,
+    WrongType,
 )
 from otel_finops.operations.faults import explained, printable
 
@@ -47,11 +50,14 @@ class Kind(NamedTuple):
 
 
 KINDS: Final[dict[type[FinopsError], Kind]] = {
+    UrlTooLong: Kind(414, "url-too-long", "URL too long"),
     TooLarge: Kind(413, "too-large", "Too large"),
+    WrongType: Kind(415, "wrong-type", "Wrong content type"),
     Unauthenticated: Kind(401, "unauthenticated", "Not authenticated"),
     Forbidden: Kind(403, "forbidden", "Not allowed"),
     NotFound: Kind(404, "not-found", "Not found"),
     BadInput: Kind(400, "bad-input", "Bad input"),
+    TooManyRequests: Kind(429, "too-many-requests", "Too many requests"),
     Busy: Kind(503, "busy", "Busy, try again"),
     Unavailable: Kind(503, "unavailable", "Unavailable, try again"),
     BrokenLedger: Kind(500, "broken-ledger", "The ledger contradicts itself"),

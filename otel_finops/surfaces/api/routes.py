@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Final, NamedTuple
 
 import orjson
 from fastapi import FastAPI, Request
@@ -12,43 +14,66 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from otel_finops.base.errors import BadInput, FinopsError
+from otel_finops.base.errors import Busy, FinopsError
+from otel_finops.base.limits import API_GZIP_BYTES_MIN, HEAVY_AT_ONCE_MAX
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.registry import Input, Operation, invoke
-from otel_finops.otlp.bearer import bearer_token
-from otel_finops.surfaces.api.problems import MEDIA_TYPE, Problem, of_fault
+from otel_finops.operations.registry import Operation, admit, invoke
+from otel_finops.surfaces.api.described import PREFIX, answers, route_extras
+from otel_finops.surfaces.api.gate import Gate
+from otel_finops.surfaces.api.given import check_type, read_given
+from otel_finops.surfaces.api.problems import of_fault
 
 log = logging.getLogger(__name__)
 
-PREFIX: Final = "/api/v1"
-Authenticate = Callable[[str | None], Principal]
 Endpoint = Callable[[Request], Awaitable[Response]]
-
-_FAULTS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": description, "model": Problem, "content": {MEDIA_TYPE: {}}}
-    for status, description in {
-        400: "Bad input; the detail names the field and how to mend it.",
-        401: "No token, or one that is not known.",
-        403: "The token's role does not allow it.",
-        404: "No such thing for this token; another tenant's things are not found either.",
-        405: "Another method.",
-        413: "Body too large.",
-        500: "Unexpected fault; the instance is in the log.",
-        503: "Try again after `Retry-After` seconds.",
-    }.items()
-}
+HEAVY: Final = frozenset({"coverage.report", "ledger.verify"})
+"""Operations that walk through the ledger and may take many seconds."""
+_GZIP_LEVEL: Final = 3
+_VARIES: Final = {"Vary": "Accept-Encoding"}
 
 
-def add_route(app: FastAPI, one: Operation, context: Context, authenticate: Authenticate) -> None:
+class Places:
+    """Places for operations that take long; counted on the event loop alone."""
+
+    def __init__(self, most: int = HEAVY_AT_ONCE_MAX) -> None:
+        self._most = most
+        self._taken = 0
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Hold one; raises Busy when there is none."""
+        if self._taken >= self._most:
+            raise Busy(f"{self._most} long operations run already, as many as this process runs at a time; ask again.", retry_after_s=5)
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+
+class Shared(NamedTuple):
+    """What all routes have in common.
+
+    Attributes:
+        context: what operations work on.
+        gate: lets requests in.
+        places: for operations that take long.
+    """
+
+    context: Context
+    gate: Gate
+    places: Places
+
+
+def add_route(app: FastAPI, one: Operation, shared: Shared) -> None:
     """Serve an operation at its path; GET for what reads, POST for what changes; both where what is read may be asked by a body."""
-    _add(app, one, _endpoint(one, context, authenticate, body=one.changes), one.method, one.name)
+    _add(app, one, _endpoint(one, shared, body=one.changes), one.method, one.name)
     if one.by_body:
-        _add(app, one, _endpoint(one, context, authenticate, body=True), "POST", f"{one.name}.post")
+        _add(app, one, _endpoint(one, shared, body=True), "POST", f"{one.name}.post")
 
 
 def _add(app: FastAPI, one: Operation, endpoint: Endpoint, method: str, operation_id: str) -> None:
-    by_body = method == "POST"
     app.add_api_route(
         f"{PREFIX}/{one.path}",
         endpoint,
@@ -56,103 +81,58 @@ def _add(app: FastAPI, one: Operation, endpoint: Endpoint, method: str, operatio
         operation_id=operation_id,
         summary=one.summary,
         tags=[one.name.partition(".")[0]],
-        responses={200: {"description": "The answer.", "model": one.output}, **_FAULTS},
+        responses=answers(one),
         response_class=Response,
         response_model=None,
-        openapi_extra={
-            "parameters": parameters(one, by_body=by_body),
-            "security": [{"bearer": []}, {}],
-            **({"requestBody": request_body(one)} if by_body and set(one.input.model_fields) - set(one.path_fields) else {}),
-        },
+        openapi_extra=route_extras(one, by_body=method == "POST"),
     )
 
 
-def _endpoint(one: Operation, context: Context, authenticate: Authenticate, *, body: bool) -> Endpoint:
+def _endpoint(one: Operation, shared: Shared, *, body: bool) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         try:
-            principal = authenticate(bearer_token(request.headers.get("authorization")))
-            given = one.input.model_validate(await _given(one, request, body=body))
-            answer = await run_in_threadpool(_answer, one, context, principal, given, _origin(request))
+            principal = await run_in_threadpool(admitted, one, request, shared)
+            given = await request.body() if body else None
+            with shared.places.taken() if one.name in HEAVY else nullcontext():
+                return await run_in_threadpool(_answer, one, request, shared.context, principal, given)
         except (FinopsError, ValidationError) as fault:
             return of_fault(fault, request.state.request_id)
         except Exception as fault:
             log.exception("request %s to %s failed", request.state.request_id, one.name)
             return of_fault(fault, request.state.request_id)
-        return Response(answer, media_type="application/json")
 
     return endpoint
 
 
-def _answer(one: Operation, context: Context, principal: Principal, given: Input, origin: str) -> bytes:
-    """The answer's bytes, made in the handler's thread: a large tree has tens of megabytes, and the loop serves others meanwhile."""
-    return orjson.dumps(invoke(one, context, principal, given, origin=origin))
+def admitted(one: Operation, request: Request, shared: Shared) -> Principal:
+    """Who asks, before a byte of the body is read; raises what `Gate.principal` and `registry.admit` raise."""
+    principal = shared.gate.principal(request)
+    admit(one, shared.context, principal)
+    return principal
 
 
-async def _given(one: Operation, request: Request, *, body: bool) -> dict[str, Any]:
-    """Path parameters, and the query's (or the JSON body's) fields."""
-    fields: Mapping[str, Any] = await _body(request) if body else _query(request)
-    if taken := sorted(set(fields) & set(one.path_fields)):
-        raise BadInput(f"{', '.join(taken)}: stands in the path already")
-    return {**fields, **request.path_params}
+def _answer(one: Operation, request: Request, context: Context, principal: Principal, body: bytes | None) -> Response:
+    """The answer, made in the handler's thread: a large tree has tens of megabytes, and the loop serves others meanwhile."""
+    if body is not None:
+        check_type(request.headers, body)
+    answer = invoke(one, context, principal, read_given(one, request, body), origin=_origin(request))
+    return json_answer(request, orjson.dumps(answer))
 
 
-def _query(request: Request) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
-        if name in given:
-            raise BadInput(f"{name[:80]}: given more than once")
-        given[name] = value
-    return given
+def json_answer(request: Request, content: bytes) -> Response:
+    """An answer, compressed where that is worth it and the caller takes it."""
+    if len(content) < API_GZIP_BYTES_MIN or not _takes_gzip(request.headers.get("accept-encoding", "")):
+        return Response(content, media_type="application/json", headers=_VARIES)
+    packed = gzip.compress(content, _GZIP_LEVEL, mtime=0)
+    return Response(packed, media_type="application/json", headers={**_VARIES, "Content-Encoding": "gzip"})
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    try:
-        body = orjson.loads(await request.body() or b"{}")
-    except orjson.JSONDecodeError:
-        raise BadInput("The body is no JSON.") from None
-    if not isinstance(body, dict):
-        raise BadInput("The body must be a JSON object.")
-    return body
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding names gzip, or everything, and not with the weight 0."""
+    weights = {name.strip().lower(): weight for name, _, weight in (part.partition(";") for part in accepted.split(","))}
+    weight = weights.get("gzip", weights.get("*"))
+    return weight is not None and weight.strip().removeprefix("q=").rstrip("0.") != ""
 
 
 def _origin(request: Request) -> str:
     return request.client.host if request.client else "api"
-
-
-def request_body(one: Operation) -> dict[str, Any]:
-    """The operation's input as an OpenAPI request body, fields of the path left out."""
-    schema = one.input.model_json_schema()
-    fields = {name: field for name, field in schema.get("properties", {}).items() if name not in one.path_fields}
-    required = [name for name in schema.get("required", ()) if name in fields]
-    described = {
-        "type": "object",
-        "properties": fields,
-        "additionalProperties": schema.get("additionalProperties", False),
-        **({"required": required} if required else {}),
-    }
-    return {"required": bool(required), "content": {"application/json": {"schema": described}}}
-
-
-def parameters(one: Operation, *, by_body: bool) -> list[dict[str, Any]]:
-    """The operation's input as OpenAPI parameters; where a body holds it only those of the path."""
-    schema = one.input.model_json_schema()
-    required = schema.get("required", [])
-    found = []
-    for name, field in schema.get("properties", {}).items():
-        place = "path" if name in one.path_fields else "query"
-        if place == "query" and by_body:
-            continue
-        found.append({
-            "name": name,
-            "in": place,
-            "required": name in required,
-            "description": field.get("description", ""),
-            "schema": _parameter_schema(field),
-        })  # fmt: skip
-    return found
-
-
-def _parameter_schema(field: Mapping[str, Any]) -> dict[str, Any]:
-    """A query parameter is absent rather than null."""
-    kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
-    return {key: value for key, value in kinds[0].items() if key not in ("title", "description") and value is not None}

@@ -1,25 +1,26 @@
-"""What surrounds every request, as plain ASGI: a request id, security headers, who may call without a token, a limit on bodies, and
-an answer to any fault."""
+"""What surrounds every request, as plain ASGI: a request id, security headers, who may call without a token, limits on URLs and bodies,
+HEAD, an answer to any fault, and a line in the log."""
 
 from __future__ import annotations
 
 import logging
 import re
 import secrets
+import time
 from collections.abc import Collection
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from otel_finops.base.errors import Forbidden, TooLarge
+from otel_finops.base.errors import BadInput, Busy, Forbidden, TooLarge, UrlTooLong
+from otel_finops.base.limits import API_BODIES_BYTES_MAX, API_BODY_MIB, API_URL_BYTES_MAX, MIB
 from otel_finops.otlp.browsers import is_local, is_local_origin
+from otel_finops.surfaces.api.access_log import log_request
 from otel_finops.surfaces.api.problems import of_fault
 
 log = logging.getLogger(__name__)
 
-BODY_BYTES_MAX: Final = 1024 * 1024
-"""The API takes small JSON documents; spans go to the OTLP listeners."""
 REQUEST_ID: Final = "x-request-id"
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 """Paths that say nothing that a stranger must not know."""
@@ -43,34 +44,42 @@ class Shell:
         app: what it surrounds.
         names: host names by which this machine is called besides loopback; None when every caller shows a token, so that
             neither host nor origin matters.
+        body_mib_max: MiB that a request's body may have.
     """
 
-    def __init__(self, app: ASGIApp, names: Collection[str] | None = None) -> None:
+    def __init__(self, app: ASGIApp, names: Collection[str] | None = None, *, body_mib_max: int = API_BODY_MIB) -> None:
         self._app = app
         self._names = names if names is None else frozenset(name.lower() for name in names)
+        self._bodies = _Bodies(body_mib_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began_s = time.monotonic()
         headers = Headers(scope=scope)
-        given = headers.get(REQUEST_ID, "")
-        request_id = given if _SAFE_ID.fullmatch(given) else secrets.token_hex(8)
-        scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id)
+        request_id = scope.setdefault("state", {})["request_id"] = _request_id(headers)
+        answer = _Answer(send, request_id, bodiless=scope["method"] == "HEAD")
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        body = self._bodies.limited(receive, headers)
         try:
-            self._admit(scope["path"], headers)
-            await self._app(scope, _limited(receive, headers), answer.send)
-        except (Forbidden, TooLarge) as fault:
+            self._admit(scope, headers)
+            await self._app(inner, body.receive, answer.send)
+        except (BadInput, Busy) as fault:
             await answer.fault(fault, scope, receive)
         except Exception as fault:
             log.exception("request %s failed", request_id)
             await answer.fault(fault, scope, receive)
+        finally:
+            body.release()
+            log_request({**inner, "method": scope["method"]}, answer.status, answer.sent_bytes, time.monotonic() - began_s)
 
-    def _admit(self, path: str, headers: Headers) -> None:
-        """Refuse what a foreign web page has a browser send while everyone is admin."""
-        if self._names is None or path in PROBES:
+    def _admit(self, scope: Scope, headers: Headers) -> None:
+        """Refuse endless URLs, and what a foreign web page has a browser send while everyone is admin."""
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > API_URL_BYTES_MAX:
+            raise UrlTooLong(f"Path and query may have {API_URL_BYTES_MAX} bytes; some operations take their parameters as a body too.")
+        if self._names is None or scope["path"] in PROBES:
             return
         host, origin = headers.get("host", ""), headers.get("origin")
         if len(headers.getlist("host")) != 1 or not is_local(host, self._names):
@@ -82,40 +91,72 @@ class Shell:
             raise Forbidden("While auth.mode is off, requests of other sites' pages are refused; set auth.mode to token.")
 
 
-class _Answer:
-    """Puts headers on what is sent, and answers faults if nothing was sent yet."""
+def _request_id(headers: Headers) -> str:
+    """The caller's own, when it can do no harm in a log."""
+    given = headers.get(REQUEST_ID, "")
+    return given if _SAFE_ID.fullmatch(given) else secrets.token_hex(8)
 
-    def __init__(self, send: Send, request_id: str) -> None:
+
+class _Answer:
+    """Puts headers on what is sent, counts it, and answers faults if nothing was sent yet."""
+
+    def __init__(self, send: Send, request_id: str, *, bodiless: bool) -> None:
         self._send = send
         self._request_id = request_id
-        self._started = False
+        self._bodiless = bodiless
+        self.status = 0
+        """0 until an answer began."""
+        self.sent_bytes = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._started = True
+            self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self._request_id
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
+        elif message["type"] == "http.response.body":
+            message = {**message, "body": b""} if self._bodiless else message
+            self.sent_bytes += len(message.get("body", b""))
         await self._send(message)
 
     async def fault(self, fault: Exception, scope: Scope, receive: Receive) -> None:
-        if self._started:
+        if self.status:
             raise fault
         await of_fault(fault, self._request_id)(scope, receive, self.send)
 
 
-def _limited(receive: Receive, headers: Headers) -> Receive:
-    """A `receive` that refuses bodies over the limit, announced or not."""
-    announced = headers.get("content-length", "0")
-    taken = 0
+class _Bodies:
+    """Bounds each body, and all that are held at a time."""
 
-    async def limited() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > BODY_BYTES_MAX or (announced.isdigit() and int(announced) > BODY_BYTES_MAX):
-            raise TooLarge(f"A request body may have {BODY_BYTES_MAX} bytes.")
+    def __init__(self, mib_max: int) -> None:
+        self.mib_max = mib_max
+        self.held_bytes = 0
+
+    def limited(self, receive: Receive, headers: Headers) -> _Body:
+        return _Body(self, receive, headers.get("content-length", "0"))
+
+
+class _Body:
+    """A request's body while it arrives: refused over the limit, announced or not."""
+
+    def __init__(self, bodies: _Bodies, receive: Receive, announced: str) -> None:
+        self._bodies = bodies
+        self._receive = receive
+        self._announced = int(announced) if announced.isdecimal() and len(announced) < 20 else 0
+        self._bytes = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        came = len(message.get("body", b""))
+        self._bytes += came
+        self._bodies.held_bytes += came
+        if max(self._bytes, self._announced) > self._bodies.mib_max * MIB:
+            raise TooLarge(f"A request's body may have {self._bodies.mib_max} MiB (http.body_mib_max).")
+        if self._bodies.held_bytes > API_BODIES_BYTES_MAX:
+            raise Busy("Too many large requests arrive at once; send it again.", retry_after_s=2)
         return message
 
-    return limited
+    def release(self) -> None:
+        self._bodies.held_bytes -= self._bytes
+        self._bytes = 0

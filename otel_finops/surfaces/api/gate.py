@@ -1,0 +1,52 @@
+"""Who asks, and whether he asks too often: what every route settles before anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from starlette.requests import Request
+
+from otel_finops.base.errors import Unauthenticated
+from otel_finops.identity.principals import LOCAL, Principal
+from otel_finops.otlp.bearer import bearer_token
+from otel_finops.surfaces.api.rates import Rates, address_key
+
+Authenticate: TypeAlias = Callable[[str | None], Principal]
+
+
+class Gate:
+    """Lets requests in.
+
+    Args:
+        authenticate: a bearer token (None without one) to a principal, raising Unauthenticated.
+        rates: how often one principal or address may ask; None for no limit.
+    """
+
+    def __init__(self, authenticate: Authenticate, rates: Rates | None = None) -> None:
+        self._authenticate = authenticate
+        self._rates = rates
+
+    def principal(self, request: Request) -> Principal:
+        """Who asks; may wait for the database or another service, so it is called in a thread.
+
+        Raises:
+            Unauthenticated: a token is needed and this is none that is known.
+            TooManyRequests: too many requests of this principal, or too many of this address that showed no known token.
+        """
+        try:
+            principal = self._authenticate(bearer_token(request.headers.get("authorization")))
+        except Unauthenticated:
+            self.stranger(request)
+            raise
+        request.state.who = principal.who
+        if principal is LOCAL:
+            self.stranger(request)
+        elif self._rates is not None:
+            self._rates.take(f"as {principal.who} of {principal.tenants}")
+        return principal
+
+    def stranger(self, request: Request) -> None:
+        """Count a request by its address; raises TooManyRequests."""
+        if self._rates is not None:
+            self._rates.take(address_key(request.client.host if request.client else ""))

@@ -1,0 +1,127 @@
+"""What a request gives to an operation: the texts of path and query, or a JSON body, as values of the declared types.
+
+Both are read strictly: a body's `"5"` is no number, and the URL's texts are read as the JSON values that the declaration asks for
+(`true`, not `yes`). So what the API takes is what its description says.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+
+from otel_finops.base.errors import BadInput, TooLarge, WrongType
+from otel_finops.base.limits import API_JSON_CONTAINERS_MAX
+from otel_finops.operations.registry import Input, Operation
+
+_WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
+_FLAGS: Final = {"true": True, "false": False}
+_SHOWN_CHARS: Final = 80
+
+
+def read_given(one: Operation, request: Request, body: bytes | None) -> Input:
+    """The operation's input; `body` is None where the query gives it.
+
+    Raises:
+        BadInput: unknown or repeated names, no JSON object, what stands in the path as well.
+        ValidationError: the declaration refuses it.
+    """
+    kinds = kinds_of(one.input)
+    fields = _from_query(request, kinds) if body is None else _from_body(body)
+    if unknown := sorted(set(fields) - set(kinds)):
+        raise BadInput("; ".join(f"{name[:_SHOWN_CHARS]}: there is no such parameter{_hint(name, kinds)}" for name in unknown[:20]))
+    if taken := sorted(set(fields) & set(one.path_fields)):
+        raise BadInput(f"{', '.join(taken)}: stands in the path already")
+    path = {name: _value(text, kinds[name]) for name, text in request.path_params.items()}
+    try:
+        return one.input.model_validate_json(orjson.dumps({**fields, **path}), strict=True)
+    except orjson.JSONEncodeError:
+        raise BadInput("The body holds half of a surrogate pair, or a whole number beyond 64 bits.") from None
+
+
+def check_type(headers: Mapping[str, str], body: bytes) -> None:
+    """Refuse a body that does not say it is plain JSON: pages of other sites can send forms and texts, but no JSON.
+
+    Raises:
+        WrongType: it says that it is something else, or nothing.
+    """
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and (body or kind):
+        raise WrongType("Send the parameters as a JSON object, with `Content-Type: application/json`.")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise WrongType("Send the body as it is, without Content-Encoding.")
+
+
+@cache
+def kinds_of(model: type[Input]) -> Mapping[str, frozenset[str]]:
+    """The JSON types that each parameter may have, by its name outside."""
+    return {name: frozenset(_types(field)) for name, field in model.model_json_schema().get("properties", {}).items()}
+
+
+def _types(field: Mapping[str, Any]) -> Iterable[str]:
+    """Of a property's schema; what is only named by a reference has none that a text could stand for."""
+    for kind in (field, *field.get("anyOf", ())):
+        if "type" in kind:
+            yield kind["type"]
+        else:
+            yield from ("string" for value in (*kind.get("enum", ()), kind.get("const")) if isinstance(value, str))
+
+
+def _from_query(request: Request, kinds: Mapping[str, frozenset[str]]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for name, text in request.query_params.multi_items():
+        if name in given:
+            raise BadInput(f"{name[:_SHOWN_CHARS]}: given more than once")
+        given[name] = _value(text, kinds.get(name, frozenset()))
+    return given
+
+
+def _value(text: str, kinds: frozenset[str]) -> Any:
+    """The value that a text of the URL stands for; what fits no declared type stays a text, which the declaration refuses or takes."""
+    if "integer" in kinds and _WHOLE.fullmatch(text):
+        return int(text)
+    if "number" in kinds and _NUMBER.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    if "boolean" in kinds and text in _FLAGS:
+        return _FLAGS[text]
+    return text
+
+
+def _from_body(body: bytes) -> dict[str, Any]:
+    if body.count(b"{") + body.count(b"[") > API_JSON_CONTAINERS_MAX:
+        raise TooLarge(f"A body may hold {API_JSON_CONTAINERS_MAX} objects and lists; send it in parts.")
+    try:
+        given = json.loads(body.decode() or "{}", object_pairs_hook=_each_once, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError):
+        raise BadInput("The body is no JSON.") from None
+    if not isinstance(given, dict):
+        raise BadInput("The body must be a JSON object.")
+    return given
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(pairs)
+    if len(read) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise BadInput(f"{next(name for name in names if names.count(name) > 1)[:_SHOWN_CHARS]}: given more than once")
+    return read
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise BadInput(f"The body holds {text[:_SHOWN_CHARS]}; numbers are finite.")
+    return number
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name[:_SHOWN_CHARS], known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
