@@ -187,6 +187,14 @@ JSON_QUOTES_MAX: Final = 16_000_000
 """Quotation marks of an OTLP/JSON body, two for a string of 50 bytes or more when parsed: counted before parsing."""
 HEADER_BYTES_MAX: Final = 64 * 1024
 """Request line and headers of one OTLP/HTTP request."""
+RESOLVER_CALLS_MAX: Final = 32
+"""Credentials that a host application is asked for at the same time: more than it would answer sooner, and each is a thread."""
+RESOLVER_ANSWER_BYTES_MAX: Final = 1024 * 1024
+"""Of such an answer: a name, a role and up to ten thousand tenants."""
+RESOLVED_REMEMBERED_MAX: Final = 10_000
+"""Such answers that are remembered, and as many refusals: some megabytes, and more bearers than one process serves in half a minute."""
+TOKENS_MAX: Final = 10_000
+"""Stored tokens of a kind that hold: all of them are in every process's memory. As many as the settings may list."""
 RECEIVE_THREADS: Final = 16
 """Requests of one listener that are decoded and waited for at a time; the others queue within the admission's budget."""
 
