@@ -20,8 +20,8 @@ from otel_finops.genai.attribution_keys import AttributionSettings
 from otel_finops.genai.dialect_loading import load_dialects
 from otel_finops.genai.logs import LogNormaliser
 from otel_finops.genai.normalise import Normaliser
-from otel_finops.identity.principals import SettingsPrincipals
-from otel_finops.identity.senders import SettingsSenderAuth
+from otel_finops.identity.principals import Principals
+from otel_finops.identity.senders import Senders
 from otel_finops.ledger.current_prices import POLL_S, CurrentPrices, base_of
 from otel_finops.ledger.fee_spread import FeeSpreader
 from otel_finops.ledger.group_commit import GroupCommitter
@@ -394,14 +394,14 @@ def _receivers(core: Core, pipeline: Pipeline) -> dict[str, GrpcReceiver | AsgiS
 
 
 def _reception(core: Core, pipeline: Pipeline) -> Reception:
-    auth = SettingsSenderAuth(core.settings.auth)
+    auth = Senders(core.settings.auth)
     ignored, refusals = IgnoredSignals(core.received), Refusals(core.clock.monotonic)
     return Reception(pipeline, auth, core.admission, core.received, ignored, refusals, core.log_pipeline)
 
 
 def _web(core: Core, health: Callable[[], Sequence[Health]]) -> AsgiServer:
     settings = core.settings
-    authenticate = SettingsPrincipals(settings.auth)
+    authenticate = Principals(settings.auth)
     context = make_context(settings, core.store, core.subjects, core.prices, core.clock, health=health)
     mounts: dict[str, Any] = {}
     if settings.features.metrics:

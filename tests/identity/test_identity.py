@@ -9,9 +9,9 @@ import pytest
 
 from otel_finops.base.errors import Unauthenticated
 from otel_finops.base.protocols import Credential
-from otel_finops.identity.principals import LOCAL, SettingsPrincipals
+from otel_finops.identity.principals import LOCAL, Principals
 from otel_finops.identity.roles import PERMISSIONS, ROLES
-from otel_finops.identity.senders import SettingsSenderAuth
+from otel_finops.identity.senders import Senders
 from otel_finops.settings import Settings, load
 
 
@@ -40,20 +40,20 @@ SENDERS = [
 )
 @pytest.mark.parametrize("mode", ["off", "token"])
 def test_a_known_sender_is_bound_to_its_tenants(mode: str, token: str, credential: Credential) -> None:
-    assert SettingsSenderAuth(settings(mode, senders=SENDERS).auth)(token) == credential
+    assert Senders(settings(mode, senders=SENDERS).auth)(token) == credential
 
 
 @pytest.mark.parametrize("token", [None, "", "ONE", "one ", "' OR 1=1 --", "x" * 100_000, "\udcff"])
 def test_unknown_senders_are_refused_when_tokens_are_required(token: str | None) -> None:
-    auth = SettingsSenderAuth(settings(senders=SENDERS).auth)
+    auth = Senders(settings(senders=SENDERS).auth)
     with pytest.raises(Unauthenticated) as caught:
         auth(token)
     assert token is None or len(token) < 4 or token not in str(caught.value)
 
 
 def test_without_authentication_anyone_may_send_for_any_tenant() -> None:
-    assert SettingsSenderAuth(settings("off").auth)(None) == Credential("default", ("*",))
-    assert SettingsSenderAuth(settings("off").auth)("whatever") == Credential("default", ("*",))
+    assert Senders(settings("off").auth)(None) == Credential("default", ("*",))
+    assert Senders(settings("off").auth)("whatever") == Credential("default", ("*",))
 
 
 def test_readers_have_the_role_and_tenants_of_their_token() -> None:
@@ -61,7 +61,7 @@ def test_readers_have_the_role_and_tenants_of_their_token() -> None:
         {"token_sha256": digest("v"), "tenants": ["acme"], "role": "viewer", "name": "board"},
         {"token_sha256": digest("a"), "tenants": ["*"], "role": "admin"},
     ]
-    principals = SettingsPrincipals(settings(tokens=tokens).auth)
+    principals = Principals(settings(tokens=tokens).auth)
     viewer, admin = principals("v"), principals("a")
     assert (viewer.who, viewer.tenants, viewer.may("view"), viewer.may("manage")) == ("board", ("acme",), True, False)
     assert viewer.sees("acme")
@@ -74,11 +74,11 @@ def test_readers_have_the_role_and_tenants_of_their_token() -> None:
 
 def test_a_senders_token_does_not_open_the_api() -> None:
     with pytest.raises(Unauthenticated):
-        SettingsPrincipals(settings(senders=SENDERS).auth)("any")
+        Principals(settings(senders=SENDERS).auth)("any")
 
 
 def test_with_authentication_off_everyone_is_admin_of_all_tenants() -> None:
-    assert SettingsPrincipals(settings("off").auth)(None) == LOCAL
+    assert Principals(settings("off").auth)(None) == LOCAL
     assert LOCAL.permissions == PERMISSIONS
     assert LOCAL.tenants is None
 

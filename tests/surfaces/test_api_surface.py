@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from surfaces_world import ACME_TRACE, HOSTILE, SHARED_TRACE, asked
 
 from otel_finops.base.errors import Busy, Unavailable
-from otel_finops.identity.principals import SettingsPrincipals
+from otel_finops.identity.principals import Principals
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.local import Room
 from otel_finops.settings import load
@@ -34,7 +34,7 @@ TOKENS = [token(role, tenant) for role in ROLES for tenant in ("acme", "globex",
 
 def client(room: Room, *, mode: str = "off", **context: Any) -> TestClient:
     auth = load(None, {"OTEL_FINOPS_AUTH__MODE": mode, "OTEL_FINOPS_AUTH__TOKENS": json.dumps(TOKENS)}).auth
-    app = build_api(room.context._replace(**context), SettingsPrincipals(auth))
+    app = build_api(room.context._replace(**context), Principals(auth))
     return TestClient(app, raise_server_exceptions=False)
 
 
