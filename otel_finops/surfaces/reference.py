@@ -18,18 +18,19 @@ from otel_finops.base.limits import (
     API_JSON_CONTAINERS_MAX,
     API_URL_BYTES_MAX,
     HEAVY_AT_ONCE_MAX,
+    IDEMPOTENCY_KEY_HOURS,
 )
 from otel_finops.identity.roles import ROLES
 from otel_finops.ledger import quarantine
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.registry import Operation
+from otel_finops.operations.requests import PREFIX
 from otel_finops.otlp.batch import REASONS
 from otel_finops.otlp.log_batch import LOG_REASONS
 from otel_finops.otlp.status import NO_SUCH_PATH, TABLE, WRONG_METHOD, WRONG_TYPE
 from otel_finops.settings.reference import markdown as settings_page
 from otel_finops.settings.tree import Features
 from otel_finops.surfaces.api.app import openapi
-from otel_finops.surfaces.api.described import PREFIX
 from otel_finops.surfaces.api.problems import KINDS, METHOD, UNEXPECTED
 from otel_finops.surfaces.api.routes import HEAVY
 from otel_finops.surfaces.cli.table import ALIASES, command_table
@@ -199,6 +200,10 @@ its parameters as a JSON object and `Content-Type: application/json`; values hav
 does not exist is refused, and so is one that is given twice, in the query as in the body. HEAD answers like GET without the body, OPTIONS
 with the methods of a path in `Allow`.
 
+A change may bear an `Idempotency-Key`, e.g. a UUID made for it: who repeats the request with the same key gets the stored answer, with
+`Idempotency-Replayed: true`, and nothing is changed again. The same key with another input is refused (422), and while the first request
+runs it is answered 409. Keys are remembered for {IDEMPOTENCY_KEY_HOURS} hours.
+
 ## Lists
 
 Lists are answered a page at a time: `limit` rows, and `next_cursor`, which is given as `cursor` to get the page after; it is null on the
@@ -213,7 +218,7 @@ the operation and the `sort` that made it, and is refused elsewhere. `sort` take
 | size of a body | 413 | `http.body_mib_max`, at most {API_BODY_MIB_MAX} |
 | bytes of path and query | 414 | {API_URL_BYTES_MAX} |
 | objects and lists in a body | 413 | {API_JSON_CONTAINERS_MAX} |
-| long operations at a time in one process: {", ".join(f"`{name}`" for name in sorted(HEAVY))} | 503 with `Retry-After` \
+| long operations at a time in one process: runs, {", ".join(f"`{name}`" for name in sorted(HEAVY))} | 503 with `Retry-After` \
 | {HEAVY_AT_ONCE_MAX} |
 
 Requests are counted before their parameters are looked at; `/healthz` and `/readyz` are not counted. Behind a proxy all callers without a

@@ -17,8 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from otel_finops.base.errors import TooManyRequests
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.context import Context
+from otel_finops.operations.requests import PREFIX
 from otel_finops.settings.tree import Features, Http
-from otel_finops.surfaces.api.described import ABOUT, OPENAPI_PATH, PREFIX, VERSION, completed
+from otel_finops.surfaces.api.described import ABOUT, OPENAPI_PATH, VERSION, completed
 from otel_finops.surfaces.api.gate import Authenticate, Gate
 from otel_finops.surfaces.api.pages import index_page
 from otel_finops.surfaces.api.problems import of_fault, of_status

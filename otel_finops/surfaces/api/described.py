@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from otel_finops.base.limits import IDEMPOTENCY_KEY_CHARS_MAX
 from otel_finops.operations.registry import Input, Operation
+from otel_finops.operations.requests import PREFIX
 from otel_finops.surfaces.api.problems import MEDIA_TYPE, Problem
 
-PREFIX: Final = "/api/v1"
 OPENAPI_PATH: Final = f"{PREFIX}/openapi.json"
 ABOUT: Final = "What AI calls cost. Money is a decimal string in USD; faults are RFC 9457 problems."
 VERSION: Final = "1"
@@ -26,9 +27,11 @@ _FAULTS: Final[Mapping[int, tuple[str, Mapping[str, Any]]]] = {
     403: ("The token's role does not allow it.", {}),
     404: ("No such thing for this token; another tenant's things are not found either.", {}),
     405: ("Another method.", _ALLOWED),
+    409: ("The same change was asked for with this key before and is not done yet.", {}),
     413: ("Body too large.", {}),
     414: ("Path and query too long.", {}),
     415: ("The body is no JSON.", {}),
+    422: ("The idempotency key was sent with another request before.", {}),
     429: ("Too many requests; try again after `Retry-After` seconds.", _AGAIN),
     500: ("Unexpected fault; the instance is in the log.", {}),
     503: ("Try again after `Retry-After` seconds.", _AGAIN),
@@ -36,6 +39,17 @@ _FAULTS: Final[Mapping[int, tuple[str, Mapping[str, Any]]]] = {
 
 
 _OF_BODIES: Final = (413, 415)
+_OF_KEYS: Final = (409, 422)
+_KEY: Final[Mapping[str, Any]] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Who repeats the request with the same key gets the same answer, and nothing is changed again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_CHARS_MAX, "pattern": "^[!-~]+$"},
+}
+_REPLAYED: Final = {
+    "Idempotency-Replayed": {"description": "`true`: the stored answer to an earlier request with this key.", "schema": {"type": "string"}}
+}
 
 
 def _problem(description: str, headers: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,15 +57,21 @@ def _problem(description: str, headers: Mapping[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}, "headers": {**_REQUEST_ID, **headers}}
 
 
+def _fault(status: int) -> dict[str, Any]:
+    return {"$ref": f"#/components/responses/Problem{status}"}
+
+
 def answers(one: Operation) -> dict[int | str, dict[str, Any]]:
     """The answer where all is well."""
-    return {200: {"description": "The answer.", "model": one.output, "headers": _REQUEST_ID}}
+    headers = {**_REQUEST_ID, **(_REPLAYED if one.changes else {})}
+    return {200: {"description": "The answer.", "model": one.output, "headers": headers}}
 
 
 def route_extras(one: Operation, *, by_body: bool) -> dict[str, Any]:
     """What the web framework cannot know: parameters, body, security."""
     schema = input_schema(one.input)
-    extras: dict[str, Any] = {"parameters": _parameters(one, schema, by_body=by_body), "security": [{"bearer": []}, {}]}
+    parameters = [*_parameters(one, schema, by_body=by_body), *([dict(_KEY)] if one.changes else [])]
+    extras: dict[str, Any] = {"parameters": parameters, "security": [{"bearer": []}, {}]}
     return {**extras, "requestBody": _request_body(one, schema)} if by_body else extras
 
 
@@ -105,8 +125,9 @@ def completed(document: dict[str, Any], operations: Iterable[Operation]) -> dict
     components["responses"] = {f"Problem{status}": _problem(*fault) for status, fault in _FAULTS.items()}
     for methods in document.get("paths", {}).values():
         for described in methods.values():
-            statuses = [status for status in _FAULTS if "requestBody" in described or status not in _OF_BODIES]
-            described["responses"] |= {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in statuses}
+            left_out: tuple[int, ...] = () if "requestBody" in described else _OF_BODIES
+            left_out += () if dict(_KEY) in described.get("parameters", ()) else _OF_KEYS
+            described["responses"] |= {str(status): _fault(status) for status in _FAULTS if status not in left_out}
     schemas = components.setdefault("schemas", {})
     schemas[Problem.__name__] = Problem.model_json_schema()
     for one in operations:

@@ -17,9 +17,10 @@ from starlette.responses import Response
 from otel_finops.base.errors import Busy, FinopsError
 from otel_finops.base.limits import API_GZIP_BYTES_MIN, HEAVY_AT_ONCE_MAX
 from otel_finops.identity.principals import Principal
-from otel_finops.operations.context import Context
+from otel_finops.operations.context import Context, Replayed
 from otel_finops.operations.registry import Operation, admit, invoke
-from otel_finops.surfaces.api.described import PREFIX, answers, route_extras
+from otel_finops.operations.requests import PREFIX
+from otel_finops.surfaces.api.described import answers, route_extras
 from otel_finops.surfaces.api.gate import Gate
 from otel_finops.surfaces.api.given import check_type, read_given
 from otel_finops.surfaces.api.problems import of_fault
@@ -28,9 +29,8 @@ log = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 HEAVY: Final = frozenset({"coverage.report", "ledger.verify"})
-"""Operations that walk through the ledger and may take many seconds."""
+"""Operations that walk through the ledger and may take many seconds; runs do as well."""
 _GZIP_LEVEL: Final = 3
-_VARIES: Final = {"Vary": "Accept-Encoding"}
 
 
 class Places:
@@ -93,7 +93,7 @@ def _endpoint(one: Operation, shared: Shared, *, body: bool) -> Endpoint:
         try:
             principal = await run_in_threadpool(admitted, one, request, shared)
             given = await request.body() if body else None
-            with shared.places.taken() if one.name in HEAVY else nullcontext():
+            with shared.places.taken() if one.runs or one.name in HEAVY else nullcontext():
                 return await run_in_threadpool(_answer, one, request, shared.context, principal, given)
         except (FinopsError, ValidationError) as fault:
             return of_fault(fault, request.state.request_id)
@@ -115,16 +115,21 @@ def _answer(one: Operation, request: Request, context: Context, principal: Princ
     """The answer, made in the handler's thread: a large tree has tens of megabytes, and the loop serves others meanwhile."""
     if body is not None:
         check_type(request.headers, body)
-    answer = invoke(one, context, principal, read_given(one, request, body), origin=_origin(request))
-    return json_answer(request, orjson.dumps(answer))
+    key = request.headers.get("idempotency-key")
+    answer = invoke(one, context, principal, read_given(one, request, body), origin=_origin(request), key=key)
+    response = json_answer(request, orjson.dumps(answer))
+    if isinstance(answer, Replayed):
+        response.headers["Idempotency-Replayed"] = "true"
+    return response
 
 
 def json_answer(request: Request, content: bytes) -> Response:
     """An answer, compressed where that is worth it and the caller takes it."""
-    if len(content) < API_GZIP_BYTES_MIN or not _takes_gzip(request.headers.get("accept-encoding", "")):
-        return Response(content, media_type="application/json", headers=_VARIES)
-    packed = gzip.compress(content, _GZIP_LEVEL, mtime=0)
-    return Response(packed, media_type="application/json", headers={**_VARIES, "Content-Encoding": "gzip"})
+    headers = {"Vary": "Accept-Encoding"}
+    if len(content) >= API_GZIP_BYTES_MIN and _takes_gzip(request.headers.get("accept-encoding", "")):
+        content = gzip.compress(content, _GZIP_LEVEL, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return Response(content, media_type="application/json", headers=headers)
 
 
 def _takes_gzip(accepted: str) -> bool:
