@@ -115,10 +115,12 @@ BACKUP_STEP_PAGES: Final = 1_024
 # --- the trail of changes ------------------------------------------------------------------------------------------
 AUDIT_TEXT_CHARS_MAX: Final = 2_000
 """One text of a change that is put on record whole: reasons have 500 characters at most; files and lists are cut to a digest."""
-AUDIT_VALUE_BYTES_MAX: Final = 32 * 1024
+AUDIT_VALUE_BYTES_MAX: Final = 16 * 1024
 """What was before, and what is after, each as JSON: a page of the trail must fit into an answer."""
 AUDIT_VALUE_DEPTH_MAX: Final = 16
 """Nesting of what is put on record; deeper values are cut off."""
+AUDIT_FAULTS_MAX: Final = 100
+"""Broken chains that one walk through the trail names; it counts all of them."""
 IDEMPOTENCY_KEY_CHARS_MAX: Final = 128
 """An idempotency key: a UUID has 36 characters."""
 IDEMPOTENCY_KEY_HOURS: Final = 24

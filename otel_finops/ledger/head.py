@@ -4,46 +4,24 @@ A chain proves that nothing inside it was changed; only a head that was exported
 or rewritten, and says what is missing when a ledger came back from an older copy. For that it also names some earlier blocks, so
 that what is left can be held against it.
 
-Signatures are Ed25519 (RFC 8032) over the head's JSON without `signature`, keys sorted, no blanks.
+How it is signed: `store.signing`.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
-import orjson
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import BadInput
 from otel_finops.base.times import format_ns, parse_ns
 from otel_finops.ledger.blocks import Block, block_at, last_block, stored_shards
 from otel_finops.ledger.verify import Fault
+from otel_finops.store.signing import check_signature, signed
 from otel_finops.store.unit_of_work import Transaction
 
 HEAD_FORMAT: Final = "otel-finops-head-1"
-
-
-def load_key(path: Path) -> Ed25519PrivateKey:
-    """The signing key; made on first use in a file that only this user can read (mode 0600, PKCS 8 in PEM).
-
-    Raises:
-        BadInput: the file holds no Ed25519 key, or cannot be read or written.
-    """
-    try:
-        if not path.exists():
-            _make_key(path)
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise BadInput(f"the signing key {path.name!r} cannot be used: it must be an Ed25519 key in PEM that this user can read") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise BadInput(f"the signing key {path.name!r} is no Ed25519 key")
-    return key
 
 
 def export_head(transaction: Transaction, key: Ed25519PrivateKey, clock: Clock) -> dict[str, Any]:
@@ -64,15 +42,8 @@ def export_head(transaction: Transaction, key: Ed25519PrivateKey, clock: Clock) 
                 "recorded_at": format_ns(block.recorded_ns),
                 "earlier": [[one.seq, one.hash.hex()] for one in _earlier(transaction, block)],
             }
-    head: dict[str, Any] = {
-        "format": HEAD_FORMAT,
-        "time": format_ns(clock.now_ns()),
-        "shards": shards,
-        "entries": sum(shard["entries"] for shard in shards.values()),
-        "public_key": key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex(),
-    }
-    head["signature"] = key.sign(_signed_bytes(head)).hex()
-    return head
+    entries = sum(shard["entries"] for shard in shards.values())
+    return signed({"format": HEAD_FORMAT, "time": format_ns(clock.now_ns()), "shards": shards, "entries": entries}, key)
 
 
 def verify_head(transaction: Transaction, head: Mapping[str, Any], public_key: str | None = None) -> list[Fault]:
@@ -91,7 +62,7 @@ def verify_head(transaction: Transaction, head: Mapping[str, Any], public_key: s
     Raises:
         BadInput: it is no signed head, or not signed by that key.
     """
-    _check_signature(head, public_key)
+    check_signature(head, HEAD_FORMAT, public_key)
     faults = (_compared(transaction, int(shard), {"recorded_at": head["time"], **state}) for shard, state in sorted(head["shards"].items()))
     return [fault for fault in faults if fault is not None]
 
@@ -145,26 +116,3 @@ def _first_younger(transaction: Transaction, shard: int, recorded_ns: int) -> in
 def _entries_up_to(transaction: Transaction, shard: int, seq: int) -> int:
     """Entries that the blocks up to `seq` say they hold."""
     return int(transaction.execute("SELECT SUM(entry_count) FROM blocks WHERE shard = ? AND seq <= ?", (shard, seq))[0][0] or 0)
-
-
-def _check_signature(head: Mapping[str, Any], public_key: str | None) -> None:
-    try:
-        if head["format"] != HEAD_FORMAT or (public_key is not None and head["public_key"] != public_key.strip().lower()):
-            raise BadInput("the head was signed by another key, or is of another format")
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(head["public_key"]))
-        key.verify(bytes.fromhex(head["signature"]), _signed_bytes(head))
-    except (KeyError, ValueError, TypeError, InvalidSignature) as error:
-        raise BadInput("this is no signed head of a ledger, or it was changed after it was signed") from error
-
-
-def _signed_bytes(head: Mapping[str, Any]) -> bytes:
-    return orjson.dumps({name: value for name, value in head.items() if name != "signature"}, option=orjson.OPT_SORT_KEYS)
-
-
-def _make_key(path: Path) -> None:
-    """Write a new key, never over an existing file and never readable by others, not even for a moment."""
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from otel_finops.operations import (
+    audit,
     coverage,
     fx,
     health,
@@ -25,6 +26,8 @@ from otel_finops.operations.registry import Registry
 
 OPERATIONS: Final = Registry(
     [
+        audit.listed,
+        audit.verify,
         coverage.report,
         fx.import_rates,
         fx.rates,

@@ -13,6 +13,8 @@ from otel_finops.trees.cost_tree import CostTree
 from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
+    from otel_finops.audit.reading import AuditEntry, AuditQuery
+    from otel_finops.audit.verify import Report as AuditReport
     from otel_finops.governance.kill_switches import Attempt, Switch, Target
     from otel_finops.ledger.correction_runs import CorrectionRun
     from otel_finops.ledger.corrections import Corrected, Selection
@@ -335,6 +337,22 @@ class Quarantined(Protocol):
         ...
 
 
+class Audit(Protocol):
+    """The trail of changes; whose chains is an argument of all of it, None for all.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def entries(self, query: AuditQuery) -> Sequence[AuditEntry]:
+        """A page, newest first."""
+        ...
+
+    def verify(self, tenants: Tenants, head: str | None, public_key: str | None) -> AuditReport:
+        """Walk the chains and, where an exported signed head is given, hold them against it; raises BadInput for one that is none."""
+        ...
+
+
 class Keyed(NamedTuple):
     """A change that was asked for under a key.
 
@@ -407,6 +425,7 @@ class Context(NamedTuple):
         clock: the time.
         trail: where changes go on record.
         answers: of changes that were asked for under a key.
+        audit: the trail, to be read.
         features: the switches.
         version: of the product.
     """
@@ -425,5 +444,6 @@ class Context(NamedTuple):
     clock: Clock
     trail: Trail
     answers: Answers
+    audit: Audit
     features: Features
     version: str

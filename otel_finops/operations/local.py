@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from otel_finops.audit.reading import StoredAudit
 from otel_finops.audit.stored import StoredTrail
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock, SystemClock
-from otel_finops.base.errors import BadInput, FinopsError
+from otel_finops.base.errors import FinopsError
 from otel_finops.governance.kill_switches import KillSwitches
 from otel_finops.ledger.allowances import Project
 from otel_finops.ledger.corrections import Corrector
@@ -41,6 +41,7 @@ from otel_finops.pricing.fx import OtherCurrency
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
+from otel_finops.store.signing import parsed
 from otel_finops.store.upgrade import Upgrade, check, upgrade
 from otel_finops.trees.cost_tree import CostTree
 from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
@@ -113,18 +114,8 @@ def verdict(store: Store, head: str | None, public_key: str | None) -> Verdict:
         BadInput: the head is no signed head, or was not signed by that key.
     """
     with store.read() as transaction:
-        against = None if head is None else verify_head(transaction, _head(head), public_key)
+        against = None if head is None else verify_head(transaction, parsed(head, "ledger head"), public_key)
         return Verdict(verify(transaction), against)
-
-
-def _head(text: str) -> dict[str, Any]:
-    try:
-        head = json.loads(text)
-    except (ValueError, RecursionError):
-        head = None
-    if not isinstance(head, dict):
-        raise BadInput("head: give the JSON object that `ledger head` printed")
-    return head
 
 
 _SERVICE_NOT_ASKED: Final = Health(
@@ -174,6 +165,7 @@ def make_context(
         clock=clock,
         trail=trail or StoredTrail(store),
         answers=StoredAnswers(store, clock),
+        audit=StoredAudit(store),
         features=settings.features,
         version=product_version(),
     )

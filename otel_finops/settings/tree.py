@@ -366,6 +366,9 @@ class Features(_Section):
     kill_switches: bool = Field(
         default=True, description="Setting and clearing kill switches. Off: those that are set hold on, and so do those of the settings."
     )
+    audit: bool = Field(
+        default=True, description="Reading and proving the trail of changes. Off: every change goes on record all the same."
+    )
     settings: bool = Field(default=True, description="What is set, and from where.")
     diagnostics: bool = Field(default=True, description="What a call would cost and whether it would be let through.")
     tokens: bool = Field(default=True, description="Stored tokens, for the API and for senders. Off: only those of the settings count.")

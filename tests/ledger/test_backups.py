@@ -16,12 +16,13 @@ from ledger_rig import Rig, call
 from typer.testing import CliRunner, Result
 
 from otel_finops.base.errors import BadInput, Busy, StartRefused
-from otel_finops.ledger.head import export_head, load_key, verify_head
+from otel_finops.ledger.head import export_head, verify_head
 from otel_finops.ledger.verify import verify
 from otel_finops.operations.backups import Restored, back_up_database, restore_database
 from otel_finops.settings import load
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
+from otel_finops.store.signing import load_key
 from otel_finops.store.upgrade import upgrade
 from otel_finops.surfaces.cli.main import build_cli
 from otel_finops.testing import FakeClock

@@ -14,10 +14,11 @@ from ledger_rig import CENT, Rig, call, plain
 from otel_finops.base.errors import BadInput
 from otel_finops.genai.sighting import AGENT
 from otel_finops.ledger.blocks import Seal, blocks_after, insert_block
-from otel_finops.ledger.head import export_head, load_key, verify_head
+from otel_finops.ledger.head import export_head, verify_head
 from otel_finops.ledger.rows import COLUMN_LIST, COLUMNS, bind, insert_rows, read_values
 from otel_finops.ledger.verify import Fault, Report, verify
 from otel_finops.store.engine import Store
+from otel_finops.store.signing import load_key
 from otel_finops.store.unit_of_work import Transaction
 
 ATTACKED = 1

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from otel_finops.base.errors import BadInput
-from otel_finops.operations.catalogue import OPERATIONS
-from otel_finops.surfaces.cli.generated import JsonOption, finish, run_operation
 from otel_finops.surfaces.cli.price_commands import fx_import, prices_diff, prices_refresh
-from otel_finops.surfaces.cli.runtime import CHECK_FAILED, guarded, settings_of, write_json, write_lines
+from otel_finops.surfaces.cli.proofs import audit_head, audit_verify, ledger_head, ledger_verify
+from otel_finops.surfaces.cli.runtime import CHECK_FAILED, guarded, settings_of, write_lines
 
 if TYPE_CHECKING:
     from otel_finops.base.clock import Clock
@@ -105,40 +104,6 @@ def _exported(room: Room, net: bool, canonical: bool, subjects: bool, form: Expo
 
 
 @guarded
-def ledger_verify(
-    context: typer.Context,
-    head: Annotated[Path | None, typer.Option("--head", help="File with a signed head that `ledger head` printed earlier.")] = None,
-    public_key: Annotated[str | None, typer.Option("--public-key", help="Hex of the key that must have signed the head.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Walk the chain of blocks and name the first block or row that was changed; exit code 1 when something is wrong."""
-    one = OPERATIONS.named("ledger.verify")
-    given = one.input.model_validate({"head": None if head is None else _text_of(head), "public_key": public_key})
-    finish(one, run_operation(context, one, given), as_json)
-
-
-def _text_of(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8") as file:
-            return file.read(_HEAD_FILE_BYTES_MAX)
-    except (OSError, ValueError) as fault:
-        raise BadInput(f"{path}: cannot be read as text") from fault
-
-
-@guarded
-def ledger_head(
-    context: typer.Context,
-    key: Annotated[Path, typer.Option("--key", help="Ed25519 key file; made when it does not exist.")] = Path("otel-finops-head.key"),
-) -> None:
-    """Print the signed head of the chain, to be kept where the ledger's owner cannot change it."""
-    from otel_finops.ledger.head import export_head, load_key  # noqa: PLC0415 - `--help` must not load the database rooms
-    from otel_finops.operations.local import open_room  # noqa: PLC0415
-
-    with open_room(settings_of(context)) as room, room.store.read() as transaction:
-        write_json(export_head(transaction, load_key(key), room.clock))
-
-
-@guarded
 def db_upgrade(context: typer.Context) -> None:
     """Create the database's tables, or bring them to this version; a SQLite file is copied before."""
     from otel_finops.operations.local import upgrade_database  # noqa: PLC0415 - `--help` must not load the database rooms
@@ -207,6 +172,8 @@ HAND_WRITTEN: Final[dict[tuple[str, ...], tuple[Callable[..., None], str | None]
     ("ledger", "export"): (ledger_export, "ledger"),
     ("ledger", "verify"): (ledger_verify, "ledger"),
     ("ledger", "head"): (ledger_head, "ledger"),
+    ("audit", "verify"): (audit_verify, "audit"),
+    ("audit", "head"): (audit_head, "audit"),
     ("db", "upgrade"): (db_upgrade, None),
     ("db", "backup"): (db_backup, None),
     ("db", "restore"): (db_restore, None),

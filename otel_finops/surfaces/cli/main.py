@@ -29,7 +29,7 @@ GROUPS: Final = {
     "pricing": "What a call costs and why, models without a price, and house rules.",
     "quarantine": "Spans that cannot be recorded.",
     "kill-switch": "Stopping calls at once.",
-    "kill-switch": "Stopping calls at once.",
+    "audit": "The trail of changes: who changed what, and its proof.",
     "db": "The database.",
 }
 """What `--help` says of each group; every operation's room is one."""

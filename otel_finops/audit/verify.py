@@ -1,0 +1,119 @@
+"""`audit verify`: walks the chains entry by entry in constant memory and says where each first breaks.
+
+Found by the walk alone: entries that were edited, deleted, inserted or swapped, and columns that say another thing than their entry.
+An end that was cut off is sound in itself: only a head that was kept elsewhere shows it (`audit.head`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from otel_finops.audit.chain import NO_HASH, Link, link_hash
+from otel_finops.base.limits import AUDIT_FAULTS_MAX
+from otel_finops.base.times import format_ns
+from otel_finops.store.unit_of_work import Row, Transaction
+
+_SELECT: Final = "SELECT tenant, seq, prev, hash, body, at_ns, who, what, outcome FROM audit_entries"
+_ANCHORS: Final = "SELECT tenant, seq, hash FROM audit_anchors"
+
+
+class AuditFault(NamedTuple):
+    """The first place at which a chain breaks: tenant, number of the entry, and a sentence for people."""
+
+    tenant: str
+    seq: int
+    what: str
+
+
+class Report(NamedTuple):
+    """What the walk found.
+
+    Attributes:
+        chains, entries: how many were walked.
+        pruned: entries that retention took away from the beginnings of chains; what is left follows on them.
+        faults: one for every chain that is broken, in the order of tenants; the first hundred.
+        broken: how many chains are broken.
+    """
+
+    chains: int
+    entries: int
+    pruned: int
+    faults: tuple[AuditFault, ...]
+    broken: int
+
+    def plus(self, faults: Iterable[AuditFault]) -> Report:
+        """With what another look at the same chains found; a chain that is known to be broken counts once."""
+        known = {fault.tenant for fault in self.faults}
+        more = [fault for fault in faults if fault.tenant not in known]
+        return self._replace(faults=(*self.faults, *more)[:AUDIT_FAULTS_MAX], broken=self.broken + len(more))
+
+
+def verify(transaction: Transaction, tenants: Collection[str] | None) -> Report:
+    """Walk the chains of these tenants; None: all."""
+    where, params = _of(tenants)
+    begins = {tenant: Link(int(seq), bytes(hash_)) for tenant, seq, hash_ in transaction.execute(f"{_ANCHORS}{where}", params)}
+    walk = _Walk(begins)
+    for row in transaction.iterate(f"{_SELECT}{where} ORDER BY tenant, seq", params):
+        walk.see(row)
+    return walk.report()
+
+
+def _of(tenants: Collection[str] | None) -> tuple[str, tuple[Any, ...]]:
+    if tenants is None:
+        return "", ()
+    return f" WHERE tenant IN ({', '.join('?' * len(tenants))})" if tenants else " WHERE 1 = 0", tuple(sorted(tenants))
+
+
+class _Walk:
+    """Where the walk is: the chain, its last entry, and what was found so far."""
+
+    def __init__(self, begins: dict[str, Link]) -> None:
+        self._begins = begins
+        self._tenant: str | None = None
+        self._last = Link(0, NO_HASH)
+        self._is_broken = False
+        self._faults: list[AuditFault] = []
+        self._chains = self._entries = self._broken = 0
+
+    def see(self, row: Row) -> None:
+        """The next entry."""
+        tenant, seq, prev, hash_, body, *columns = row
+        if tenant != self._tenant:
+            self._tenant, self._is_broken, self._last = tenant, False, self._begins.get(tenant, Link(0, NO_HASH))
+            self._chains += 1
+        self._entries += 1
+        if not self._is_broken and (fault := self._fault(int(seq), bytes(prev), bytes(hash_), bytes(body), columns)) is not None:
+            self._is_broken = True
+            self._broken += 1
+            if len(self._faults) < AUDIT_FAULTS_MAX:
+                self._faults.append(fault)
+        self._last = Link(int(seq), bytes(hash_))
+
+    def report(self) -> Report:
+        """All of it."""
+        pruned = sum(begin.seq for begin in self._begins.values())
+        return Report(self._chains, self._entries, pruned, tuple(self._faults), self._broken)
+
+    def _fault(self, seq: int, prev: bytes, hash_: bytes, body: bytes, columns: list[Any]) -> AuditFault | None:
+        assert self._tenant is not None
+        expected = self._last.seq + 1
+        if seq != expected:
+            missing = f"entries {expected} to {seq - 1} are missing" if seq > expected else "an entry stands before the chain's beginning"
+            return AuditFault(self._tenant, expected, missing)
+        if prev != self._last.hash:
+            return AuditFault(self._tenant, seq, "it does not follow on the entry before: one of the two was replaced")
+        if hash_ != link_hash(prev, body):
+            return AuditFault(self._tenant, seq, "it was changed: its hash is another one")
+        if wrong := sorted(_differing(self._tenant, seq, body, columns)):
+            return AuditFault(self._tenant, seq, f"its columns say another thing than what was recorded: {', '.join(wrong)}")
+        return None
+
+
+def _differing(tenant: str, seq: int, body: bytes, columns: list[Any]) -> Iterator[str]:
+    """The columns that do not repeat what the entry says."""
+    at_ns, who, what, outcome = columns
+    shown = {"tenant": tenant, "seq": seq, "at": format_ns(at_ns), "who": who, "what": what, "outcome": outcome}
+    said = json.loads(body)
+    return (name for name, value in shown.items() if said.get(name) != value)
