@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import socket
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -34,6 +37,15 @@ class Change(NamedTuple):
     tenant: str = ANY_TENANT
     outcome: Outcome = "done"
     began: int | None = None
+
+
+def origin(surface: str) -> str:
+    """From where a change of this machine comes: what made it, who runs it, and the host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user without a name
+        user = f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+    return f"{surface} {user}@{socket.gethostname()}"
 
 
 class Trail(Protocol):

@@ -201,7 +201,7 @@ does not exist is refused, and so is one that is given twice, in the query as in
 with the methods of a path in `Allow`.
 
 A change may bear an `Idempotency-Key`, e.g. a UUID made for it: who repeats the request with the same key gets the stored answer, with
-`Idempotency-Replayed: true`, and nothing is changed again. The same key with another input is refused (422), and while the first request
+`Idempotent-Replayed: true`, and nothing is changed again. The same key with another input is refused (422), and while the first request
 runs it is answered 409. Keys are remembered for {IDEMPOTENCY_KEY_HOURS} hours.
 
 ## Lists

@@ -48,7 +48,7 @@ _KEY: Final[Mapping[str, Any]] = {
     "schema": {"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_CHARS_MAX, "pattern": "^[!-~]+$"},
 }
 _REPLAYED: Final = {
-    "Idempotency-Replayed": {"description": "`true`: the stored answer to an earlier request with this key.", "schema": {"type": "string"}}
+    "Idempotent-Replayed": {"description": "`true`: the stored answer to an earlier request with this key.", "schema": {"type": "string"}}
 }
 
 
@@ -87,7 +87,7 @@ def _request_body(one: Operation, schema: Mapping[str, Any]) -> dict[str, Any]:
     described = {
         "type": "object",
         "properties": fields,
-        "additionalProperties": False,
+        "additionalProperties": schema.get("additionalProperties", False),
         **({"required": required} if required else {}),
     }
     return {"required": bool(required), "content": {"application/json": {"schema": described}}}

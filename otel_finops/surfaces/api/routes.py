@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from otel_finops.base.errors import Busy, FinopsError
+from otel_finops.base.errors import BadInput, Busy, FinopsError
 from otel_finops.base.limits import API_GZIP_BYTES_MIN, HEAVY_AT_ONCE_MAX
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context, Replayed
@@ -115,11 +115,11 @@ def _answer(one: Operation, request: Request, context: Context, principal: Princ
     """The answer, made in the handler's thread: a large tree has tens of megabytes, and the loop serves others meanwhile."""
     if body is not None:
         check_type(request.headers, body)
-    key = request.headers.get("idempotency-key")
-    answer = invoke(one, context, principal, read_given(one, request, body), origin=_origin(request), key=key)
+    given = read_given(one, request, body)
+    answer = invoke(one, context, principal, given, origin=_origin(request), key=_key(request))
     response = json_answer(request, orjson.dumps(answer))
     if isinstance(answer, Replayed):
-        response.headers["Idempotency-Replayed"] = "true"
+        response.headers["Idempotent-Replayed"] = "true"
     return response
 
 
@@ -134,10 +134,19 @@ def json_answer(request: Request, content: bytes) -> Response:
 
 def _takes_gzip(accepted: str) -> bool:
     """Whether an Accept-Encoding names gzip, or everything, and not with the weight 0."""
-    weights = {name.strip().lower(): weight for name, _, weight in (part.partition(";") for part in accepted.split(","))}
+    weights = {name.strip().lower(): weight.strip() for name, _, weight in (part.partition(";") for part in accepted.split(","))}
     weight = weights.get("gzip", weights.get("*"))
-    return weight is not None and weight.strip().removeprefix("q=").rstrip("0.") != ""
+    return weight == "" or (weight is not None and weight.removeprefix("q=").strip("0.") != "")
+
+
+def _key(request: Request) -> str | None:
+    """The idempotency key; None without one."""
+    keys = request.headers.getlist("idempotency-key")
+    if len(keys) > 1:
+        raise BadInput("Idempotency-Key: given more than once; a request has one key")
+    return keys[0] if keys else None
 
 
 def _origin(request: Request) -> str:
-    return request.client.host if request.client else "api"
+    """From where, for the trail of changes."""
+    return f"api {request.client.host if request.client else 'unknown'} request {request.state.request_id}"

@@ -46,12 +46,13 @@ class Local:
 
     def run(self, one: Operation, given: Input, /) -> Json:
         """See `Transport`."""
-        from otel_finops.identity.principals import LOCAL  # noqa: PLC0415 - `--help` must not load the database rooms
+        from otel_finops.audit.trail import origin  # noqa: PLC0415 - `--help` must not load the database rooms
+        from otel_finops.identity.principals import LOCAL  # noqa: PLC0415
         from otel_finops.operations.local import open_room  # noqa: PLC0415
         from otel_finops.operations.registry import invoke  # noqa: PLC0415
 
         with open_room(self._settings) as room:
-            return invoke(one, room.context, LOCAL, given, origin="cli")
+            return invoke(one, room.context, LOCAL, given, origin=origin("cli"))
 
 
 def transport_of(context: typer.Context) -> Transport:
