@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
 from otel_finops.pricing.fx import OtherCurrency
-from otel_finops.settings.tree import Features
+from otel_finops.settings.tree import ApiToken, Features, SenderToken
 from otel_finops.trees.cost_tree import CostTree
 from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.audit.reading import AuditEntry, AuditQuery
     from otel_finops.audit.verify import Report as AuditReport
     from otel_finops.governance.kill_switches import Attempt, Switch, Target
+    from otel_finops.identity.desk import Made, Rotated
+    from otel_finops.identity.stored import StoredToken, TokenDraft
     from otel_finops.ledger.correction_runs import CorrectionRun
     from otel_finops.ledger.corrections import Corrected, Selection
     from otel_finops.ledger.coverage import CoverageReport
@@ -353,6 +355,47 @@ class Audit(Protocol):
         ...
 
 
+class Tokens(Protocol):
+    """Stored tokens of one kind; whose they are is an argument: those that reach nobody but these tenants, None for all.
+
+    Attributes:
+        settings: the tokens of the settings, which only the settings take back.
+
+    Raises:
+        NotFound: there is no stored token of this number for these tenants.
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    @property
+    def settings(self) -> Sequence[ApiToken | SenderToken]:
+        """Tokens of the settings."""
+        ...
+
+    def page(self, tenants: Tenants, before_no: int | None, limit: int, prefix: str = "") -> Sequence[StoredToken]:
+        """A page, newest first, of those that begin so; `before_no` is the last number of the page before."""
+        ...
+
+    def find(self, no: int, tenants: Tenants) -> StoredToken:
+        """The token of this number."""
+        ...
+
+    def create(self, draft: TokenDraft, *, who: str, dry_run: bool) -> Made:
+        """Make a token; raises BadInput when there are too many."""
+        ...
+
+    def rotate(self, no: int, tenants: Tenants, *, expires_ns: int | None, overlap_ns: int, who: str, dry_run: bool) -> Rotated:
+        """Make a successor; the former token ends after the overlap. Raises BadInput for one that holds no longer, or has a successor."""
+        ...
+
+    def revoke(self, no: int, tenants: Tenants, *, who: str) -> tuple[StoredToken, StoredToken]:
+        """Before and after; the same twice when it was revoked already."""
+        ...
+
+    def may_make_the_first(self) -> bool:
+        """Whether there never was a stored token for an admin of all tenants. With True others wait until this thread's change is over."""
+        ...
+
+
 class Keyed(NamedTuple):
     """A change that was asked for under a key.
 
@@ -423,6 +466,7 @@ class Context(NamedTuple):
         switches: kill switches.
         health: the state of the parts, in a moment.
         clock: the time.
+        tokens, senders: stored tokens, for the API and for senders.
         trail: where changes go on record.
         answers: of changes that were asked for under a key.
         audit: the trail, to be read.
@@ -442,6 +486,8 @@ class Context(NamedTuple):
     switches: Switches
     health: Callable[[], Sequence[Health]]
     clock: Clock
+    tokens: Tokens
+    senders: Tokens
     trail: Trail
     answers: Answers
     audit: Audit

@@ -16,6 +16,8 @@ from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import FinopsError
 from otel_finops.governance.kill_switches import KillSwitches
+from otel_finops.identity.desk import TokenDesk
+from otel_finops.identity.live import LiveTokens
 from otel_finops.ledger.allowances import Project
 from otel_finops.ledger.corrections import Corrector
 from otel_finops.ledger.coverage import CoverageReport, coverage
@@ -143,12 +145,14 @@ def make_context(
     trail: Trail | None = None,
     health: Callable[[], Sequence[Health]] | None = None,
     anywhere: bool = False,
+    live: LiveTokens | None = None,
 ) -> Context:
     """The operations' context over these parts.
 
     Args:
         health: adds the state of listeners and settlers to the store's; None where no service runs in this process.
         anywhere: a price list may be fetched from any URL, not only from that of the settings.
+        live: the stored tokens that hold in this process; None where no service runs in it.
     """
     return Context(
         reads=StoreReads(store, subjects),
@@ -163,6 +167,8 @@ def make_context(
         switches=KillSwitches(store, clock, settings.kill_switch),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,
+        tokens=TokenDesk(store, clock, "api", settings.auth.tokens, live),
+        senders=TokenDesk(store, clock, "sender", settings.auth.senders, live),
         trail=trail or StoredTrail(store),
         answers=StoredAnswers(store, clock),
         audit=StoredAudit(store),

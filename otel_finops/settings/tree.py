@@ -115,6 +115,12 @@ def _tenants(names: tuple[str, ...]) -> tuple[str, ...]:
     return ("*",) if "*" in names else names
 
 
+def _no_shared_realm(names: tuple[str, ...]) -> tuple[str, ...]:
+    if "default" in names:
+        raise ValueError("the tenant 'default' is what spans without a tenant get; give the sender's tenant another name, or '*'")
+    return names
+
+
 def _yaml_off(value: object) -> object:
     """YAML 1.1 reads a bare `off` as false; people mean the word."""
     return "off" if value is False else value
@@ -130,6 +136,8 @@ ListenAddress: TypeAlias = Annotated[str, AfterValidator(_address)]
 OptionalFile: TypeAlias = Annotated[str, AfterValidator(_readable_file)] | None
 Digest: TypeAlias = Annotated[str, AfterValidator(_digest)]
 Tenants: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1, max_length=10_000), AfterValidator(_tenants)]
+SenderTenants: TypeAlias = Annotated[Tenants, AfterValidator(_no_shared_realm)]
+"""Those that a sender's spans may belong to; never the shared realm's own."""
 AttributeKey: TypeAlias = Annotated[str, Field(min_length=1, max_length=512)]
 AttributionName: TypeAlias = Literal[
     "agent", "step", "tool", "workflow", "user", "session", "tenant", "cost_center", "purpose", "service", "environment", "reservation"
@@ -146,14 +154,7 @@ class SenderToken(_Section):
     """
 
     token_sha256: Digest = Field(repr=False)
-    tenants: Tenants
-
-    @field_validator("tenants")
-    @classmethod
-    def _no_shared_realm(cls, tenants: tuple[str, ...]) -> tuple[str, ...]:
-        if "default" in tenants:
-            raise ValueError("the tenant 'default' is what spans without a tenant get; give the sender's tenant another name, or '*'")
-        return tenants
+    tenants: SenderTenants
 
 
 class ApiToken(_Section):

@@ -30,6 +30,8 @@ GROUPS: Final = {
     "quarantine": "Spans that cannot be recorded.",
     "kill-switch": "Stopping calls at once.",
     "audit": "The trail of changes: who changed what, and its proof.",
+    "tokens": "Tokens for the API.",
+    "senders": "Tokens with which spans are sent.",
     "db": "The database.",
 }
 """What `--help` says of each group; every operation's room is one."""
