@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from otel_finops.identity.live import LiveTokens
     from otel_finops.identity.resolver import Resolved, Resolver
 
-_SENDS: Final[Permission] = "ingest"
+SENDS: Final[frozenset[Permission]] = frozenset(("ingest",))
+"""What sending spans takes."""
 
 
 class Senders:
@@ -64,7 +65,7 @@ def credential_of(tenants: tuple[str, ...]) -> Credential:
 
 
 def _resolved_credential(resolved: Resolved) -> Credential:
-    if _SENDS not in ROLES[resolved.role]:
+    if not ROLES[resolved.role] >= SENDS:
         raise Forbidden(f"the role {resolved.role} may not send spans")
     if DEFAULT_TENANT in resolved.tenants:
         raise Forbidden(f"the tenant {DEFAULT_TENANT!r} is what spans without a tenant get; nobody sends as it")

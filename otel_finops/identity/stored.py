@@ -19,9 +19,10 @@ _COLUMNS: Final = (
     "token_no, name, prefix, token_sha256, tenants, made_ns, made_by, replaces_no, expires_ns, revoked_ns, revoked_by, last_used_ns"
 )
 _INSERTED: Final = "name, prefix, token_sha256, tenants, made_ns, made_by, replaces_no, expires_ns"
+_STANDING: Final = "revoked_ns IS NULL AND (expires_ns IS NULL OR expires_ns > ?)"
 
 
-class Draft(NamedTuple):
+class TokenDraft(NamedTuple):
     """A token that is to be made.
 
     Attributes:
@@ -52,7 +53,7 @@ class StoredToken(NamedTuple):
     """
 
     no: int
-    said: Draft
+    said: TokenDraft
     prefix: str
     token_sha256: str
     made_ns: int
@@ -84,7 +85,7 @@ def raise_revision(transaction: Transaction) -> None:
 
 
 def insert(
-    transaction: Transaction, kind: TokenKind, draft: Draft, *, who: str, now_ns: int, replaces: int | None = None
+    transaction: Transaction, kind: TokenKind, draft: TokenDraft, *, who: str, now_ns: int, replaces: int | None = None
 ) -> tuple[str, StoredToken]:
     """Make a token: the token itself, to be shown once, and its row."""
     token = new_token(kind)
@@ -111,8 +112,13 @@ def newest(transaction: Transaction, kind: TokenKind, before_no: int | None) -> 
 
 def standing(transaction: Transaction, kind: TokenKind, expired_after_ns: int) -> Sequence[StoredToken]:
     """Tokens that are not revoked, and did not expire before that instant."""
-    sql = f"{_select(kind)} WHERE revoked_ns IS NULL AND (expires_ns IS NULL OR expires_ns > ?)"
-    return list(_selected(transaction.execute(sql, (expired_after_ns,))))
+    return list(_selected(transaction.execute(f"{_select(kind)} WHERE {_STANDING}", (expired_after_ns,))))
+
+
+def count_standing(transaction: Transaction, kind: TokenKind, expired_after_ns: int) -> int:
+    """How many those are."""
+    [(count,)] = transaction.execute(f"SELECT COUNT(*) FROM {_TABLES[kind]} WHERE {_STANDING}", (expired_after_ns,))
+    return int(count)
 
 
 def successor(transaction: Transaction, kind: TokenKind, no: int) -> int | None:
@@ -151,5 +157,5 @@ def _select(kind: TokenKind) -> str:
 
 def _selected(rows: Iterable[Sequence[Any]]) -> Iterator[StoredToken]:
     for no, name, prefix, digest, tenants, made_ns, made_by, replaces, expires_ns, revoked_ns, revoked_by, used_ns, role in rows:
-        said = Draft(name, tuple(json.loads(tenants)), cast("RoleName | None", role), expires_ns)
+        said = TokenDraft(name, tuple(json.loads(tenants)), cast("RoleName | None", role), expires_ns)
         yield StoredToken(no, said, prefix, digest, made_ns, made_by, replaces, revoked_ns, revoked_by, used_ns)
