@@ -36,7 +36,7 @@ def read_given(one: Operation, request: Request, body: bytes | None) -> Input:
     """
     kinds = kinds_of(one.input)
     fields = _from_query(request, kinds) if body is None else _from_body(body)
-    if unknown := sorted(set(fields) - set(kinds)):
+    if one.input.model_config.get("extra") != "allow" and (unknown := sorted(set(fields) - set(kinds))):
         raise BadInput("; ".join(f"{name[:_SHOWN_CHARS]}: there is no such parameter{_hint(name, kinds)}" for name in unknown[:20]))
     if taken := sorted(set(fields) & set(one.path_fields)):
         raise BadInput(f"{', '.join(taken)}: stands in the path already")
