@@ -18,6 +18,7 @@ import typer
 
 from otel_finops.base.logs import start_logging
 from otel_finops.surfaces.cli.main import main as run_cli
+from otel_finops.surfaces.cli.progress import shown
 from otel_finops.surfaces.cli.runtime import guarded, settings_of, write_json
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Signal(enum.StrEnum):
 @guarded
 def serve(context: typer.Context) -> None:
     """Run the service: OTLP receivers, ledger, web side. Ends on SIGINT or SIGTERM, orderly."""
-    settings = settings_of(context)
+    settings = settings_of(context, serves=True)
     start_logging(settings.log.level, settings.log.format)
     _run_service(settings, _stop_event())
 
@@ -55,7 +56,7 @@ def demo(
     """Run the service with realistic traffic: three agent applications with stock instrumentations and a provider on this machine."""
     from otel_finops.demo.traffic import make_apps, require_extra, run_demo_traffic  # noqa: PLC0415
 
-    settings = settings_of(context)
+    settings = settings_of(context, serves=True)
     require_extra(make_apps())
     start_logging(settings.log.level, settings.log.format)
     stop = _stop_event()
@@ -92,7 +93,8 @@ def ingest(
     with open_core(settings, "ingest") as core:
         from_logs = signal is Signal.LOGS
         intake, counted = (core.log_pipeline, core.metrics.log_counts) if from_logs else (core.pipeline, core.metrics.span_counts)
-        result = ingest_files(files, intake, counted, core.settler, _show_progress)
+        with shown("ingest"):
+            result = ingest_files(files, intake, counted, core.settler)
     if as_json:
         write_json(result._asdict())
     else:
@@ -162,11 +164,6 @@ Stop with Ctrl-C.
 """,
         flush=True,
     )
-
-
-def _show_progress(done: int, all_: int) -> None:
-    if sys.stderr.isatty() and all_ > 1:
-        print(f"\r{done}/{all_} files", end="\n" if done == all_ else "", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

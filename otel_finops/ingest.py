@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from otel_finops.base.errors import BadInput, Busy, Unavailable
+from otel_finops.base.progress import tell
 from otel_finops.base.protocols import Credential, ExportRequest, TraceIntake
 from otel_finops.ledger.settle import Settler
 from otel_finops.metrics.self_metrics import SpanCounts
@@ -40,7 +41,6 @@ def ingest_files(
     intake: TraceIntake,
     counted: Callable[[], SpanCounts],
     settler: Settler,
-    progress: Callable[[int, int], None] = lambda done, all_: None,
 ) -> Ingested:
     """Take in files and settle everything that is journalled; doing it again changes nothing.
 
@@ -48,7 +48,6 @@ def ingest_files(
         paths: read one after the other; what was taken in before a fault stays.
         intake: the pipeline of what the files hold.
         counted: what it has taken in so far, by what became of it.
-        progress: told after each file how many of all are done.
 
     Raises:
         BadInput: a file cannot be read or decoded; the message names it and what in it is wrong.
@@ -56,11 +55,14 @@ def ingest_files(
             what is stored.
     """
     requests, before = 0, counted()
-    for done, path in enumerate(paths, 1):
+    taken, all_ = 0, sum(path.stat().st_size for path in paths if path.exists())
+    for path in paths:
         for number, request in enumerate(read_requests(path, Credential()), 1):
             requests += 1
             _take(path, number, request, intake)
-        progress(done, len(paths))
+            taken += len(request.body)
+            tell("KiB taken in", taken // 1024, max(taken, all_) // 1024)
+    tell("KiB taken in, settling", taken // 1024, None)
     settled = _settle(settler)
     received, journalled, duplicate, rejected, ignored = (now - then for now, then in zip(counted(), before, strict=True))
     return Ingested(len(paths), requests, received, journalled, duplicate, rejected, settled, ignored)

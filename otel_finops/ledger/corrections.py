@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import CORRECTION_PAGE_ROWS, GROUPS_MAX
+from otel_finops.base.progress import tell
 from otel_finops.base.times import format_ns
 from otel_finops.genai.sighting import Decision
 from otel_finops.ledger.append import append
@@ -257,10 +258,12 @@ class Corrector:
         """
         engine = self._engine()
         asked = Asked(aim.verb, who, why, selection.to_json(), engine.version, self._clock.now_ns())
-        run = _Run(self, aim, selection, engine, asked)
+        run, traces = _Run(self, aim, selection, engine, asked), 0
         for page in self._pages(selection, aim):
             for shard, trace_nos in sorted(page.traces.items()):
                 run.rounds(page, shard, trace_nos, dry_run=dry_run)
+                traces += len(trace_nos)
+                tell("traces", traces)
         return run.found.outcome(run.run_no)
 
     def _pages(self, selection: Selection, aim: Aim) -> Iterator[_Page]:

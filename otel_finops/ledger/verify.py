@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from otel_finops.ledger.blocks import NO_HASH, Block, Seal, blocks_after, stored_shards
+from otel_finops.base.progress import tell
+from otel_finops.ledger.blocks import NO_HASH, Block, Seal, blocks_after, last_block, stored_shards
 from otel_finops.ledger.rows import BOOK_ORDER, COLUMN_LIST, COLUMNS, DIGEST_BYTES, read_values
 from otel_finops.store.unit_of_work import Transaction
 
@@ -87,10 +88,11 @@ class _ShardWalk:
 
     def run(self) -> Fault | None:
         try:
-            seq = -1
+            seq, last = -1, last_block(self._transaction, self._shard)
             while page := blocks_after(self._transaction, self._shard, seq, BLOCKS_AT_ONCE):
                 self._page(page, seq)
                 seq = page[-1].seq
+                tell(f"blocks of shard {self._shard}", seq + 1, last.seq + 1 if last else None)
             self._no_more_rows(seq)
             self._no_rows_before_the_first()
         except _ChainBroken as broken:

@@ -15,11 +15,14 @@ from pydantic.fields import FieldInfo
 
 from otel_finops.operations.fields import NAMED
 from otel_finops.operations.registry import Input, Json, Operation
+from otel_finops.operations.streams import Streamed
 from otel_finops.surfaces.cli.progress import shown
 from otel_finops.surfaces.cli.runtime import CHECK_FAILED, guarded, write_json
+from otel_finops.surfaces.cli.streams import write_stream
 from otel_finops.surfaces.cli.transport import transport_of
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the API's JSON answer.")]
+AlwaysJson = Annotated[bool, typer.Option("--json", help="It is JSON in any case.")]
 Completion = Callable[[str], list[str]]
 
 CHECKS: Final = ("audit.verify", "health", "ledger.verify")
@@ -55,7 +58,10 @@ def command_of(one: Operation) -> Callable[..., None]:
     @guarded
     def command(context: typer.Context, as_json: bool, **values: Any) -> None:
         given = one.input.model_validate({name: value for name, value in values.items() if value is not None})
-        finish(one, run_operation(context, one, given), as_json)
+        if isinstance(given, Streamed):
+            write_stream(context, one, given, as_json=as_json)
+        else:
+            finish(one, run_operation(context, one, given), as_json)
 
     fields = one.input.model_fields.items()
     described = [(name, *_parameter(name, field)) for name, field in sorted(fields, key=lambda item: not item[1].is_required())]

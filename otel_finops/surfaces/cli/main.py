@@ -36,6 +36,7 @@ GROUPS: Final = {
 }
 """What `--help` says of each group; every operation's room is one."""
 SINGLE: Final = {
+    "report": "Show what was spent in the last days: sums, change, a curve, and what cost most.",
     "trace": "Show what every agent, step, tool and call of a trace cost.",
     "health": "Say whether all parts of the service work.",
     "price": "Price records of standard input, one JSON object a line (docs/pricing.md).",

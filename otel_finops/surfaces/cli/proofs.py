@@ -10,7 +10,7 @@ import typer
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import MIB
 from otel_finops.operations.catalogue import OPERATIONS
-from otel_finops.surfaces.cli.generated import JsonOption, finish, run_operation
+from otel_finops.surfaces.cli.generated import AlwaysJson, JsonOption, finish, run_operation
 from otel_finops.surfaces.cli.runtime import guarded, settings_of, write_json
 
 _HEAD_FILE_BYTES_MAX: Final = MIB
@@ -56,7 +56,7 @@ def _text_of(path: Path) -> str:
 
 
 @guarded
-def ledger_head(context: typer.Context, key: SigningKey = _KEY) -> None:
+def ledger_head(context: typer.Context, key: SigningKey = _KEY, as_json: AlwaysJson = True) -> None:
     """Print the signed head of the chain, to be kept where the ledger's owner cannot change it."""
     from otel_finops.ledger.head import export_head  # noqa: PLC0415 - `--help` must not load the database rooms
     from otel_finops.operations.local import open_room  # noqa: PLC0415
@@ -67,7 +67,7 @@ def ledger_head(context: typer.Context, key: SigningKey = _KEY) -> None:
 
 
 @guarded
-def audit_head(context: typer.Context, key: SigningKey = _KEY) -> None:
+def audit_head(context: typer.Context, key: SigningKey = _KEY, as_json: AlwaysJson = True) -> None:
     """Print the signed head of the trail of changes, to be kept where the ledger's owner cannot change it."""
     from otel_finops.audit.head import export_head  # noqa: PLC0415 - `--help` must not load the database rooms
     from otel_finops.operations.local import open_room  # noqa: PLC0415

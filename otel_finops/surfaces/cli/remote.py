@@ -230,7 +230,9 @@ class Service:
         """The fault of a connection that was not made, or broke."""
         url = self._address.url
         if isinstance(fault, urllib3.exceptions.SSLError):
-            return BadInput(f"{url}: its certificate is not trusted ({_reason(fault)}); name its authority's file by --ca-file")
+            distrusted = "CERTIFICATE_VERIFY_FAILED" in str(fault)
+            said = "name its authority's file by --ca-file" if distrusted else "does it speak TLS there, or http://?"
+            return BadInput(f"{url}: no trusted TLS connection ({_reason(fault)}); {said}")
         if isinstance(fault, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
             return Unavailable(
                 f"{url} cannot be reached ({_reason(fault)}): is `otel-finops serve` running there? "

@@ -74,9 +74,13 @@ def plain(console: Console, answer: Mapping[str, Any]) -> None:
     """Any answer: its tables, then its single values."""
     tables = {name: rows for name, rows in answer.items() if _is_table(rows)}
     for name, rows in tables.items():
-        draw_rows(console, rows, title=name.replace("_", " ") if len(tables) > 1 else None)
+        if len(tables) > 1:
+            console.print(Text(safe(name).replace("_", " "), "bold"))
+        draw_rows(console, rows)
     if next(iter(answer.values()), None) == []:
         console.print("nothing found")
+    if tables and any(value not in _EMPTY for name, value in answer.items() if name not in tables):
+        console.print()
     for name, value in answer.items():
         if name == "next_cursor" and value is not None:
             console.print(Text(f"There is more; go on with --cursor {safe(value)}"))
@@ -113,10 +117,7 @@ def draw_rows(console: Console, rows: Sequence[Mapping[str, Any]], names: Sequen
 
     Args:
         names: the columns, in order; all that are not empty in every row when not given.
-        title: printed above.
     """
-    if title is not None:
-        console.print(Text(title, "bold"))
     columns = columns_of(rows, names)
     if sum(column.width for column in columns) + _GAP * len(columns) <= console.width:
         console.print(_table(columns, fold=False))
@@ -184,7 +185,7 @@ def _longest_word(title: str) -> int:
 
 
 def _table(columns: Sequence[Column], *, fold: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         rigid = not fold or column.least >= column.width
         table.add_column(
