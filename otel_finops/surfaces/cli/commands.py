@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from otel_finops.settings import Settings
 
 
-AlwaysJson = True) -> None:
+@guarded
+def price(context: typer.Context, as_json: AlwaysJson = True) -> None:
     """Price records of standard input, one JSON object a line (docs/pricing.md)."""
     from otel_finops.pricing.calculator import price_lines  # noqa: PLC0415 - `--help` must not load the price rooms
 
