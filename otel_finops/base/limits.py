@@ -170,6 +170,16 @@ SERIES_MAX: Final = 10_000
 TREE_NODES_MAX: Final = 200_000
 """Nodes of one cost tree that are answered; sums always cover all."""
 
+# --- exporting -----------------------------------------------------------------------------------------------------
+EXPORTS_AT_ONCE_MAX: Final = 4
+"""Exports that one process writes at a time: each takes a core while its reader keeps up, and holds some 10 MB, as Parquet 100 MB."""
+EXPORT_STALL_S: Final = 60.0
+"""A client that takes nothing of its export for so long is cut off, so that its place is free for others."""
+PARQUET_GROUP_ROWS_MAX: Final = 65_536
+"""Rows of a row group: large enough to be packed well, and for a footer of 20 KB a group to stay small beside it."""
+PARQUET_GROUP_BYTES_MAX: Final = 32 * MIB
+"""Bytes of a row group before they are packed; they are in memory until then."""
+
 # --- decoding ------------------------------------------------------------------------------------------------------
 FIELDS_PER_SPAN_MAX: Final = 20_000
 """Protobuf fields of one span: attributes, events and links of the largest span that is taken, and an end to reading two-byte fields."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from otel_finops.genai.sighting import SpanKey
 from otel_finops.ledger.entry import ROLE_CALL, Entry
+from otel_finops.ledger.extent import Extent
 from otel_finops.ledger.rows import entries_of_traces
 from otel_finops.ledger.standing import EntryKey, fold
 from otel_finops.store.unit_of_work import Transaction
@@ -20,9 +21,10 @@ HOPS_MAX: Final = 16
 _FIND: Final = "SELECT trace_no FROM traces WHERE booked AND realm = ? AND trace_id IN ({})"
 
 
-def resolved(transaction: Transaction, entries: Sequence[Entry]) -> list[Entry]:
-    """The standing rows with `counted_in` naming what stands as a call now, or the last that is known on the way there."""
-    ends = _ends(transaction, {(entry.realm, *entry.counted_in) for entry in entries if entry.counted_in and _elsewhere(entry)})
+def resolved(transaction: Transaction, entries: Sequence[Entry], extent: Extent) -> list[Entry]:
+    """The rows that stood at an extent, with `counted_in` naming what stood as a call then, or the last that is known on the way there."""
+    starts = {(entry.realm, *entry.counted_in) for entry in entries if entry.counted_in and _elsewhere(entry)}
+    ends = _ends(transaction, starts, extent)
     return [_led_to(entry, ends) for entry in entries]
 
 
@@ -52,14 +54,14 @@ def _led_to(entry: Entry, ends: dict[EntryKey, SpanKey]) -> Entry:
     return entry if end == entry.counted_in else entry._replace(counted_in=end)
 
 
-def _ends(transaction: Transaction, starts: Iterable[EntryKey]) -> dict[EntryKey, SpanKey]:
+def _ends(transaction: Transaction, starts: Iterable[EntryKey], extent: Extent) -> dict[EntryKey, SpanKey]:
     """Where each chain ends."""
     at = {start: start for start in starts}
     moving = set(at)
     for _ in range(HOPS_MAX):
         if not moving:
             break
-        rows = _standing(transaction, {at[start] for start in moving})
+        rows = _standing(transaction, {at[start] for start in moving}, extent)
         steps: dict[EntryKey, EntryKey] = {}
         for start in moving:
             row = rows.get(at[start])
@@ -70,7 +72,7 @@ def _ends(transaction: Transaction, starts: Iterable[EntryKey]) -> dict[EntryKey
     return {start: (trace_id, span_id) for start, (_, trace_id, span_id) in at.items()}
 
 
-def _standing(transaction: Transaction, keys: Iterable[EntryKey]) -> dict[EntryKey, Entry]:
+def _standing(transaction: Transaction, keys: Iterable[EntryKey], extent: Extent) -> dict[EntryKey, Entry]:
     """What stands in the traces of these spans."""
     by_realm: dict[str, set[bytes]] = {}
     for realm, trace_id, _ in keys:
@@ -78,4 +80,4 @@ def _standing(transaction: Transaction, keys: Iterable[EntryKey]) -> dict[EntryK
     trace_nos = [
         trace_no for realm in sorted(by_realm) for (trace_no,) in transaction.select_in(_FIND, sorted(by_realm[realm]), before=(realm,))
     ]
-    return fold(entries_of_traces(transaction, trace_nos))
+    return fold(filter(extent.covers, entries_of_traces(transaction, trace_nos)))

@@ -1,116 +1,162 @@
-"""`ledger export`: entries, or what stands net of corrections and reversals, as JSON lines or CSV, in constant memory."""
+"""Exports: all entries, what stands net of corrections and reversals, or the rows that a filter selects, in batches of constant memory.
+
+Each batch is read in a transaction of its own, and all of them are the state of the moment at which the export was asked for
+(`ledger.extent`). Users and sessions are references unless they are asked for in clear; then they are what the table of subjects says
+when their batch is read, so that somebody who is erased meanwhile is not shown.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Any, Final, Literal, TypeAlias
-
-import orjson
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from otel_finops.ledger.counted_in import resolved
 from otel_finops.ledger.entry import Entry
-from otel_finops.ledger.rows import BOOK_ORDER, COLUMN_LIST, CONTRACT_FIELDS, entries_of_traces, entry_of, to_contract
+from otel_finops.ledger.extent import STEP_ROWS, Extent, Stretch, in_steps
+from otel_finops.ledger.reader import usage_conditions, visible_tenants
+from otel_finops.ledger.rows import COLUMN_LIST, entries_of_traces, entry_of, to_contract
 from otel_finops.ledger.standing import fold, merged_lines
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.tenants import Tenants, restricted
-from otel_finops.store.unit_of_work import Transaction
+from otel_finops.store.engine import Store
+from otel_finops.store.unit_of_work import Row, Transaction
 
-Format: TypeAlias = Literal["jsonl", "csv"]
+Contract: TypeAlias = dict[str, Any]
+Batches: TypeAlias = Iterator[list[Contract]]
 
-CHUNK: Final = 512
 _CANONICAL_LEAVES_OUT: Final = ("entry_id", "kind", "reverses", "revision", "recorded_at", "late", "block", "x_role_rule")
-"""Design 4.2; the name of the rule that decided is an explanation and no state, it may differ with the order of arrival."""
-_NUMERIC: Final = frozenset(
-    ("revision", "cost_usd", "reported_usd", "billed_usd", "list_usd", "contracted_usd", "effective_usd", "duration_ms")
-)
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+"""The contract's list; the name of the rule that decided is an explanation and no state, it may differ with the order of arrival."""
+
+_BATCH_ENTRIES_MAX: Final = 4 * STEP_ROWS
+"""Entries of the traces that are folded at a time; a trace with more of them is folded alone."""
+_REALMS_OF_TRACES: Final = 1_000_000
+"""Traces whose realms are looked for in one statement, some 100 ms."""
+_TRACE_NO: Final = "trace_no, (SELECT COUNT(*) FROM entries WHERE entries.trace_no = traces.trace_no)"
 
 
-def export_entries(
-    transaction: Transaction, tenants: Tenants, form: Format = "jsonl", *, subjects: Subjects | None = None
-) -> Iterator[str]:
-    """All entries in the order in which each shard booked them, as text with line ends.
+class LedgerExport:
+    """Reads a ledger as the contract's JSON rows. What is asked for is checked, and its state fixed, before a method returns."""
 
-    Args:
-        tenants: whose entries; None for all.
-        subjects: with it users and sessions are shown in clear (null once erased), without it as references.
-    """
-    allowed = restricted(tenants)
-    where = "" if allowed is None else f" WHERE tenant IN ({', '.join('?' * len(allowed)) or 'NULL'})"
-    rows = transaction.iterate(f"SELECT {COLUMN_LIST} FROM entries{where} ORDER BY {BOOK_ORDER}", tuple(allowed or ()))
-    return _written(_contracts(transaction, map(entry_of, rows), subjects), form)
+    def __init__(self, store: Store, subjects: Subjects) -> None:
+        self._store = store
+        self._subjects = subjects
+
+    def entries(self, tenants: Tenants, *, clear: bool = False) -> Batches:
+        """All entries in the order in which each shard booked them.
+
+        Args:
+            tenants: whose; None for all.
+            clear: users and sessions in clear (null once erased) instead of as references.
+        """
+        allowed = restricted(tenants)
+        with self._store.read() as transaction:
+            extent = Extent.of(transaction)
+        wanted, values = _of_tenants(allowed)
+        stretches = [
+            Stretch("entries", COLUMN_LIST, "shard = ? AND block_seq <= ?", place, ("block_seq", "idx"), wanted, values)
+            for place in sorted(extent.last_seqs.items())
+        ]
+        return self._contracts(self._entries(stretches, extent), clear)
+
+    def usage(self, tenants: Tenants, window: tuple[int | None, int | None], filters: Mapping[str, str], *, clear: bool = False) -> Batches:
+        """The entries that `LedgerReader.usage` pages through, tenant by tenant, earliest start first.
+
+        Raises:
+            BadInput: an unknown filter.
+        """
+        with self._store.read() as transaction:
+            extent = Extent.of(transaction)
+            within, times = usage_conditions(transaction, *window, {})
+            wanted, values = usage_conditions(transaction, None, None, filters)
+            names = list(visible_tenants(transaction, restricted(tenants)))
+        key = ("started_ns", "shard", "block_seq", "idx")
+        condition = " AND ".join(("tenant = ?", *within))
+        stretches = [Stretch("entries", COLUMN_LIST, condition, (name, *times), key, " AND ".join(wanted), tuple(values)) for name in names]
+        return self._contracts(self._entries(stretches, extent), clear)
+
+    def net(self, tenants: Tenants, *, clear: bool = False) -> Batches:
+        """One row for every span that stands, ordered by (realm, trace, span); `tenants` and `clear` as in `entries`."""
+        return self._contracts(self.standing(tenants), clear)
+
+    def canonical(self, tenants: Tenants) -> Batches:
+        """The net ledger in a form that two ledgers of the same spans share, whatever the order of arrival: users and sessions in clear,
+        and nothing that only one of them can know.
+        """
+        return map(_canonical, self.net(tenants, clear=True))
+
+    def standing(self, tenants: Tenants) -> Iterator[list[Entry]]:
+        """The net ledger's rows as entries; cost lines in one order, however they came about."""
+        allowed = restricted(tenants)
+        with self._store.read() as transaction:
+            extent = Extent.of(transaction)
+        return self._standing(allowed, extent)
+
+    def _entries(self, stretches: Iterable[Stretch], extent: Extent) -> Iterator[list[Entry]]:
+        return in_steps(self._store, stretches, lambda _transaction, rows: [one for one in map(entry_of, rows) if extent.covers(one)])
+
+    def _standing(self, allowed: frozenset[str] | None, extent: Extent) -> Iterator[list[Entry]]:
+        for chunks in in_steps(self._store, self._traces(allowed), lambda _transaction, rows: list(_chunks(rows))):
+            for trace_nos in chunks:
+                with self._store.read() as transaction:
+                    entries = _net(transaction, trace_nos, extent)
+                yield [entry for entry in entries if allowed is None or entry.tenant in allowed]
+
+    def _traces(self, allowed: frozenset[str] | None) -> Iterator[Stretch]:
+        """Booked traces by (realm, trace), those that some entry of the tenants belongs to; the key's index begins with the trace."""
+        of_tenants, values = _of_tenants(allowed)
+        wanted = of_tenants and f"EXISTS (SELECT 1 FROM entries WHERE entries.trace_no = traces.trace_no AND {of_tenants})"
+        for realm in self._realms():
+            yield Stretch("traces", _TRACE_NO, "realm = ? AND booked", (realm,), ("trace_id",), wanted, values)
+
+    def _realms(self) -> list[str]:
+        """The realms that have traces, in the order of their UTF-8."""
+        with self._store.read() as transaction:
+            last = transaction.execute("SELECT MAX(trace_no) FROM traces")[0][0] or 0
+        found: set[str] = set()
+        for start in range(0, last + 1, _REALMS_OF_TRACES):
+            with self._store.read() as transaction:
+                sql = "SELECT DISTINCT realm FROM traces WHERE trace_no >= ? AND trace_no < ?"
+                found.update(realm for (realm,) in transaction.execute(sql, (start, start + _REALMS_OF_TRACES)))
+        return sorted(found)
+
+    def _contracts(self, batches: Iterable[Sequence[Entry]], clear: bool) -> Batches:
+        for batch in batches:
+            yield list(map(to_contract, self._clear(batch) if clear else batch))
+
+    def _clear(self, batch: Sequence[Entry]) -> Sequence[Entry]:
+        refs = {ref for entry in batch for ref in (entry.user, entry.session) if ref is not None}
+        if not refs:
+            return batch
+        with self._store.read() as transaction:
+            names = self._subjects.clear(transaction, refs)
+        return [entry._replace(user=names.get(entry.user or ""), session=names.get(entry.session or "")) for entry in batch]
 
 
-def export_net(transaction: Transaction, tenants: Tenants, form: Format = "jsonl", *, subjects: Subjects | None = None) -> Iterator[str]:
-    """One row for every span that stands, ordered by (realm, trace, span)."""
-    return _written(_contracts(transaction, standing_entries(transaction, tenants), subjects), form)
+def _of_tenants(allowed: Collection[str] | None) -> tuple[str, tuple[str, ...]]:
+    """The condition on an entry, and its parameters."""
+    return ("", ()) if allowed is None else (f"tenant IN ({', '.join('?' * len(allowed)) or 'NULL'})", tuple(sorted(allowed)))
 
 
-def export_canonical(transaction: Transaction, tenants: Tenants, subjects: Subjects) -> Iterator[str]:
-    """The net ledger in a form that two ledgers of the same spans share to the byte, whatever the order of arrival."""
-    for contract in _contracts(transaction, standing_entries(transaction, tenants), subjects):
-        for name in _CANONICAL_LEAVES_OUT:
-            del contract[name]
-        yield orjson.dumps(contract, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE).decode()
-
-
-def standing_entries(transaction: Transaction, tenants: Tenants) -> Iterator[Entry]:
-    """What stands, by (realm, trace, span); cost lines in one order, however they came about."""
-    allowed = restricted(tenants)
-    realm = 'realm COLLATE "C"' if transaction.engine_name == "postgresql" else "realm"
-    traces = transaction.iterate(f"SELECT trace_no FROM traces WHERE booked ORDER BY {realm}, trace_id")
-    for chunk in _chunks(traces, CHUNK):
-        net = fold(entries_of_traces(transaction, [trace_no for (trace_no,) in chunk]))
-        for entry in resolved(transaction, [net[key] for key in sorted(net)]):
-            if allowed is None or entry.tenant in allowed:
-                yield entry._replace(cost_lines=merged_lines(entry.cost_lines))
-
-
-def _contracts(transaction: Transaction, entries: Iterable[Entry], subjects: Subjects | None) -> Iterator[dict[str, Any]]:
-    for chunk in _chunks(entries, CHUNK):
-        yield from map(to_contract, chunk if subjects is None else _clear(transaction, chunk, subjects))
-
-
-def _clear(transaction: Transaction, chunk: Sequence[Entry], subjects: Subjects) -> list[Entry]:
-    refs = {ref for entry in chunk for ref in (entry.user, entry.session) if ref is not None}
-    if not refs:
-        return list(chunk)
-    clear = subjects.clear(transaction, refs)
-    return [entry._replace(user=clear.get(entry.user or ""), session=clear.get(entry.session or "")) for entry in chunk]
-
-
-def _written(contracts: Iterable[dict[str, Any]], form: Format) -> Iterator[str]:
-    return _csv(contracts) if form == "csv" else _jsonl(contracts)
-
-
-def _jsonl(contracts: Iterable[dict[str, Any]]) -> Iterator[str]:
-    for contract in contracts:
-        yield orjson.dumps(contract, option=orjson.OPT_APPEND_NEWLINE).decode()
-
-
-def _csv(contracts: Iterable[dict[str, Any]]) -> Iterator[str]:
-    yield ",".join(CONTRACT_FIELDS) + "\r\n"
-    for contract in contracts:
-        line = io.StringIO()
-        csv.writer(line).writerow([_cell(name, contract[name]) for name in CONTRACT_FIELDS])
-        yield line.getvalue()
-
-
-def _cell(name: str, value: Any) -> Any:
-    """A spreadsheet's cell: nested values as JSON, and no text that a spreadsheet would take for a formula."""
-    if isinstance(value, dict | list):
-        return orjson.dumps(value).decode()
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str) and name not in _NUMERIC and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return value
-
-
-def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
+def _chunks(rows: Iterable[Row]) -> Iterator[list[int]]:
+    """Numbers of traces, as many at a time as have few entries together."""
+    chunk: list[int] = []
+    entries = 0
+    for trace_no, count in rows:
+        if chunk and entries + count > _BATCH_ENTRIES_MAX:
+            yield chunk
+            chunk, entries = [], 0
+        chunk.append(trace_no)
+        entries += count
+    if chunk:
         yield chunk
+
+
+def _net(transaction: Transaction, trace_nos: Sequence[int], extent: Extent) -> list[Entry]:
+    """What stood in these traces, one after the other, spans in order."""
+    net = fold(filter(extent.covers, entries_of_traces(transaction, trace_nos)))
+    standing = resolved(transaction, [net[key] for key in sorted(net)], extent)
+    return [entry._replace(cost_lines=merged_lines(entry.cost_lines)) for entry in standing]
+
+
+def _canonical(batch: list[Contract]) -> list[Contract]:
+    return [{name: value for name, value in contract.items() if name not in _CANONICAL_LEAVES_OUT} for contract in batch]

@@ -7,6 +7,7 @@ from typing import Final
 from otel_finops.operations import (
     audit,
     coverage,
+    exports,
     fx,
     health,
     kill_switches,
@@ -31,6 +32,9 @@ OPERATIONS: Final = Registry(
         audit.listed,
         audit.verify,
         coverage.report,
+        exports.ledger,
+        exports.spend,
+        exports.usage,
         fx.import_rates,
         fx.rates,
         health.health,

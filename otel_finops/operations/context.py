@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from otel_finops.audit.trail import Trail
@@ -319,6 +319,36 @@ class Switches(Protocol):
         ...
 
 
+class Exports(Protocol):
+    """Reading all of the ledger, in batches of the contract's JSON rows; whose data is an argument of all of it.
+
+    The batches of one answer are the state of the moment at which it was asked for, however long they are read, and no transaction is
+    open between two of them. Users and sessions are references, or (`clear`) in clear and null once erased.
+
+    Raises:
+        BadInput: an unknown filter.
+        Busy, Unavailable: the store cannot answer now; the batches raise them too.
+    """
+
+    def entries(self, tenants: Tenants, *, clear: bool = False) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """All entries in the order in which each shard booked them."""
+        ...
+
+    def usage(
+        self, tenants: Tenants, window: Window, filters: Mapping[str, str], *, clear: bool = False
+    ) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """The entries that `Reads.usage` pages through, tenant by tenant, earliest start first."""
+        ...
+
+    def net(self, tenants: Tenants, *, clear: bool = False) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """One row for every span that stands, ordered by (realm, trace, span)."""
+        ...
+
+    def canonical(self, tenants: Tenants) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """The net ledger in the form that two ledgers of the same spans share, users and sessions in clear."""
+        ...
+
+
 class Quarantined(Protocol):
     """Spans that cannot be recorded; whose they are is an argument of all of it: those of the tenants' own realms, None for all.
 
@@ -463,6 +493,7 @@ class Context(NamedTuple):
         currency: ISO code in which reports show amounts besides USD when nobody asks for another one.
         corrections: repricing, estimates, and the closing of months.
         quarantine: spans that cannot be recorded.
+        exports: the ledger as a whole.
         switches: kill switches.
         health: the state of the parts, in a moment.
         clock: the time.
@@ -483,6 +514,7 @@ class Context(NamedTuple):
     currency: str
     corrections: Corrections
     quarantine: Quarantined
+    exports: Exports
     switches: Switches
     health: Callable[[], Sequence[Health]]
     clock: Clock

@@ -22,6 +22,7 @@ from otel_finops.ledger.allowances import Project
 from otel_finops.ledger.corrections import Corrector
 from otel_finops.ledger.coverage import CoverageReport, coverage
 from otel_finops.ledger.current_prices import CurrentPrices, base_of
+from otel_finops.ledger.export import LedgerExport
 from otel_finops.ledger.head import verify_head
 from otel_finops.ledger.quarantine import Quarantine
 from otel_finops.ledger.reader import LedgerReader
@@ -164,6 +165,7 @@ def make_context(
         currency=settings.display.currency,
         corrections=corrections_desk(settings, store, prices, clock),
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
+        exports=LedgerExport(store, subjects),
         switches=KillSwitches(store, clock, settings.kill_switch),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,

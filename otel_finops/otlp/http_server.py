@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from otel_finops.base import limits
 from otel_finops.base.errors import StartRefused
 from otel_finops.otlp.intake import Reception
-from otel_finops.otlp.receive_http import DEADLINE_STATE, HttpApp
+from otel_finops.otlp.receive_http import ABORT_STATE, DEADLINE_STATE, HttpApp
 from otel_finops.settings.addresses import Address
 
 _BACKLOG: Final = 1_024
@@ -96,6 +96,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._in_head = self._runs = True
         self._head_bytes = 0
         self.scope["state"][DEADLINE_STATE] = self.loop.time() + self._deadline_s
+        self.scope["state"][ABORT_STATE] = self.transport.abort
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:  # a trailer is no header: it must not say who sends, or how the body is coded

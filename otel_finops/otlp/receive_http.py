@@ -25,6 +25,8 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 DEADLINE_STATE: Final = "request_deadline"
 """Key in the ASGI scope's state: the event loop's time at which the request must have arrived (set by `http_server`)."""
+ABORT_STATE: Final = "abort"
+"""Another key: cuts the connection off at once, with what waits to be sent (set by `http_server`)."""
 
 _PARSED_JSON_BYTES: Final = 2
 """What parsed JSON takes of the budget beside its text, so that the largest body, gzipped, still fits an empty budget."""

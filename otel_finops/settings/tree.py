@@ -353,8 +353,9 @@ class Features(_Section):
     traces: bool = Field(default=True, description="Cost trees of traces, and the search for costly ones.")
     spend: bool = Field(default=True, description="Spend reports.")
     usage: bool = Field(default=True, description="The ledger's rows.")
+    exports: bool = Field(default=True, description="Files of the ledger, of its rows and of spend: JSON lines, CSV, Parquet.")
     coverage: bool = Field(default=True, description="The report on calls that are unpriced, estimated or merged.")
-    ledger: bool = Field(default=True, description="Verification and export of the ledger.")
+    ledger: bool = Field(default=True, description="Verification and correction of the ledger.")
     quarantine: bool = Field(
         default=True,
         description="Batches that fail again and again are taken apart, and spans that cannot be recorded are kept in quarantine. "

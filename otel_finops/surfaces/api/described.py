@@ -9,6 +9,7 @@ from otel_finops.base.limits import IDEMPOTENCY_KEY_CHARS_MAX
 from otel_finops.operations.registry import Input, Operation
 from otel_finops.operations.requests import PREFIX
 from otel_finops.surfaces.api.problems import MEDIA_TYPE, Problem
+from otel_finops.surfaces.api.streams import stream_content
 
 OPENAPI_PATH: Final = f"{PREFIX}/openapi.json"
 ABOUT: Final = "What AI calls cost. Money is a decimal string in USD; faults are RFC 9457 problems."
@@ -64,6 +65,9 @@ def _fault(status: int) -> dict[str, Any]:
 def answers(one: Operation) -> dict[int | str, dict[str, Any]]:
     """The answer where all is well."""
     headers = {**_REQUEST_ID, **(_REPLAYED if one.changes else {})}
+    if one.streams:
+        headers["Content-Disposition"] = {"description": "A name for the file.", "schema": {"type": "string"}}
+        return {200: {"description": "A file of rows.", "content": stream_content(), "headers": headers}}
     return {200: {"description": "The answer.", "model": one.output, "headers": headers}}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Final, NamedTuple
 
 import orjson
@@ -24,6 +24,7 @@ from otel_finops.surfaces.api.described import answers, route_extras
 from otel_finops.surfaces.api.gate import Gate
 from otel_finops.surfaces.api.given import check_type, read_given
 from otel_finops.surfaces.api.problems import of_fault
+from otel_finops.surfaces.api.streams import stream_answer
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +60,13 @@ class Shared(NamedTuple):
         context: what operations work on.
         gate: lets requests in.
         places: for operations that take long.
+        exports: places for streams, which take as long as their reader does.
     """
 
     context: Context
     gate: Gate
     places: Places
+    exports: Places
 
 
 def add_route(app: FastAPI, one: Operation, shared: Shared) -> None:
@@ -92,6 +95,11 @@ def _endpoint(one: Operation, shared: Shared, *, body: bool) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         try:
             principal = await run_in_threadpool(admitted, one, request, shared)
+            if one.streams:
+                held = ExitStack()
+                held.enter_context(shared.exports.taken())
+                takes_gzip = _takes_gzip(request.headers.get("accept-encoding", ""))
+                return await stream_answer(one, request, shared.context, principal, held, takes_gzip=takes_gzip)
             given = await request.body() if body else None
             with shared.places.taken() if one.runs or one.name in HEAVY else nullcontext():
                 return await run_in_threadpool(_answer, one, request, shared.context, principal, given)

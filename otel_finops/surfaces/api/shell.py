@@ -59,9 +59,10 @@ class Shell:
             return
         began_s = time.monotonic()
         headers = Headers(scope=scope)
-        request_id = scope.setdefault("state", {})["request_id"] = _request_id(headers)
-        answer = _Answer(send, request_id, bodiless=scope["method"] == "HEAD")
-        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        bodiless = scope.setdefault("state", {})["bodiless"] = scope["method"] == "HEAD"
+        request_id = scope["state"]["request_id"] = _request_id(headers)
+        answer = _Answer(send, request_id, bodiless=bodiless)
+        inner = {**scope, "method": "GET"} if bodiless else scope
         body = self._bodies.limited(receive, headers)
         try:
             self._admit(scope, headers)
