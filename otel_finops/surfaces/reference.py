@@ -122,9 +122,18 @@ def _table_of(reasons: Mapping[str, str]) -> Iterator[str]:
 
 def cli_page() -> str:
     """All commands of this room, with their options."""
-    named = {one.words: one for one in OPERATIONS} | {words: OPERATIONS.named(name) for words, name in ALIASES.items()}
+    named = {one.words: one for one in OPERATIONS}
     table = command_table(Features())
-    return "\n".join([_CLI_HEAD, *(line for words in sorted(table) for line in _command(words, table[words], named.get(words))), ""])
+    return "\n".join([_CLI_HEAD, *(line for words in sorted(table) for line in _told(words, table, named)), ""])
+
+
+def _told(words: tuple[str, ...], table: Mapping[tuple[str, ...], Any], named: Mapping[tuple[str, ...], Operation]) -> Iterator[str]:
+    """A command in full, or for what other one it is a further name."""
+    if words in ALIASES:
+        same = " ".join(OPERATIONS.named(ALIASES[words]).words)
+        yield from (f"## otel-finops {' '.join(words)}", "", f"Another name of `otel-finops {same}`, with the same options.", "")
+    else:
+        yield from _command(words, table[words], named.get(words))
 
 
 def _command(words: Iterable[str], command: Any, one: Operation | None) -> Iterator[str]:
@@ -239,17 +248,61 @@ _CLI_HEAD: Final = f"""# Command line
 
 {_WRITTEN}
 
-`otel-finops [--config FILE] [--database URL] COMMAND`. Results go to standard
-output alone, everything else to standard error. `--json` prints what the API answers. Commands work on the database that the
-settings name, with all rights.
+`otel-finops [OPTIONS] COMMAND`. Whatever the API can do has a command of the same name, with the same input, answer and rules. Results go
+to standard output alone, everything else to standard error. `--json` prints what the API answers; without it people get tables, as wide
+as their screen. A word that is no command is answered with the nearest ones.
+
+| option | environment | meaning |
+|---|---|---|
+| `--config FILE` | `OTEL_FINOPS_CONFIG` | YAML file with settings (settings.md). |
+| `--database URL` | `OTEL_FINOPS_DATABASE__URL` | The ledger to work on, above all settings. |
+| `--url URL` | `OTEL_FINOPS_URL` | Ask this service instead of a database of this machine. |
+| `--token-file FILE` | `OTEL_FINOPS_TOKEN`, `OTEL_FINOPS_TOKEN_FILE` | Where the token for the service comes from. |
+| `--ca-file FILE` | `OTEL_FINOPS_CA_FILE` | Authorities to trust at the service instead of the system's, PEM. |
+| `--plain-http` | `OTEL_FINOPS_PLAIN_HTTP` | Send the token over `http://` beyond this machine. |
+
+## On this machine, or at a service
+
+Without `--url` a command works on the database that the settings name, as its owner: whoever may read the file may see all of it.
+
+With `--url https://finops.example.org` (or `OTEL_FINOPS_URL`) the same command asks that service, with the same answers, tables and exit
+codes. The service decides by the token what it shows. What was said on the command line counts before the environment: `--database` works
+locally although `OTEL_FINOPS_URL` is set.
+
+The token is never an option, where other users of the machine could read it: it comes from `OTEL_FINOPS_TOKEN`, from the file of
+`--token-file`, or is asked for, unseen, when the service wants one and a person sits at the terminal. It is sent to the service alone, no
+redirect is followed, certificates are always checked, and over `http://` it goes no further than this machine unless `--plain-http` says
+that the network is trusted.
+
+A request is sent again, four times at most, when the service answers 429 or 503 and says when (`Retry-After`, up to 30 seconds), and when
+the connection broke before the answer came. What changes something bears an idempotency key, so that it is done once all the same; long
+runs (`ledger reprice` and the like) are not sent again, because they go on. Numbers and texts of `--json` are the service's own.
+
+`serve`, `demo`, `ingest`, `price`, `resolve`, `ledger head`, `audit head` and `db` work on this machine's files and cannot be asked of a
+service: they say so.
+
+## Exit codes
 
 | exit code | meaning |
 |---|---|
 | 0 | the command did its work |
-| 1 | a check failed (`ledger verify`) |
-| 2 | wrong usage, wrong settings, something that does not exist, or input that cannot be read |
-| 3 | the ledger is busy or away; try again |
+| 1 | a check failed: `ledger verify`, `audit verify`, `health`, or the chain of a copy in `db restore` |
+| 2 | wrong usage, wrong settings, something that does not exist or is not allowed, or input that cannot be read |
+| 3 | the ledger is busy, or it or the service is away; try again |
+| 130 | interrupted (Ctrl-C) |
 | 141 | the reader of the output has gone |
+
+## Terminals
+
+On a terminal long work (ingest, verify, reprice, estimate, export, backup) shows a bar on standard error, which goes away with it.
+Colours are left out when `NO_COLOR` is set, and characters beyond ASCII where the terminal's encoding has none. Control characters in
+what senders named are shown by their code and never reach the terminal. In a pipe rows stay on one line and no bar is shown.
+
+## Completion
+
+`otel-finops --install-completion` installs the completion of commands, options and values for the shell that runs it (bash, zsh, fish,
+PowerShell); `otel-finops --show-completion` prints it instead. Words like sort orders, kinds and the keys of `--group-by` and `--by` are
+completed too.
 
 ## otel-finops serve
 
