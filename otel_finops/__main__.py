@@ -118,6 +118,7 @@ def _run_service(settings: Settings, stop: Event, started: Callable[[Ports, str]
         ports = service.start()
         try:
             _log.info("ready: OTLP/gRPC on port %s, OTLP/HTTP on port %s, web on port %s, ledger %s", *ports, core.store.place)
+            _show_first_admin(service.first_admin())
             if started is not None:
                 started(ports, core.store.place)
             stop.wait()
@@ -125,6 +126,22 @@ def _run_service(settings: Settings, stop: Event, started: Callable[[Ports, str]
         finally:
             stop.set()
             service.stop()
+
+
+def _show_first_admin(token: str | None) -> None:
+    """On standard output: the log goes to standard error, and no token belongs there."""
+    if token is not None:
+        print(
+            f"""
+Nobody is admin of this service yet, so a token for all tenants was made. It is shown this once and stored nowhere:
+
+  {token}
+
+Send it as `Authorization: Bearer TOKEN`. Who loses it makes another one on this machine:
+otel-finops tokens create NAME --role admin --tenants '*'
+""",
+            flush=True,
+        )
 
 
 def _stop_event() -> Event:

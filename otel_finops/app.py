@@ -20,7 +20,9 @@ from otel_finops.genai.attribution_keys import AttributionSettings
 from otel_finops.genai.dialect_loading import load_dialects
 from otel_finops.genai.logs import LogNormaliser
 from otel_finops.genai.normalise import Normaliser
-from otel_finops.identity.principals import Principals
+from otel_finops.identity.entrance import entrance
+from otel_finops.identity.live import POLL_S as TOKENS_POLL_S
+from otel_finops.identity.principals import LOCAL, Principals
 from otel_finops.identity.senders import Senders
 from otel_finops.ledger.current_prices import POLL_S, CurrentPrices, base_of
 from otel_finops.ledger.fee_spread import FeeSpreader
@@ -42,7 +44,8 @@ from otel_finops.metrics import catalog, telemetry
 from otel_finops.metrics.exposition import LedgerCollector, MetricsPage
 from otel_finops.metrics.ledger_source import ledger_source
 from otel_finops.metrics.self_metrics import SelfMetrics
-from otel_finops.operations.context import Health
+from otel_finops.operations.context import Context, Health
+from otel_finops.operations.first_admin import first_admin
 from otel_finops.operations.local import corrections_desk, make_context, product_version
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.watch_desk import WatchDesk
@@ -207,10 +210,16 @@ class Service:
             self._scheduler.add(Job("spread_fees", _SPREAD_EVERY_S, self._spread, first_after_s=_SPREAD_FIRST_S))
         for job in _ledger_jobs(core):
             self._scheduler.add(job)
-        self._followers = (Follower("the price book", core.prices.fresh, POLL_S),)
+        self._entrance = entrance(core.settings, core.store, core.clock)
+        self._context = make_context(
+            core.settings, core.store, core.subjects, core.prices, core.clock, health=self._health, live=self._entrance.live
+        )
+        self._followers = [Follower("the price book", core.prices.fresh, POLL_S)]
+        if self._entrance.live is not None:
+            self._followers.append(Follower("the stored tokens", self._entrance.live.look, TOKENS_POLL_S))
         self._forwarder = _forwarder(core)
-        self._receivers = _receivers(core, _pipeline(core, self._forwarder))
-        self._web = _web(core, self._health) if core.settings.http.address else None
+        self._receivers = _receivers(core, _pipeline(core, self._forwarder), self._entrance.senders)
+        self._web = _web(core, self._context, self._entrance.principals) if core.settings.http.address else None
         self._watch()
 
     def start(self) -> Ports:
@@ -243,6 +252,10 @@ class Service:
         ports = {name: receiver.port for name, receiver in self._receivers.items()}
         return Ports(ports.get("grpc", 0), ports.get("http", 0), self._web.port if self._web else 0)
 
+    def first_admin(self) -> str | None:
+        """A token that is made where nobody could be admin otherwise, to be shown this once; None where somebody can."""
+        return first_admin(self.core.settings, self._context)
+
     def stop(self) -> None:
         """Take no more requests, finish those that run, write what waits; what is not settled yet settles after the next start."""
         for receiver in self._receivers.values():
@@ -252,10 +265,11 @@ class Service:
             self._forwarder.close()
         self._settling.stop(STOP_S / 4)
         for follower in self._followers:
-            follower.stop(STOP_S / 8)
+            follower.stop(STOP_S / 8 / len(self._followers))
         self._scheduler.stop(STOP_S / 8)
         if self._web:
             self._web.stop(1)
+        self._entrance.close()
 
     def _settle_due(self, shard: int) -> int:
         with self.core.telemetry.span("settle") as stage:
@@ -382,9 +396,9 @@ def _pipeline(core: Core, forwarder: InlineForwarder | SpoolForwarder | None) ->
     return core.pipeline._replace(onward=onward, wanted=core.pipeline.wanted.joined(WANTED))
 
 
-def _receivers(core: Core, pipeline: Pipeline) -> dict[str, GrpcReceiver | AsgiServer]:
+def _receivers(core: Core, pipeline: Pipeline, auth: Senders) -> dict[str, GrpcReceiver | AsgiServer]:
     listeners = core.settings.listeners()
-    shared = _reception(core, pipeline)
+    shared = _reception(core, pipeline, auth)
     receivers: dict[str, GrpcReceiver | AsgiServer] = {}
     if address := listeners.get("otlp.grpc_address"):
         receivers["grpc"] = GrpcReceiver(shared, address)
@@ -393,19 +407,17 @@ def _receivers(core: Core, pipeline: Pipeline) -> dict[str, GrpcReceiver | AsgiS
     return receivers
 
 
-def _reception(core: Core, pipeline: Pipeline) -> Reception:
-    auth = Senders(core.settings.auth)
+def _reception(core: Core, pipeline: Pipeline, auth: Senders) -> Reception:
     ignored, refusals = IgnoredSignals(core.received), Refusals(core.clock.monotonic)
     return Reception(pipeline, auth, core.admission, core.received, ignored, refusals, core.log_pipeline)
 
 
-def _web(core: Core, health: Callable[[], Sequence[Health]]) -> AsgiServer:
+def _web(core: Core, context: Context, authenticate: Principals) -> AsgiServer:
     settings = core.settings
-    authenticate = Principals(settings.auth)
-    context = make_context(settings, core.store, core.subjects, core.prices, core.clock, health=health)
     mounts: dict[str, Any] = {}
     if settings.features.metrics:
-        mounts["/metrics"] = metrics_endpoint(_metrics_page(core).render, authenticate)
+        scrapers = (lambda token: LOCAL) if settings.http.open_metrics else authenticate
+        mounts["/metrics"] = metrics_endpoint(_metrics_page(core).render, scrapers)
     shown = {"OTLP/gRPC": settings.otlp.grpc_address, "OTLP/HTTP": settings.otlp.http_address}
     address = settings.listeners()["http.address"]
     names = (address.host, *settings.http.names) if settings.auth.mode == "off" else None

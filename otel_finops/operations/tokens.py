@@ -33,12 +33,12 @@ _TENANT_TEXT_CHARS_MAX: Final = 100_000
 
 
 def _split(given: Any) -> Any:
-    """`acme,globex` as a command line says it; a list stays one."""
+    """`acme,globex` as a command line says it, or a list of names."""
     if not isinstance(given, str):
-        return given
+        return tuple(given) if isinstance(given, list) else given
     if len(given) > _TENANT_TEXT_CHARS_MAX:
         raise ValueError(f"more than {_TENANT_TEXT_CHARS_MAX} characters")
-    return [name.strip() for name in given.split(",")]
+    return tuple(name.strip() for name in given.split(","))
 
 
 def _printable(text: str) -> str:

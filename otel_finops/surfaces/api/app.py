@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from otel_finops.base.errors import TooManyRequests
+from otel_finops.base.errors import FinopsError, TooManyRequests
 from otel_finops.base.limits import EXPORTS_AT_ONCE_MAX
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.context import Context
@@ -57,7 +57,7 @@ def build_api(
     app = _routes(context.features, Shared(context, gate, Places(), Places(EXPORTS_AT_ONCE_MAX)))
     if context.features.api:
         _add_description(app, context.features, gate)
-    _add_probes(app, context)
+    _add_probes(app, context, None if http.open_probes else gate)
     for path, mounted in (mounts or {}).items():
         app.router.routes.append(Route(path, endpoint=_Mounted(mounted, gate), methods=None))
     _add_index(app, context, gate, sorted(mounts or {}), listeners or {})
@@ -145,13 +145,21 @@ async def _failed(request: Request, fault: Exception) -> Response:
     return of_fault(fault, request.state.request_id)
 
 
-def _add_probes(app: FastAPI, context: Context) -> None:
+def _add_probes(app: FastAPI, context: Context, gate: Gate | None) -> None:
+    """The probes, for everybody or (with a gate) for those whom it lets in. That the process lives is told without any thread or database
+    where no token is asked for.
+    """
     threads = anyio.CapacityLimiter(_PROBES_AT_ONCE)
 
+    async def refusal(request: Request) -> Response | None:
+        return None if gate is None else await anyio.to_thread.run_sync(_refused_by, gate, request, limiter=threads)
+
     async def alive(request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+        return await refusal(request) or JSONResponse({"status": "ok"})
 
     async def ready(request: Request) -> Response:
+        if (refused := await refusal(request)) is not None:
+            return refused
         parts = await anyio.to_thread.run_sync(context.health, limiter=threads)
         well = all(part.ok is not False for part in parts)
         return JSONResponse(
@@ -160,6 +168,14 @@ def _add_probes(app: FastAPI, context: Context) -> None:
 
     app.router.routes.append(Route("/healthz", alive, methods=["GET"]))
     app.router.routes.append(Route("/readyz", ready, methods=["GET"]))
+
+
+def _refused_by(gate: Gate, request: Request) -> Response | None:
+    try:
+        gate.principal(request)
+    except FinopsError as fault:
+        return of_fault(fault, request.state.request_id)
+    return None
 
 
 def _add_index(app: FastAPI, context: Context, gate: Gate, mounted: list[str], listeners: Mapping[str, str]) -> None:
