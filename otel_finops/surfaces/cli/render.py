@@ -153,7 +153,7 @@ def _coverage(console: Console, answer: Mapping[str, Any]) -> None:
 
 
 def _coverage_table(groups: Sequence[Mapping[str, Any]], shown: Mapping[str, Sequence[int]], *, narrow: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("service, scope",) if narrow else ("service", "scope"):
         table.add_column(name, overflow="fold")
     for name in shown:
@@ -182,14 +182,12 @@ def _unpriced(console: Console, answer: Mapping[str, Any]) -> None:
         console.print("No call without a price was found.")
         return
     names = ("provider", "model", "reason", "calls", "tokens")
-    times = {"first seen": "first_seen", "last seen": "last_seen"}
-    rows = [{**{name: one[name] for name in names}, **{title: second(one[name]) for title, name in times.items()}} for one in models]
-    draw_rows(console, rows)
+    draw_rows(console, models, (*names, "first_seen", "last_seen"))
     for one in models:
         like = f"; names like it: {', '.join(map(safe, one['suggestions']))}" if one["suggestions"] else ""
         console.print(Text.assemble((safe(one["model"]) or "(no name)", "bold"), f": {safe(one['says'])}{like}"))
         for command in one["mend"]:
-            console.print(Text(f"  {safe(command)}"))
+            console.print(Text(f"  {safe(command)}"), soft_wrap=True)  # to be copied in one piece
     if answer["next_cursor"]:
         console.print(f"{len(models)} of {answer['total_models']} models; go on with --cursor {answer['next_cursor']}")
     console.print(f"{many(answer['total_calls'], 'call')} without a price, {answer['total_tokens']} tokens.")

@@ -33,6 +33,10 @@ _DEPTH_MAX: Final = 4
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _DECIMAL: Final = re.compile(r"-?\d{1,24}(\.\d{1,30})?")
 _ID: Final = re.compile(r"[0-9a-f]{16,}")
+_LEAST_TELLING: Final = ("realm", "retired_rows", "first_seen", "source_version", "origin")
+"""Columns that a narrow screen goes without, in this order."""
+_LEFT_OUT_MAX: Final = 2
+"""Where more would have to go, blocks with everything tell more."""
 _EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
 
 
@@ -40,12 +44,14 @@ class Column(NamedTuple):
     """A column, ready to be drawn.
 
     Attributes:
+        name: the field.
         title: over it.
         cells: one for each row; parts of a list below each other.
         right: numbers, all of them or none.
         least: the narrowest that it may be folded to.
     """
 
+    name: str
     title: str
     cells: list[str]
     right: bool
@@ -83,7 +89,7 @@ def plain(console: Console, answer: Mapping[str, Any]) -> None:
         console.print()
     for name, value in answer.items():
         if name == "next_cursor" and value is not None:
-            console.print(Text(f"There is more; go on with --cursor {safe(value)}"))
+            console.print(Text(f"There is more; go on with --cursor {safe(value)}"), soft_wrap=True)
         elif name not in tables and value not in _EMPTY:
             _draw_value(console, name, value, 0)
 
@@ -112,19 +118,37 @@ def inline(value: Any) -> str:
     return ", ".join(map(cell, value)) if isinstance(value, list) else cell(value)
 
 
-def draw_rows(console: Console, rows: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None, *, title: str | None = None) -> None:
-    """Rows as a table, or as blocks where the screen is too narrow for one.
+def draw_rows(console: Console, rows: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None) -> None:
+    """Rows as a table; on a narrow screen with texts folded, then without the least telling columns, then as blocks.
 
     Args:
         names: the columns, in order; all that are not empty in every row when not given.
     """
     columns = columns_of(rows, names)
-    if sum(column.width for column in columns) + _GAP * len(columns) <= console.width:
+    if sum(column.width for column in columns) + _GAP * (len(columns) - 1) <= console.width:
         console.print(_table(columns, fold=False))
-    elif sum(min(column.width, column.least) for column in columns) + _GAP * len(columns) <= console.width:
-        console.print(_table(columns, fold=True))
-    else:
+        return
+    kept, left_out = _telling(columns, console.width)
+    if kept is None:
         _blocks(console, columns)
+        return
+    console.print(_table(kept, fold=True))
+    if left_out:
+        titles = ", ".join(column.title.replace("\n", " ") for column in left_out)
+        console.print(Text(f"(no room on this screen for: {titles})", "dim"))
+
+
+def _telling(columns: Sequence[Column], width: int) -> tuple[Sequence[Column] | None, Sequence[Column]]:
+    """The columns that fit when they are folded, and those that had to go; None when too much would have to go."""
+    left_out: list[Column] = []
+    while True:
+        kept = [column for column in columns if column not in left_out]
+        if sum(min(column.width, column.least) for column in kept) + _GAP * (len(kept) - 1) <= width:
+            return kept, left_out
+        goes = next((column for name in _LEAST_TELLING for column in kept if column.name == name), None)
+        if goes is None or len(left_out) == _LEFT_OUT_MAX:
+            return None, ()
+        left_out.append(goes)
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None) -> list[Column]:
@@ -145,13 +169,13 @@ def _column(name: str, values: Sequence[Any]) -> Column:
     given = [value for value in values if value not in _EMPTY]
     if given and not name.endswith("id") and all(_is_number(value) for value in given):
         cells = _aligned([_number(value) for value in values])
-        return Column(_wrapped(title, cells), cells, True, 10**6)
+        return Column(name, _wrapped(title, cells), cells, True, 10**6)
     cells = [cell(value) for value in values]
     if all(isinstance(value, str) and _ID.fullmatch(value) for value in given):
-        return Column(title, cells, False, max(_ID_MIN, _longest_word(title)))
+        return Column(name, title, cells, False, max(_ID_MIN, _longest_word(title)))
     if all(isinstance(value, str) and _INSTANT.fullmatch(value) for value in given):
-        return Column(title, cells, False, 10**6)
-    return Column(title, cells, False, max(_TEXT_MIN, _longest_word(title)))
+        return Column(name, title, cells, False, 10**6)
+    return Column(name, title, cells, False, max(_TEXT_MIN, _longest_word(title)))
 
 
 def _is_number(value: Any) -> bool:
