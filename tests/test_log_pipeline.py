@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
@@ -15,7 +16,7 @@ from otel_finops.base.errors import Undecodable
 from otel_finops.base.protocols import Credential, Encoding, ExportRequest
 from otel_finops.ingest import ingest_files
 from otel_finops.ledger.entry import Entry
-from otel_finops.ledger.export import export_canonical, standing_entries
+from otel_finops.ledger.export import LedgerExport
 from otel_finops.metrics.self_metrics import SpanCounts
 from otel_finops.settings import load
 
@@ -65,14 +66,13 @@ def one_by_one(logs: ExportRequest) -> list[ExportRequest]:
 
 
 def calls(core: Core) -> list[Entry]:
-    with core.store.read() as transaction:
-        standing = [entry for entry in standing_entries(transaction, None) if entry.role == "call"]
+    batches = LedgerExport(core.store, core.subjects).standing(None)
+    standing = [entry for batch in batches for entry in batch if entry.role == "call"]
     return sorted(standing, key=lambda entry: entry.started_ns)
 
 
 def dump(core: Core) -> list[str]:
-    with core.store.read() as transaction:
-        return list(export_canonical(transaction, None, core.subjects))
+    return [json.dumps(row) for batch in LedgerExport(core.store, core.subjects).canonical(None) for row in batch]
 
 
 def counted(entries: list[Entry]) -> list[tuple[int, int, int, int]]:

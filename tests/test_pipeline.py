@@ -13,7 +13,7 @@ from otel_finops.app import Core, open_core
 from otel_finops.base.errors import BadInput, Busy, Undecodable
 from otel_finops.base.protocols import Credential, ExportOutcome, ExportRequest
 from otel_finops.ingest import ingest_files
-from otel_finops.ledger.export import export_canonical
+from otel_finops.ledger.export import LedgerExport
 from otel_finops.ledger.shards import SHARDS, lease_name
 from otel_finops.operations.context import Window
 from otel_finops.operations.local import StoreReads
@@ -149,8 +149,7 @@ def sent(core: Core, *scope_spans: dict[str, object]) -> None:
 
 
 def canonical(core: Core) -> str:
-    with core.store.read() as transaction:
-        return "".join(export_canonical(transaction, None, core.subjects))
+    return "\n".join(json.dumps(row, sort_keys=True) for batch in LedgerExport(core.store, core.subjects).canonical(None) for row in batch)
 
 
 def test_a_late_twin_that_knows_the_model_prices_a_call_that_was_unpriced(tmp_path: Path) -> None:

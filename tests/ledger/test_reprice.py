@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledger_rig import CENT, PRICES, SECOND, Rig, call, plain
+from ledger_rig import CENT, PRICES, SECOND, Rig, all_of, call, plain
 from other_prices import TimesPrices
 from test_same_ledger import END, NUMBERS, SPANS, a_store, check_sums, folder  # noqa: F401 - the fixture
 
@@ -17,7 +18,6 @@ from otel_finops.genai.sighting import RANK_FRAMEWORK
 from otel_finops.ledger.correction_runs import correction_runs, run_of_block
 from otel_finops.ledger.corrections import Corrected, Corrector, Group, Selection
 from otel_finops.ledger.entry import Entry
-from otel_finops.ledger.export import export_entries
 from otel_finops.ledger.periods import Periods
 from otel_finops.ledger.reprice import reprice
 from otel_finops.ledger.shards import lease_name
@@ -43,8 +43,7 @@ def run(rig: Rig, selection: Selection = EVER, engine: Any = DOUBLE, *, dry_run:
 
 
 def exported(rig: Rig) -> str:
-    with rig.store.read() as transaction:
-        return "".join(export_entries(transaction, None))
+    return json.dumps(all_of(rig.export.entries(None)))
 
 
 def test_the_difference_is_booked_as_a_correction(store: Store) -> None:
