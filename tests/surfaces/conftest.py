@@ -10,6 +10,7 @@ from surfaces_world import RATES, SIGHTINGS
 
 from otel_finops.genai.sighting import CALL
 from otel_finops.governance.kill_switches import KillSwitches, Target
+from otel_finops.identity.stored import TokenDraft
 from otel_finops.ledger.fx_store import store_rates
 from otel_finops.ledger.journal import JournalRow, record
 from otel_finops.ledger.price_refresh import PriceRefresher
@@ -37,6 +38,10 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         PriceRefresher(room.store, clock, room.prices.base, load_sources()).adopt("test")
         PriceRules(room.store, clock).add(Draft("alias", None, "our-deployment", target="azure/gpt-4o"), who="ann", why="it is one")
         KillSwitches(room.store, clock, KillSwitch()).set(Target("agent", "nobody"), who="ann", why="never seen")
+        for desk, role in ((room.context.tokens, "viewer"), (room.context.senders, None)):
+            desk.create(TokenDraft("board", ("acme",), role), who="ann", dry_run=False)
+            desk.create(TokenDraft("former", ("*",), role), who="ann", dry_run=False)
+            desk.revoke(2, None, who="ann")
         watches = PriceWatches(room.store, clock)
         watches.add("*", None, "claude-opus-4-5", who="ann")
         watches.end(1, None, who="ann")

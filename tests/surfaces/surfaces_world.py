@@ -74,6 +74,15 @@ HARMLESS: dict[str, Harmless] = {
     "pricing.quote": Harmless({"model": "gpt-4o", "output_tokens": 7}, ["--model", "gpt-4o", "--output-tokens", "7"]),
     "quarantine.drop": Harmless({"no": "all"}, ["all"]),
     "quarantine.retry": Harmless({"no": "all"}, ["all"]),
+    "senders.create": Harmless({"name": "shop", "tenants": ["acme"], "dry_run": True}, ["shop", "--tenants", "acme", "--dry-run"]),
+    "senders.revoke": Harmless({"no": 2}, ["2"]),
+    "senders.rotate": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
+    "tokens.create": Harmless(
+        {"name": "ann", "role": "viewer", "tenants": ["acme", "globex"], "dry_run": True},
+        ["ann", "--role", "viewer", "--tenants", "acme,globex", "--dry-run"],
+    ),
+    "tokens.revoke": Harmless({"no": 2}, ["2"]),
+    "tokens.rotate": Harmless({"no": 1, "dry_run": True, "days": 30}, ["1", "--dry-run", "--days", "30"]),
     "traces.show": Harmless({"trace_id": ACME_TRACE}, [ACME_TRACE]),
 }
 """By operation; one that is not here is asked without any input."""
