@@ -63,7 +63,7 @@ def _route(one: Operation) -> Iterator[str]:
     yield f"Permission {one.permission}{f', feature `{one.feature}`' if one.feature else ''}."
     yield ""
     yield from _inputs(one, lambda name: f"`{name}`")
-    yield f"Answers {_fields(one.output.model_json_schema())}."
+    yield "Answers a file (docs/exports.md)." if one.streams else f"Answers {_fields(one.output.model_json_schema())}."
     yield ""
 
 
