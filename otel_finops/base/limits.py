@@ -128,6 +128,18 @@ IDEMPOTENCY_KEY_HOURS: Final = 24
 IDEMPOTENCY_ANSWER_BYTES_MAX: Final = 1024 * 1024
 """A stored answer, deflated: a run over ten thousand models answers with some 300 KB."""
 
+# --- retention -----------------------------------------------------------------------------------------------------
+PRUNE_PAGE_ROWS: Final = 8_192
+"""Ledger rows looked through at a time for traces to prune: bounds their memory, and how long one page takes to find."""
+PRUNE_STEP_TRACES: Final = 1_024
+"""Traces that one transaction of a pruning removes at most: senders wait for it no longer than for a large group commit."""
+PRUNE_STEP_ENTRIES: Final = 8_192
+"""Entries of these traces, unless one trace alone has more: they are read in full, some 20 MB."""
+PRUNE_STEP_ROWS: Final = 5_000
+"""Rows of other classes that one transaction deletes."""
+PRUNE_JOB_S: Final = 900.0
+"""Seconds after which the job that prunes by the clock begins no further step, so that other jobs get their turn; the next one goes on."""
+
 # --- correcting ----------------------------------------------------------------------------------------------------
 CORRECTION_PAGE_ROWS: Final = 8_192
 """Ledger rows looked through at a time for traces to correct: bounds their memory, and how long one page takes to find."""

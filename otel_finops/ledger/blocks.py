@@ -4,11 +4,13 @@
     hash   = SHA-256 over the JSON array [shard, seq, previous hash, count, sum, recorded_ns, digest], hashes as hex
 
 The sum is text, since it may pass 2^63. Uniqueness of (shard, seq) and of (shard, previous hash) makes a fork impossible.
+A block without rows seals a statement of what was pruned (`ledger.pruned`): its digest is the statement's.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -36,6 +38,11 @@ class Block(NamedTuple):
     recorded_ns: int
     row_digests: bytes
 
+    def sealed(self, rows_digest: bytes) -> Block:
+        """The block with the hash that it must have over rows of this digest."""
+        header = [self.shard, self.seq, self.prev_hash.hex(), self.entry_count, str(self.sum_pico), self.recorded_ns, rows_digest.hex()]
+        return self._replace(hash=hashlib.sha256(orjson.dumps(header)).digest())
+
 
 class Seal:
     """Digests of a block's rows, taken one by one in the order of `idx`."""
@@ -59,9 +66,12 @@ class Seal:
 
     def block(self, shard: int, seq: int, prev_hash: bytes, recorded_ns: int) -> Block:
         """The block over the rows taken so far."""
-        header = [shard, seq, prev_hash.hex(), self.count, str(self.sum_pico), recorded_ns, self._digest.hexdigest()]
-        value = hashlib.sha256(orjson.dumps(header)).digest()
-        return Block(shard, seq, prev_hash, value, self.count, self.sum_pico, recorded_ns, bytes(self.row_digests))
+        return Block(shard, seq, prev_hash, NO_HASH, self.count, self.sum_pico, recorded_ns, bytes(self.row_digests)).sealed(self.digest)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over the rows taken so far."""
+        return self._digest.digest()
 
 
 def last_block(transaction: Transaction, shard: int) -> Block | None:
@@ -81,6 +91,12 @@ def blocks_after(transaction: Transaction, shard: int, seq: int, limit: int) -> 
     return [
         _block_of(row) for row in transaction.execute(f"{_SELECT} WHERE shard = ? AND seq > ? ORDER BY seq LIMIT ?", (shard, seq, limit))
     ]
+
+
+def blocks_of_numbers(transaction: Transaction, shard: int, seqs: Sequence[int]) -> dict[int, Block]:
+    """Blocks of a shard by number; those that are not there are left out."""
+    found = map(_block_of, transaction.select_in(f"{_SELECT} WHERE shard = ? AND seq IN ({{}})", seqs, before=(shard,)))
+    return {block.seq: block for block in found}
 
 
 def insert_block(transaction: Transaction, block: Block) -> None:

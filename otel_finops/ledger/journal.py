@@ -13,11 +13,12 @@ from typing import Final, NamedTuple, TypeAlias
 from otel_finops.base.errors import Busy
 from otel_finops.base.limits import SETTLE_AHEAD_MAX_S, SETTLE_BATCHES_AT_ONCE, SETTLE_WAIT_MAX_S
 from otel_finops.base.money import PICO_MAX
-from otel_finops.base.times import NS_PER_SECOND
+from otel_finops.base.times import NS_PER_SECOND, month_start_ns
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.ledger.call_keys import keys_of
 from otel_finops.ledger.codec import SUBJECT_KEYS, Author, content_hash, decode, decode_author, encode, names_subject, referenced
 from otel_finops.ledger.key_index import PLACE_BYTES, PlacedKey, insert_keys
+from otel_finops.ledger.pruned import pruned_until_ns
 from otel_finops.ledger.recent import Growth, RecentTraces
 from otel_finops.ledger.shards import shard_of
 from otel_finops.ledger.subjects import SubjectKind, Subjects
@@ -44,12 +45,14 @@ class Recorded(NamedTuple):
         duplicates: rows whose equal was there already, or earlier among the same rows.
         conflicts: of the journalled ones those that are further versions of a span.
         quarantined: rows that cannot be recorded and are kept apart (`ledger.poison`).
+        pruned: rows of months, or traces, of which retention took what would tell them from what was charged already.
     """
 
     journalled: int
     duplicates: int
     conflicts: int
     quarantined: int = 0
+    pruned: int = 0
 
 
 Version: TypeAlias = tuple[bytes, bytes]
@@ -85,6 +88,7 @@ class _Known(NamedTuple):
     pending_pico: int
     pending_calls: int
     waiting_since_ns: int | None
+    sealed: bool
 
 
 TraceKey: TypeAlias = tuple[str, bytes]
@@ -99,7 +103,7 @@ _INSERT_TRACES: Final = (
 _RETURN_TRACES: Final = "ON CONFLICT (trace_id, realm) DO NOTHING RETURNING realm, trace_id, trace_no"
 _FIND_TRACES: Final = "SELECT trace_no FROM traces WHERE realm = ? AND trace_id IN ({})"
 _LOCK_TRACES: Final = (
-    "SELECT trace_no, realm, trace_id, version, has_genai, has_root, pending_pico, pending_calls, waiting_since_ns "
+    "SELECT trace_no, realm, trace_id, version, has_genai, has_root, pending_pico, pending_calls, waiting_since_ns, sealed_ns "
     "FROM traces WHERE trace_no IN ({}) ORDER BY trace_no"
 )
 _INSERT_SPANS: Final = "INSERT INTO journal (trace_no, span_id, content_hash, end_ns, output, genai, payload) VALUES"
@@ -150,8 +154,11 @@ def record_batches(
 ) -> list[Recorded]:
     """Journal all batches of one group commit as `record` does; what became of each is told apart."""
     arrivals = _group(batches)
+    pruned = _drop_pruned(transaction, arrivals, now_ns)
     numbers = _insert_traces(transaction, arrivals, now_ns, settle_after_ns)
     known = _lock_others(transaction, [key for key in arrivals if key not in numbers])
+    pruned.lost += _drop_sealed(arrivals, known)
+    pruned.confirm(transaction)
     numbers.update({(trace.realm, trace.trace_id): trace.trace_no for trace in known})
     spans = _drop_known_versions(transaction, arrivals, known)
     conflicts = _conflicts(arrivals, spans)
@@ -163,7 +170,8 @@ def record_batches(
         growths = list(_growths(added, numbers, known, spans))
         transaction.after_commit(lambda: recent.grow(growths))
     journalled = Counter(arrival.batch for versions in arrivals.values() for arrival in versions.values())
-    return [Recorded(journalled[i], len(rows) - journalled[i], conflicts[i]) for i, rows in enumerate(batches)]
+    lost = pruned.lost
+    return [Recorded(journalled[i], len(rows) - journalled[i] - lost[i], conflicts[i], 0, lost[i]) for i, rows in enumerate(batches)]
 
 
 def _group(batches: Iterable[Iterable[JournalRow]]) -> Arrivals:
@@ -174,6 +182,50 @@ def _group(batches: Iterable[Iterable[JournalRow]]) -> Arrivals:
             versions = arrivals.setdefault((sighting.realm, sighting.trace_id), {})
             versions.setdefault((bytes.fromhex(sighting.span_id), content_hash(sighting)), _Arrival(sighting, quote, batch))
     return {(realm, bytes.fromhex(trace_id)): arrivals[realm, trace_id] for realm, trace_id in sorted(arrivals)}
+
+
+class _Horizon:
+    """Up to where months are pruned, and how many rows of each batch were left out for that."""
+
+    def __init__(self, until_ns: int | None) -> None:
+        self._until_ns = until_ns
+        self.lost: Counter[int] = Counter()
+
+    def confirm(self, transaction: Transaction) -> None:
+        """Make sure that no further month was begun to be pruned before the traces were inserted; raises Busy."""
+        if self._until_ns is not None and transaction.engine_name == "postgresql" and pruned_until_ns(transaction) != self._until_ns:
+            raise Busy("older months are being pruned; nothing was stored, send it again", retry_after_s=0.1)
+
+
+def _drop_pruned(transaction: Transaction, arrivals: Arrivals, now_ns: int) -> _Horizon:
+    """Take out of `arrivals` the rows of unknown traces that started in months that were pruned: whether they were charged nobody knows.
+
+    Months that are not over are never pruned, so nobody asks about rows of this one.
+    """
+    open_ns = month_start_ns(now_ns)
+    old = {key: versions for key, versions in arrivals.items() if any(row.sighting.start_ns < open_ns for row in versions.values())}
+    if not old:
+        return _Horizon(None)
+    until_ns = pruned_until_ns(transaction)
+    horizon = _Horizon(until_ns)
+    for key, versions in old.items():
+        gone = [version for version, row in versions.items() if row.sighting.start_ns < until_ns]
+        if gone and not transaction.execute("SELECT 1 FROM traces WHERE realm = ? AND trace_id = ?", key):
+            horizon.lost.update(versions.pop(version).batch for version in gone)
+            if not versions:
+                del arrivals[key]
+    return horizon
+
+
+def _drop_sealed(arrivals: Arrivals, known: Iterable[_Known]) -> Counter[int]:
+    """Take out of `arrivals` the rows of traces of which nothing more is taken; returns how many of each batch."""
+    lost: Counter[int] = Counter()
+    for trace in known:
+        if trace.sealed:
+            versions = arrivals[trace.realm, trace.trace_id]
+            lost.update(row.batch for row in versions.values())
+            versions.clear()
+    return lost
 
 
 def _facts(rows: Collection[_Arrival]) -> _Facts:
@@ -219,8 +271,8 @@ def _lock_others(transaction: Transaction, keys: Sequence[TraceKey]) -> list[_Kn
         ids = [trace_id for of_realm, trace_id in keys if of_realm == realm]
         trace_nos += [trace_no for (trace_no,) in transaction.select_in(_FIND_TRACES, ids, before=(realm,))]
     known = [
-        _Known(trace_no, realm, bytes(trace_id), version, bool(has_genai), bool(has_root), pico, calls, since_ns)
-        for trace_no, realm, trace_id, version, has_genai, has_root, pico, calls, since_ns in _lock(transaction, trace_nos)
+        _Known(trace_no, realm, bytes(trace_id), version, bool(has_genai), bool(has_root), pico, calls, since_ns, sealed_ns is not None)
+        for trace_no, realm, trace_id, version, has_genai, has_root, pico, calls, since_ns, sealed_ns in _lock(transaction, trace_nos)
     ]
     if len(known) < len(keys):
         raise Busy("a trace without GenAI spans was pruned while more of it arrived; nothing was stored, send it again", retry_after_s=0.1)
@@ -348,6 +400,7 @@ class TraceState(NamedTuple):
         trace_id: lower-case hex.
         version: raised by every batch that adds a span to the trace.
         booked: it was settled before.
+        sealed: nothing more is taken of it, and what it is charged stays (`ledger.retention`).
     """
 
     trace_no: int
@@ -356,9 +409,10 @@ class TraceState(NamedTuple):
     shard: int
     version: int
     booked: bool
+    sealed: bool = False
 
 
-_STATE: Final = "SELECT trace_no, realm, trace_id, shard, version, booked FROM traces "
+_STATE: Final = "SELECT trace_no, realm, trace_id, shard, version, booked, sealed_ns FROM traces "
 _VERSIONS: Final = "SELECT trace_no, span_id, end_ns, output, content_hash, payload FROM journal WHERE trace_no IN ({})"
 _CLEAR_DUE: Final = (
     "UPDATE traces SET booked = TRUE, due_ns = CASE WHEN version = v.column2 THEN NULL ELSE due_ns END, "
@@ -483,5 +537,5 @@ def prune_skeletons(transaction: Transaction, before_ns: int, limit: int) -> int
 
 
 def _state(row: Row) -> TraceState:
-    trace_no, realm, trace_id, shard, version, booked = row
-    return TraceState(trace_no, realm, trace_id.hex(), shard, version, bool(booked))
+    trace_no, realm, trace_id, shard, version, booked, sealed_ns = row
+    return TraceState(trace_no, realm, trace_id.hex(), shard, version, bool(booked), sealed_ns is not None)

@@ -77,9 +77,14 @@ _COUNT: Final = "SELECT COUNT(*) FROM quarantine"
 _LOCK: Final = "LOCK TABLE quarantine IN SHARE ROW EXCLUSIVE MODE"
 
 
+PRUNED: Final = "pruned"
+PRUNED_MESSAGE: Final = "the span's month or trace was pruned from the ledger (retention): it was charged before, or came too late"
+
+
 def rejections(recorded: Recorded) -> tuple[Rejection, ...]:
-    """What the sender of these rows is told of those that went into quarantine."""
-    return (Rejection(REASON, MESSAGE, recorded.quarantined),) if recorded.quarantined else ()
+    """What the sender of these rows is told of those that were not recorded, and need not be sent again."""
+    told = (Rejection(REASON, MESSAGE, recorded.quarantined), Rejection(PRUNED, PRUNED_MESSAGE, recorded.pruned))
+    return tuple(one for one in told if one.spans)
 
 
 class Quarantine:
@@ -193,6 +198,8 @@ class Quarantine:
             else:
                 if done is None:
                     held.append(one)
+                elif done.pruned:
+                    held.append(one._replace(reason=PRUNED))
                 else:
                     recorded = Recorded(*map(sum, zip(recorded, done, strict=True)))
         return Retried(tried, recorded, held, None)
@@ -208,7 +215,8 @@ class Quarantine:
             row = JournalRow(decode(bytes(payload), realm, bytes(trace_id).hex(), bytes(span_id).hex()), decode_quote(bytes(payload)))
             now_ns = self._clock.now_ns()
             done = record(transaction, [row], now_ns=now_ns, settle_after_ns=self._settle_after_ns, subjects=_References())
-            transaction.execute(_DELETE, (held.no,))
+            if not done.pruned:
+                transaction.execute(_DELETE, (held.no,))
             return done
 
     def drop(self, tenants: Tenants, no: int | None) -> list[Held]:

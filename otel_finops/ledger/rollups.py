@@ -7,7 +7,8 @@ dimension, the whole row moves: taken back under the old dimensions, added under
 Levels: `hour` and `day` (bucket = start of the hour or day of `started_at`, UTC), `month` (bucket = start of the month to which
 the entry belongs, see `ledger.period_bounds`), `late` (of that, what is late), `total` (bucket 0), and `moved:LABELS` beside `total`
 for what reattributions moved, where LABELS are the optional metric labels that changed. A counter without these labels must not
-see the move; spend over all time is `total` plus all `moved:` levels.
+see the move; spend over all time is `total` plus all `moved:` levels. `pruned` (bucket = start of the hour) repeats of the other
+levels what stood of entries that are gone since, for reports that are made from entries.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ MONTH: Final = "month"
 LATE: Final = "late"
 TOTAL: Final = "total"
 MOVED: Final = "moved:"
+PRUNED: Final = "pruned"
 OPTIONAL_LABELS: Final = ("tenant", "agent", "cost_center")
 """Metric labels that are off by default and that a reattribution can change (design 4.8)."""
 
@@ -117,13 +119,28 @@ class Rollups:
 
     def apply(self, transaction: Transaction, entries: Sequence[Entry]) -> None:
         """Add what the entries change; corrections and reattributions need their `before`."""
-        sums = summed(entries)
+        self._add(transaction, summed(entries))
+
+    def note_pruned(self, transaction: Transaction, nets: Sequence[Entry]) -> None:
+        """Note what standing calls come to whose entries are being pruned; all other levels keep what they have."""
+        self._add(transaction, _pruned_sums(nets))
+
+    def _add(self, transaction: Transaction, sums: Sums) -> None:
         if not sums:
             return
         numbers = self._numbers.of(transaction, {dims for _, _, dims in sums})
         rows = [_row(level, bucket, numbers[dims], found) for (level, bucket, dims), found in sums.items()]
         rows.sort(key=_row_key)
         transaction.executemany(_UPSERT, rows)
+
+
+def _pruned_sums(nets: Sequence[Entry]) -> Sums:
+    sums: Sums = {}
+    for net in nets:
+        dims = tuple([value or "" for value in dims_of(net)])
+        key = PRUNED, net.started_ns - net.started_ns % NS_PER_HOUR, dims
+        sums.setdefault(key, _Sum()).take(net, 0)
+    return sums
 
 
 def dims_of(entry: Entry) -> tuple[str | None, ...]:

@@ -262,7 +262,9 @@ def _group_entries(
         targets[entry.key] = entry
     if booked:
         targets = {key: kept(target, _net(booked.get(key)), targets) for key, target in targets.items()}
-    return [entry for key in sorted(_keys(targets, own, booked)) for entry in changes(booked.get(key), targets.get(key))]
+    sealed = {(trace.realm, trace.trace_id) for trace in group.traces if trace.sealed}
+    keys = sorted(key for key in _keys(targets, own, booked) if key[:2] not in sealed)
+    return [entry for key in keys for entry in changes(booked.get(key), targets.get(key))]
 
 
 def _net(state: Standing | None) -> Entry | None:

@@ -16,6 +16,7 @@ from otel_finops.audit import tables as _audit_tables  # noqa: F401 - declares t
 from otel_finops.base.errors import StartRefused
 from otel_finops.governance import tables as _governance_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.identity import tables as _identity_tables  # noqa: F401 - declares them in `metadata`
+from otel_finops.ledger import retention_tables as _retention_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.ledger import tables as _ledger_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.operations import tables as _operations_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.store.engine import Store
@@ -68,6 +69,14 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         "kill_switches": {
             "switch_no": 1, "action": "set", "scope": "provider", "name": "openai", "tenant": "", "who": "ann", "why": "a loop", "at_ns": 1,
         },
+        "pruned_months": {"month": "2024-06", "to_ns": 2, "begun_ns": 3, "begun_by": "ann"},
+        "prunings": {
+            "shard": 7, "block_seq": 1, "pruned_ns": 3, "who": "ann", "months": "{}", "entries": 1, "sum_pico": "9" * 25,
+        },
+        "pruned_blocks": {
+            "shard": 7, "seq": 0, "by_seq": 1, "rows_digest": bytes(32), "left_count": 0, "left_digest": bytes(32),
+        },
+        "retention_passes": {"pass_no": 1, "name": "entries", "shard": 7, "upto": 1, "xid": 0},
         "subscription_windows": {
             "window_no": 1, "ends_no": None, "rule": "{}", "ends_ns": None, "who": "ann", "why": "the seats", "recorded_ns": 1,
         },

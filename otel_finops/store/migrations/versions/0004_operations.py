@@ -19,6 +19,7 @@ def upgrade() -> None:
 
     _switches_and_windows()
     _indexes_of_entries()
+    _retention()
 
 
 def downgrade() -> None:
@@ -179,6 +180,154 @@ def _indexes_of_entries() -> None:
         ("ix_entries_other_money", ["started_ns", "trace_no"], money),
     ):
         op.create_index(name, "entries", columns, sqlite_where=sa.text(condition), postgresql_where=sa.text(condition))
+
+
+def _retention() -> None:
+    """What pruning leaves behind, and the one door through the triggers of append-only tables (see ledger.door)."""
+    op.add_column(
+        "traces",
+        sa.Column(
+            "sealed_ns",
+            sa.BigInteger(),
+            nullable=True,
+            comment="since when nothing more of it is taken, see ledger.retention; NULL: it is open",
+        ),
+    )
+    _retention_tables()
+    named = (
+        "SELECT 1 FROM retention_passes p JOIN pruned_blocks b ON b.shard = p.shard AND b.by_seq = p.upto "
+        "WHERE {} AND p.name = 'entries' AND p.shard = OLD.shard AND b.seq = OLD.block_seq "
+        "AND NOT EXISTS (SELECT 1 FROM blocks n WHERE n.shard = p.shard AND n.seq >= p.upto)"
+    )
+    older = "SELECT 1 FROM retention_passes p WHERE {} AND p.name = '%s' AND OLD.%s < p.upto"
+    runless = (
+        "SELECT 1 FROM retention_passes p WHERE {} AND p.name = 'correction_rounds' "
+        "AND NOT EXISTS (SELECT 1 FROM correction_runs r WHERE r.run_no = OLD.run_no)"
+    )
+    _door("entries", named, "what was booked is mended by a reversal or a correction")
+    _door("audit_entries", older % ("audit_entries", "at_ns"), "what was done stays on record")
+    _door("correction_runs", older % ("correction_runs", "started_ns"), "a correction is followed by another one")
+    _door("correction_rounds", runless, "a correction is followed by another one")
+    _door("price_refreshes", older % ("price_refreshes", "at_ns"), "what was tried stays on record")
+    same = "shard = NEW.shard AND seq = NEW.seq AND by_seq = NEW.by_seq"
+    _stays("pruned_months", "month = NEW.month")
+    _stays("prunings", "shard = NEW.shard AND block_seq = NEW.block_seq")
+    _stays("pruned_blocks", same)
+
+
+def _retention_tables() -> None:
+    op.create_table(
+        "pruned_months",
+        sa.Column("month", sa.Text(), nullable=False, comment="YYYY-MM, UTC"),
+        sa.Column("to_ns", sa.BigInteger(), nullable=False, comment="exclusive; of what started before it no new traces are taken"),
+        sa.Column("begun_ns", sa.BigInteger(), nullable=False),
+        sa.Column("begun_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("month"),
+    )
+    op.create_table(
+        "prunings",
+        sa.Column("shard", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column(
+            "block_seq", sa.BigInteger(), autoincrement=False, nullable=False, comment="the block without rows that seals this statement"
+        ),
+        sa.Column("pruned_ns", sa.BigInteger(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("months", sa.Text(), nullable=False, comment='JSON: {"2024-06": [entries, sum_pico as text]}, keys sorted'),
+        sa.Column("entries", sa.BigInteger(), nullable=False),
+        sa.Column("sum_pico", sa.Text(), nullable=False, comment="exact sum of cost_pico, a decimal integer; it may pass 2^63"),
+        sa.PrimaryKeyConstraint("shard", "block_seq"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "pruned_blocks",
+        sa.Column("shard", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False, comment="the block that lost rows"),
+        sa.Column(
+            "by_seq", sa.BigInteger(), autoincrement=False, nullable=False, comment="the block that seals the statement which took them"
+        ),
+        sa.Column("rows_digest", sa.LargeBinary(), nullable=False, comment="over all rows that the block ever had: its hash is made of it"),
+        sa.Column("left_count", sa.Integer(), nullable=False),
+        sa.Column("left_digest", sa.LargeBinary(), nullable=False, comment="over the rows that are left"),
+        sa.PrimaryKeyConstraint("shard", "seq", "by_seq"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_pruned_blocks_by", "pruned_blocks", ["shard", "by_seq"])
+    op.create_table(
+        "retention_passes",
+        sa.Column(
+            "pass_no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False, comment="drawn at random"
+        ),
+        sa.Column("name", sa.Text(), nullable=False, comment="the table whose rows may go"),
+        sa.Column("shard", sa.SmallInteger(), nullable=False, comment="of entries; 0 for others"),
+        sa.Column(
+            "upto",
+            sa.BigInteger(),
+            nullable=False,
+            comment="entries: the block that will seal the statement; others: rows before this time",
+        ),
+        sa.Column(
+            "xid",
+            sa.BigInteger(),
+            nullable=False,
+            comment="PostgreSQL: the transaction that wrote it, the only one in which it holds; else 0",
+        ),
+        sa.PrimaryKeyConstraint("pass_no"),
+    )
+
+
+def _door(table: str, allowed: str, mended: str) -> None:
+    """Let rows of an append-only table be deleted under a pass that this very transaction wrote; all else stays refused.
+
+    On SQLite the pass must be the last row that this connection inserted: it is drawn at random, so one that was left behind by a
+    mistake is not. On PostgreSQL it must bear the number of the running transaction.
+
+    Args:
+        allowed: a query, over `OLD`, that finds the pass; `{}` stands for the condition that it is this transaction's.
+    """
+    message = f"{table} are append-only: {mended}"
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(f"DROP TRIGGER {table}_no_delete")
+        found = allowed.format("p.pass_no = last_insert_rowid()")
+        refuse = f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
+        op.execute(f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} WHEN NOT EXISTS ({found}) {refuse}")
+        return
+    function = "otel_finops_append_only" if table == "entries" else f"{table}_append_only"
+    op.execute(f"DROP TRIGGER {table}_append_only ON {table}")
+    op.execute(f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {function}()")
+    op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_append_only")
+    op.execute(
+        f"""CREATE FUNCTION {table}_door() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF EXISTS ({allowed.format("p.xid = txid_current()")}) THEN
+                RETURN OLD;
+            END IF;
+            RAISE EXCEPTION '{message}' USING ERRCODE = 'restrict_violation';
+        END $$"""
+    )
+    op.execute(f"CREATE TRIGGER {table}_door BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_door()")
+    op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_door")
+
+
+def _stays(table: str, same: str) -> None:
+    """Refuse every change but further rows: without them nobody could tell pruned rows from stolen ones."""
+    message = f"{table} are append-only: what was pruned stays on record"
+    if op.get_bind().dialect.name == "sqlite":
+        refuse = f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
+        op.execute(f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refuse}")
+        op.execute(f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {refuse}")
+        op.execute(f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN EXISTS (SELECT 1 FROM {table} WHERE {same}) {refuse}")
+        return
+    op.execute(
+        f"""CREATE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION '{message}' USING ERRCODE = 'restrict_violation';
+        END $$"""
+    )
+    op.execute(
+        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_append_only()"
+    )
+    op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_append_only")
 
 
 def _only_added(table: str, key: str, mended: str) -> None:
