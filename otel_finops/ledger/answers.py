@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from otel_finops.base.limits import TWINS_PER_CALL_MAX
 from otel_finops.ledger.call_keys import ANSWER_BUCKET
 from otel_finops.store.unit_of_work import Transaction
 
@@ -18,6 +17,8 @@ OUTPUT_TOLERANCE: Final = 2
 """Sightings of one call may differ by this many output tokens: one library counts the first chunk's token twice."""
 SCOPES_PER_KEY_MAX: Final = 16
 """Scopes with one key that are looked at: more libraries never wrap one call, though a sender may make up a scope for every call."""
+FIRSTS_AMONG: Final = 16
+"""Sightings of a scope among which the first of each output are sought: one call has two or three outputs, as its stream was counted."""
 NEAREST: Final = 3
 """Equal answers of another scope before and after one that may be the same request, which is the nearest."""
 COPIES_MAX: Final = 8
@@ -68,22 +69,34 @@ k (key, scope, nth) AS (
   FROM k WHERE k.scope IS NOT NULL AND k.nth < {SCOPES_PER_KEY_MAX}
 )"""
 """The scopes with a key, each by one step of the index."""
-_FIRSTS: Final = f""",
+_OF_SCOPE: Final = f"{_SAME} AND c.scope = {{0}}.scope ORDER BY c.start_ns, c.place"
+_FIRST: Final = f"""
+SELECT c.trace_no, c.key, c.scope, c.output, c.start_ns, c.place, (
+  SELECT MIN(early.output) <> MAX(early.output) FROM (SELECT c.output {_OF_SCOPE.format("{0}")} LIMIT {FIRSTS_AMONG}) AS early
+)
+FROM {{0}} CROSS JOIN call_keys AS c
+WHERE {{0}}.scope IS NOT NULL AND c.bucket = {ANSWER_BUCKET} AND c.key = {{0}}.key AND c.scope = {{0}}.scope
+  AND c.start_ns = (SELECT c.start_ns {_OF_SCOPE.format("{0}")} LIMIT 1)
+  AND c.place = (SELECT c.place {_OF_SCOPE.format("{0}")} LIMIT 1)
+"""
+"""The first sighting in a scope, and whether those after it have other outputs."""
+_FIRST_LISTED: Final = f"){_LISTED}{_FIRST.format('k')}"
+_FIRST_ASKED: Final = f"){_FIRST.format('a')}"
+_FIRSTS: Final = f"""),
 s AS MATERIALIZED (
-  SELECT {{0}}.key, {{0}}.scope, COALESCE((
-    SELECT c.start_ns {_SAME.format("{0}")} AND c.scope = {{0}}.scope ORDER BY c.start_ns LIMIT 1 OFFSET {TWINS_PER_CALL_MAX}
-  ), {2**63 - 1}) AS high
-  FROM {{0}} WHERE {{0}}.scope IS NOT NULL
+  SELECT a.key, a.scope,
+    (SELECT c.start_ns {_OF_SCOPE.format("a")} LIMIT 1 OFFSET {FIRSTS_AMONG}) AS beyond_ns,
+    (SELECT c.place {_OF_SCOPE.format("a")} LIMIT 1 OFFSET {FIRSTS_AMONG}) AS beyond
+  FROM a
 )
 SELECT trace_no, key, scope, output, start_ns, place FROM (
   SELECT c.trace_no, c.key, c.scope, c.output, c.start_ns, c.place,
     ROW_NUMBER() OVER (PARTITION BY c.key, c.scope, c.output ORDER BY c.start_ns, c.place) AS nth
   FROM s CROSS JOIN call_keys AS c
-  WHERE c.bucket = {ANSWER_BUCKET} AND c.key = s.key AND c.scope = s.scope AND c.start_ns < s.high
+  WHERE c.bucket = {ANSWER_BUCKET} AND c.key = s.key AND c.scope = s.scope
+    AND (s.beyond IS NULL OR (c.start_ns, c.place) < (s.beyond_ns, s.beyond))
 ) AS ranked WHERE nth = 1
 """
-_FIRSTS_LISTED: Final = f"){_LISTED}{_FIRSTS.format('k')}"
-_FIRSTS_ASKED: Final = f"){_FIRSTS.format('a')}"
 
 _FAR: Final = "SELECT v.column1 FROM (VALUES"
 _BETWEEN: Final = f""") AS v WHERE EXISTS (
@@ -151,17 +164,22 @@ def copies_of(transaction: Transaction, firsts: Iterable[Seen]) -> set[Edge]:
 def _firsts(transaction: Transaction, sighted: Sequence[Seen]) -> tuple[Firsts, Firsts]:
     """The first sightings in the scopes that are looked at whoever asks, and those in the asked sightings' own scopes."""
     asked = sorted({(seen.key, seen.scope) for seen in sighted})
-    keys = sorted({(key, 0) for key, _ in asked})
-    listed = _by_scope(Seen._make(row) for row in transaction.write_values(_ASKED, keys, _FIRSTS_LISTED))
+    listed = _found_firsts(transaction, sorted({(key, 0) for key, _ in asked}), _FIRST_LISTED)
     beyond = [pair for pair in asked if pair not in listed]
-    own = _by_scope(Seen._make(row) for row in transaction.write_values(_ASKED, beyond, _FIRSTS_ASKED))
-    return listed, {**listed, **own}
+    return listed, {**listed, **_found_firsts(transaction, beyond, _FIRST_ASKED)}
 
 
-def _by_scope(firsts: Iterable[Seen]) -> dict[tuple[int, int], dict[int, Seen]]:
+def _found_firsts(transaction: Transaction, asked: Sequence[tuple[int, int]], query: str) -> Firsts:
+    """The first sighting of each output; nearly always all have one, so that the others are looked for only where there are any."""
     found: dict[tuple[int, int], dict[int, Seen]] = {}
-    for first in firsts:
-        found.setdefault((first.key, first.scope), {})[first.output] = first
+    several: list[tuple[int, int]] = []
+    for *row, mixed in transaction.write_values(_ASKED, asked, query):
+        first = Seen._make(row)
+        found[first.key, first.scope] = {} if mixed else {first.output: first}
+        if mixed:
+            several.append((first.key, first.scope))
+    for first in map(Seen._make, transaction.write_values(_ASKED, sorted(set(several)), _FIRSTS)):
+        found[first.key, first.scope][first.output] = first
     return found
 
 

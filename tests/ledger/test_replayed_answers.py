@@ -100,6 +100,18 @@ def test_two_thousand_replays_seen_by_application_and_gateway_cost_one_call(stor
     assert (roles.count("call"), roles.count("duplicate"), roles.count("gateway_copy")) == (1, 1, 3998)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_three_hundred_replays_of_one_instant_cost_one_call(store: Store, seed: int) -> None:
+    """Only their trace ids tell the first: senders with coarse clocks, or tests that send one recording again and again."""
+    numbers = list(range(1, 301))
+    random.Random(seed).shuffle(numbers)
+    rig = Rig(store)
+    for start in range(0, 300, 60):
+        rig.settle(*(seen(n, 0, "client") for n in numbers[start : start + 60]))
+    assert rig.total() == ONE_CALL
+    assert [entry.role for entry in rig.net().values()].count("gateway_copy") == 299
+
+
 def test_an_answer_under_a_thousand_made_up_scopes_stays_cheap(stores: Iterator[Store]) -> None:
     rig = Rig(next(stores))
     views = {"rank": RANK_CLIENT, "instance": "shop", "response_id": "chatcmpl-9f2c1b7e5d"}

@@ -12,7 +12,7 @@ from otel_finops.genai.roles.aggregates import Aggregate, judge_aggregates
 from otel_finops.genai.roles.answer_ids import merge_by_response_id
 from otel_finops.genai.roles.equal_numbers import merge_by_numbers
 from otel_finops.genai.roles.facts import Places, informed_first, merged_facts
-from otel_finops.genai.roles.gateways import fold_failed_attempts, mark_cached_answers
+from otel_finops.genai.roles.gateways import CACHE_LOOKUP, fold_failed_attempts, mark_cached_answers
 from otel_finops.genai.roles.log_source import SPANS_KNOWN, pair_logs, set_logs_aside
 from otel_finops.genai.roles.scene import NONE, Group, Scene
 from otel_finops.genai.roles.sums import mark_sums
@@ -46,14 +46,25 @@ _DEFAULTS: Final = Sighting._fields.index("defaults")
 def decide(sightings: Iterable[Sighting]) -> list[Decision]:
     """One decision for every candidate of a neighbourhood of one realm, sorted by (trace id, span id).
 
-    Pure: neither the order of the sightings nor repetitions change the answer. Skeletons take part as ancestors only and get
-    no decision. Senders that do not speak for the same tenants meet only in the tenants that both name: nobody may
-    make a stranger's call his own, or his own call a copy of a stranger's.
+    Pure: neither the order of the sightings nor repetitions change the answer. Skeletons take part as ancestors, ends of links and
+    a gateway's look-ups only, and get no decision. Senders that do not speak for the same tenants meet only in the tenants that both
+    name: nobody may make a stranger's call his own, or his own call a copy of a stranger's.
     """
-    forest = Forest(sightings)
+    forest = Forest(_that_matter(list(sightings)))
     inheritance = Inheritance(forest)
     decisions = [decision for house in _houses(forest, inheritance) for decision in _decide(Scene(forest, inheritance, house))]
     return sorted(decisions, key=_place)
+
+
+def _that_matter(sightings: list[Sighting]) -> list[Sighting]:
+    """Without skeletons that have nothing below them and that no rule reads: half of what applications send.
+
+    Where there are links, any span may be the end of one.
+    """
+    if any(sighting.links for sighting in sightings):
+        return sightings
+    parents = {one.parent_span_id for one in sightings}
+    return [one for one in sightings if one.genai or one.span_id in parents or (one.scope, one.name) == CACHE_LOOKUP]
 
 
 def _decide(scene: Scene) -> list[Decision]:
