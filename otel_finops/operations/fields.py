@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, JsonValue
 
@@ -47,11 +47,24 @@ def _trace_id(text: str) -> str:
     return lowered
 
 
-Instant: TypeAlias = Annotated[str, Field(max_length=64), AfterValidator(_instant)]
+_DAY: Final = r"(19[7-9]\d|2[01]\d\d|22[0-6]\d)-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+_TIME: Final = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)?"
+
+Instant: TypeAlias = Annotated[
+    str, Field(max_length=64, json_schema_extra={"pattern": f"^{_DAY}([Tt ]{_TIME})?$"}), AfterValidator(_instant)
+]
 """An RFC 3339 instant or a date, UTC unless it says otherwise."""
-Name: TypeAlias = Annotated[str, Field(max_length=NAME_CHARS_MAX), AfterValidator(_name)]
+Name: TypeAlias = Annotated[str, Field(max_length=NAME_CHARS_MAX, json_schema_extra={"pattern": "^[^\\u0000]*$"}), AfterValidator(_name)]
 TraceId: TypeAlias = Annotated[str, AfterValidator(_trace_id), Field(json_schema_extra={"pattern": "^[0-9a-fA-F]{32}$"})]
-Cursor: TypeAlias = Annotated[str, Field(max_length=_CURSOR_CHARS_MAX)]
+Cursor: TypeAlias = Annotated[str, Field(max_length=_CURSOR_CHARS_MAX, json_schema_extra={"pattern": "^[A-Za-z0-9_=-]+$"})]
+
+
+BasisName: TypeAlias = Literal["cost", "list", "contracted", "billed", "effective"]
+BASIS: Final[Any] = Field(
+    default="cost",
+    description="Which money: cost (what stands), list, contracted, billed or effective (docs/pricing.md); calls without such an amount "
+    "count as unpriced. All but cost read the rows on which they differ, which takes longer.",
+)
 
 
 class NoInput(Input):

@@ -7,6 +7,7 @@ here cuts such connections off, bounds the size of headers and the number of con
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 from collections.abc import Callable
@@ -24,8 +25,23 @@ from otel_finops.settings.addresses import Address
 _BACKLOG: Final = 1_024
 _ANSWER_MARGIN_S: Final = 1.0
 """How much longer than the application's own deadline a connection is kept, so that the application can still answer."""
-_FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-_HEADERS_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+def _refusal(status: int, phrase: str, slug: str, detail: str, *headers: str) -> bytes:
+    """An answer before any application is asked: a problem document (RFC 9457), and the connection ends."""
+    problem = {"type": f"urn:otel-finops:problem:{slug}", "title": phrase, "status": status, "detail": detail}
+    body = json.dumps(problem).encode()
+    lines = (f"HTTP/1.1 {status} {phrase}", *headers, "content-type: application/problem+json", "connection: close")
+    return "\r\n".join((*lines, f"content-length: {len(body)}", "", "")).encode() + body
+
+
+_FULL: Final = _refusal(503, "Service Unavailable", "busy", "Too many connections are open; try again.", "retry-after: 2")
+_HEADERS_TOO_LARGE: Final = _refusal(
+    431, "Request Header Fields Too Large", "headers-too-large", f"Request line and headers may have {limits.HEADER_BYTES_MAX} bytes."
+)
+_NO_HTTP: Final = _refusal(
+    400, "Bad Request", "no-http", f"This is no HTTP/1.1 request, or its request line has more than {limits.HEADER_BYTES_MAX} bytes."
+)
 
 
 class _Config(uvicorn.Config):
@@ -89,6 +105,11 @@ class _BoundedProtocol(HttpToolsProtocol):
             if self._head_bytes > limits.HEADER_BYTES_MAX:
                 self.transport.write(_HEADERS_TOO_LARGE)
                 self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Of what cannot be read as HTTP."""
+        self.transport.write(_NO_HTTP)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

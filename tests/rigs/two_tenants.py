@@ -1,0 +1,104 @@
+"""A running service with the data of two tenants that do not know each other: every name is made up and says whose it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from e2e_service import PROTOBUF, Service, http, running
+from e2e_spans import calls, put
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+TENANTS = {"acme": "zebra", "globex": "walrus"}
+"""Each tenant's mark: it stands in every name that is the tenant's."""
+ALL = "all-tenants-token"
+SENDER = "sends-for-both"
+NAMED = {
+    "gen_ai.agent.name": "agent", "finops.step": "step", "finops.user": "user", "session.id": "session", "finops.cost_center": "costs",
+    "finops.purpose": "purpose", "gen_ai.conversation.id": "conversation", "gen_ai.response.id": "answer",
+}  # fmt: skip
+
+
+def token(tenant: str) -> str:
+    """The token of the tenant's admin."""
+    return f"admin-of-{tenant}"
+
+
+def marks(tenant: str) -> list[str]:
+    """What must not be found in answers to anybody else."""
+    return [TENANTS[tenant], tenant, trace(tenant, 1).hex(), trace(tenant, 2).hex()]
+
+
+def trace(tenant: str, number: int) -> bytes:
+    """The id of one of the tenant's traces."""
+    return sha256(f"{tenant} {number}".encode()).digest()[:16]
+
+
+def bearer(text: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {text}"}
+
+
+@contextmanager
+def two_tenants(folder: Path) -> Iterator[Service]:
+    """The service with everything in it, settled."""
+    tenants = [([tenant], token(tenant)) for tenant in TENANTS] + [(["*"], ALL)]
+    tokens = [{"token_sha256": _digest(secret), "tenants": of, "role": "admin", "name": f"boss of {of[0]}"} for of, secret in tenants]
+    senders = [{"token_sha256": _digest(f"sends-for-{tenant}"), "tenants": [tenant]} for tenant in TENANTS]
+    senders.append({"token_sha256": _digest(SENDER), "tenants": list(TENANTS)})
+    settings = {"AUTH__MODE": "token", "AUTH__TOKENS": json.dumps(tokens), "AUTH__SENDERS": json.dumps(senders), "HTTP__RATE_PER_S": "0"}
+    with running(f"sqlite:///{folder / 'ledger.db'}", **settings) as service:
+        for tenant in TENANTS:
+            _send(service, tenant, 1, f"sends-for-{tenant}")
+            _send(service, tenant, 2, SENDER)
+        _send_shared(service)
+        service.settled()
+        _govern(service)
+        yield service
+
+
+def _digest(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()
+
+
+def _named(span: Span, tenant: str, index: int) -> None:
+    mark = TENANTS[tenant]
+    put(span, "finops.tenant", tenant)
+    for key, name in NAMED.items():
+        put(span, key, f"{mark}-{name}-{index}")
+    span.name = f"{mark} span {index}"
+    if index == 1:  # a model without a price
+        put(span, "gen_ai.request.model", f"{mark}-model")
+        put(span, "gen_ai.response.model", f"{mark}-model")
+
+
+def _send(service: Service, tenant: str, number: int, sender: str) -> None:
+    request = calls(trace(tenant, number), 4, lambda span, index: _named(span, tenant, index), scope=f"{TENANTS[tenant]}-scope")
+    request.resource_spans[0].resource.attributes[0].value.string_value = f"{TENANTS[tenant]}-service"
+    service.send(request.SerializeToString(), {**PROTOBUF, **bearer(sender)})
+
+
+def _send_shared(service: Service) -> None:
+    """One trace of both."""
+
+    def edit(span: Span, index: int) -> None:
+        _named(span, ("acme", "globex")[index % 2], index)
+
+    service.send(calls(trace("both", 1), 4, edit).SerializeToString(), {**PROTOBUF, **bearer(SENDER)})
+
+
+def _govern(service: Service) -> None:
+    """What each tenant's admin did; what he may not do or what is not there is left out."""
+    for tenant, mark in TENANTS.items():
+        wanted: list[tuple[str, dict[str, Any]]] = [
+            ("prices/watches", {"model": f"{mark}-model", "tenant": tenant}),
+            ("tokens", {"name": f"{mark}-token", "tenants": [tenant], "role": "viewer"}),
+            ("senders", {"name": f"{mark}-sender", "tenants": [tenant]}),
+            ("kill-switches", {"scope": "agent", "name": f"{mark}-agent-9", "tenant": tenant, "why": f"{mark} said so"}),
+            ("ledger/reprice", {"tenant": tenant, "why": f"{mark} wants it"}),
+        ]
+        for path, body in wanted:
+            http("POST", f"{service.web}/api/v1/{path}", json=body, headers=bearer(token(tenant)))
