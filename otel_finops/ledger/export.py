@@ -92,12 +92,15 @@ class LedgerExport:
         return self._standing(allowed, extent)
 
     def _entries(self, stretches: Iterable[Stretch], extent: Extent) -> Iterator[list[Entry]]:
-        return in_steps(self._store, stretches, lambda _transaction, rows: [one for one in map(entry_of, rows) if extent.covers(one)])
+        return in_steps(
+            self._store, extent, stretches, lambda _transaction, rows: [one for one in map(entry_of, rows) if extent.covers(one)]
+        )
 
     def _standing(self, allowed: frozenset[str] | None, extent: Extent) -> Iterator[list[Entry]]:
-        for chunks in in_steps(self._store, self._traces(allowed), lambda _transaction, rows: list(_chunks(rows))):
+        for chunks in in_steps(self._store, extent, self._traces(allowed), lambda _transaction, rows: list(_chunks(rows))):
             for trace_nos in chunks:
                 with self._store.read() as transaction:
+                    extent.confirm(transaction)
                     entries = _net(transaction, trace_nos, extent)
                 yield [entry for entry in entries if allowed is None or entry.tenant in allowed]
 

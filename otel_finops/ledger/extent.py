@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
+from otel_finops.base.errors import Unavailable
 from otel_finops.ledger.blocks import last_block, stored_shards
 from otel_finops.ledger.entry import Entry
+from otel_finops.ledger.pruned import last_statements
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Row, Transaction
 
@@ -37,6 +39,11 @@ class Extent(NamedTuple):
         """Of what this transaction sees."""
         blocks = (last_block(transaction, shard) for shard in stored_shards(transaction))
         return cls({block.shard: block.seq for block in blocks if block is not None})
+
+    def confirm(self, transaction: Transaction) -> None:
+        """Raise Unavailable when some of it was pruned since: what is left is no state that ever was."""
+        if any(seq > self.last_seqs.get(shard, -1) for shard, seq in last_statements(transaction).items()):
+            raise Unavailable("retention pruned the ledger while it was read: ask again for what is left")
 
     def covers(self, entry: Entry) -> bool:
         """Whether the entry was booked by then."""
@@ -92,12 +99,18 @@ class Stretch(NamedTuple):
         return ", ".join("?" * len(self.key))
 
 
-def in_steps(store: Store, stretches: Iterable[Stretch], made: Callable[[Transaction, list[Row]], Made]) -> Iterator[Made]:
-    """What is made of each step's rows, one step a transaction; between two of them nothing is held."""
+def in_steps(store: Store, extent: Extent, stretches: Iterable[Stretch], made: Callable[[Transaction, list[Row]], Made]) -> Iterator[Made]:
+    """What is made of each step's rows, one step a transaction; between two of them nothing is held.
+
+    Raises:
+        Unavailable: a part of the extent was pruned meanwhile, or the store cannot answer now.
+        Busy: the store cannot answer now.
+    """
     for stretch in stretches:
         after: Place | None = None
         while True:
             with store.read() as transaction:
+                extent.confirm(transaction)
                 rows, after = stretch.step(transaction, after)
                 result = made(transaction, rows)
             yield result

@@ -96,6 +96,11 @@ def statements(transaction: Transaction, shard: int, after: int, upto: int) -> d
     return {row[0]: _statement(shard, row) for row in transaction.execute(sql, (shard, after, upto))}
 
 
+def last_statements(transaction: Transaction) -> dict[int, int]:
+    """The block that seals the newest statement of each shard that was pruned."""
+    return dict(transaction.execute("SELECT shard, MAX(block_seq) FROM prunings GROUP BY shard"))
+
+
 def blocks_of(transaction: Transaction, shard: int, by_seq: int) -> list[Remains]:
     """The blocks that a statement names, in the order of their numbers."""
     sql = "SELECT seq, by_seq, rows_digest, left_count, left_digest FROM pruned_blocks WHERE shard = ? AND by_seq = ? ORDER BY seq"
