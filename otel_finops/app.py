@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from otel_finops.audit.clockwork import on_record
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import Busy, StartRefused, Unavailable
 from otel_finops.base.limits import MIB
@@ -46,7 +47,7 @@ from otel_finops.metrics.ledger_source import ledger_source
 from otel_finops.metrics.self_metrics import SelfMetrics
 from otel_finops.operations.context import Context, Health
 from otel_finops.operations.first_admin import first_admin
-from otel_finops.operations.local import corrections_desk, make_context, product_version
+from otel_finops.operations.local import corrections_desk, make_context, product_version, upgraded
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.watch_desk import WatchDesk
 from otel_finops.otlp.admission import Admission
@@ -62,12 +63,11 @@ from otel_finops.otlp.status import Refusals
 from otel_finops.pipeline import Pipeline
 from otel_finops.pricing.cascade import Cascade
 from otel_finops.pricing.sources.loading import load_sources
-from otel_finops.scheduler import HeldLease, Job, Scheduler
+from otel_finops.scheduler import HeldLease, Job, JobBody, Scheduler
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
 from otel_finops.store.follower import Follower
 from otel_finops.store.lease import Leases
-from otel_finops.store.upgrade import upgrade
 from otel_finops.surfaces.api.app import build_api
 from otel_finops.surfaces.api.metrics_page import metrics_endpoint
 
@@ -128,7 +128,7 @@ def open_core(settings: Settings, purpose: str, clock: Clock | None = None) -> I
     clock = clock or SystemClock()
     store = Store.open(settings.database.url, clock, reserve=settings.database.reserve and purpose == "serve")
     try:
-        done = upgrade(store, automatic=True)
+        done = upgraded(store, who=purpose, automatic=True)
         if done.copy is not None:
             _log.info("upgraded %s from %s to %s; the copy of before is %s", store.place, done.before, done.after, done.copy)
         core = _build_core(settings, store, purpose, clock)
@@ -145,7 +145,8 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     leases = Leases(store, clock, f"{purpose} on {socket.gethostname()} ({os.getpid()})")
     subjects, admission, received = Subjects(), Admission(), ReceiverCounters()
     prices = CurrentPrices(store, clock, lambda: base_of(settings.prices.path))
-    PriceRefresher(store, clock, prices.base, load_sources()).adopt(purpose)
+    refresher = PriceRefresher(store, clock, prices.base, load_sources())
+    on_record(store, clock, "prices.adopt", lambda: _adopted(refresher, purpose), who=purpose)
     metrics = SelfMetrics(received.snapshot)
     settle_after_s = settings.ledger.settle_after
     quarantine = Quarantine(store, clock, subjects, settle_after_s=settle_after_s)
@@ -182,6 +183,11 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     )  # fmt: skip
 
 
+def _adopted(refresher: PriceRefresher, purpose: str) -> str:
+    made = refresher.adopt(purpose)
+    return "nothing to adopt" if made is None else f"{made.stored.source} {made.stored.version} with {made.stored.rows} rows"
+
+
 class Ports(NamedTuple):
     """Where the running service listens, by what; 0 for what is switched off."""
 
@@ -204,10 +210,11 @@ class Service:
         self._lists = PriceLists(core.store, core.prices, core.settings.prices, anywhere=False)
         self._price_watches = WatchDesk(core.store, core.clock, core.prices, core.settings.prices.watch_days)
         if core.settings.prices.refresh_from and core.settings.features.prices:
-            self._scheduler.add(Job("refresh_prices", _LOOK_EVERY_S, lambda lease: self._lists.refresh_by_the_clock()))
+            self._scheduler.add(Job("refresh_prices", _LOOK_EVERY_S, _work(core, "prices.refresh", self._lists.refresh_by_the_clock)))
         self._scheduler.add(Job("prune_skeletons", _PRUNE_EVERY_S, self._prune, first_after_s=_PRUNE_EVERY_S))
         if core.settings.features.subscriptions and core.settings.pricing.subscriptions:
-            self._scheduler.add(Job("spread_fees", _SPREAD_EVERY_S, self._spread, first_after_s=_SPREAD_FIRST_S))
+            spread = _work(core, "subscriptions.spread", self._spread)
+            self._scheduler.add(Job("spread_fees", _SPREAD_EVERY_S, spread, first_after_s=_SPREAD_FIRST_S))
         for job in _ledger_jobs(core):
             self._scheduler.add(job)
         self._entrance = entrance(core.settings, core.store, core.clock)
@@ -318,7 +325,7 @@ class Service:
                 break
         return f"{pruned} spans of traces without GenAI spans pruned"
 
-    def _spread(self, lease: HeldLease) -> str:
+    def _spread(self) -> str:
         """Spread flat fees; periods that were over long ago stand unless somebody asks for them."""
         core = self.core
         subscriptions = Cascade.of(core.settings.pricing).subscriptions
@@ -358,11 +365,17 @@ def _ledger_jobs(core: Core) -> Iterator[Job]:
         return
     desk = corrections_desk(core.settings, core.store, core.prices, core.clock)
     if core.settings.ledger.estimate:
-        yield Job("estimate", _ESTIMATE_EVERY_S, lambda lease: desk.estimate_due(), first_after_s=_ESTIMATE_FIRST_S)
+        yield Job("estimate", _ESTIMATE_EVERY_S, _work(core, "ledger.estimate", desk.estimate_due), first_after_s=_ESTIMATE_FIRST_S)
     if core.settings.pricing.allowances:
-        yield Job("allowances", _ALLOWANCES_EVERY_S, lambda lease: desk.allowances_due(), first_after_s=_ALLOWANCES_FIRST_S)
+        grant = _work(core, "ledger.allowances", desk.allowances_due)
+        yield Job("allowances", _ALLOWANCES_EVERY_S, grant, first_after_s=_ALLOWANCES_FIRST_S)
     if core.settings.ledger.close_months:
-        yield Job("close_periods", _CLOSE_EVERY_S, lambda lease: desk.close_due(), first_after_s=_CLOSE_EVERY_S)
+        yield Job("close_periods", _CLOSE_EVERY_S, _work(core, "periods.close", desk.close_due), first_after_s=_CLOSE_EVERY_S)
+
+
+def _work(core: Core, what: str, body: Callable[[], str]) -> JobBody:
+    """A job's work, on record as what a person would ask for the same."""
+    return lambda lease: on_record(core.store, core.clock, what, body)
 
 
 def _backlog(core: Core) -> tuple[int, float]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from otel_finops.audit.clockwork import note
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import BadInput, StartRefused
+from otel_finops.identity.principals import LOCAL
 from otel_finops.ledger.verify import Report, verify
 from otel_finops.settings.tree import Settings
 from otel_finops.store.backup import Progress, back_up, copy_to_try, put_in_place, restore_postgres, without_others
@@ -69,7 +71,8 @@ def restore_database(settings: Settings, file: Path, *, overwrite: bool = False,
         with without_others(database) as holds_something:
             if holds_something and not overwrite:
                 raise BadInput(f"{database} holds entries or spans: give --overwrite to put the backup in its place (it is kept beside it)")
-            return tested._replace(former=put_in_place(tried, database, clock))
+            former = put_in_place(tried, database, clock)
+    return _noted(Store.open(settings.database.url, clock), tested._replace(former=former), file)
 
 
 def _restore_postgres(settings: Settings, file: Path, overwrite: bool, clock: Clock) -> Restored:
@@ -84,7 +87,19 @@ def _restore_postgres(settings: Settings, file: Path, overwrite: bool, clock: Cl
         raise BadInput(str(fault)) from fault
     finally:
         store.close()
-    return _tested(Store.open(settings.database.url, clock), file)._replace(done=True)
+    tested = _tested(Store.open(settings.database.url, clock), file)._replace(done=True)
+    return _noted(Store.open(settings.database.url, clock), tested, file)
+
+
+def _noted(store: Store, done: Restored, file: Path) -> Restored:
+    """Put on record, in the ledger that was restored, that it was; one of an older revision has no trail to do so. Closes it."""
+    try:
+        if done.report is not None:
+            after = {"file": file.name, "entries": done.report.entries, "former": done.former and done.former.name}
+            note(store, store.clock, "db.restore", None, after, who=LOCAL.who)
+    finally:
+        store.close()
+    return done
 
 
 def _tested(store: Store, file: Path) -> Restored:

@@ -81,7 +81,7 @@ class StoredAnswers:
 
     def keep(self, asked: Keyed, answer: Mapping[str, Any], /) -> None:
         """See `Answers.keep`. Secrets are not stored: a repeated answer has none."""
-        packed = zlib.compress(canonical(redacted(answer)))
+        packed = zlib.compress(json.dumps(redacted(answer), separators=(",", ":")).encode())
         kept = packed if len(packed) <= IDEMPOTENCY_ANSWER_BYTES_MAX else b""
         with self._store.write() as transaction:
             transaction.execute(_KEEP, (kept, asked.holder, asked.key))

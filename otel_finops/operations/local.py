@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import Final, NamedTuple
 
+from otel_finops.audit.clockwork import note
 from otel_finops.audit.reading import StoredAudit
 from otel_finops.audit.stored import StoredTrail
 from otel_finops.audit.trail import Trail
@@ -18,6 +19,7 @@ from otel_finops.base.errors import FinopsError
 from otel_finops.governance.kill_switches import KillSwitches
 from otel_finops.identity.desk import TokenDesk
 from otel_finops.identity.live import LiveTokens
+from otel_finops.identity.principals import LOCAL
 from otel_finops.ledger.allowances import Project
 from otel_finops.ledger.corrections import Corrector
 from otel_finops.ledger.coverage import CoverageReport, coverage
@@ -220,9 +222,18 @@ def upgrade_database(settings: Settings, clock: Clock | None = None) -> Upgrade:
     """
     store = Store.open(settings.database.url, clock or SystemClock())
     try:
-        return upgrade(store)
+        return upgraded(store, who=LOCAL.who)
     finally:
         store.close()
+
+
+def upgraded(store: Store, *, who: str, automatic: bool = False) -> Upgrade:
+    """Upgrade as `store.upgrade` does, and put on record that it was done: the tables of the trail may have come with it."""
+    done = upgrade(store, automatic=automatic)
+    if done.before != done.after:
+        after = {"revision": done.after, "copy": done.copy and done.copy.name}
+        note(store, store.clock, "db.upgrade", {"revision": done.before}, after, who=who)
+    return done
 
 
 def product_version() -> str:

@@ -87,8 +87,11 @@ class Store:
         return self.driver.reserve_bytes()
 
     @contextmanager
-    def write(self) -> Iterator[Transaction]:
+    def write(self, *, housekeeping: bool = False) -> Iterator[Transaction]:
         """A writing transaction: committed (durably) on exit, rolled back on an exception. Inside `together` it is a part of the whole.
+
+        Args:
+            housekeeping: what is written is of no interest to anybody afterwards, such as a lease: `beside_first_write` does not mean it.
 
         Raises:
             Busy: other writers kept the database too long.
@@ -99,8 +102,19 @@ class Store:
             with whole.part() as transaction:
                 yield transaction
             return
-        with self._writing() as transaction:
-            yield transaction
+        beside = None if housekeeping else self._here.beside
+        if beside is None:
+            with self._writing() as transaction:
+                yield transaction
+            return
+        self._here.beside = None
+        try:
+            with self._writing() as transaction:
+                yield transaction
+                beside(transaction)
+        except BaseException:
+            self._here.beside = beside
+            raise
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -152,6 +166,17 @@ class Store:
             action()
         else:
             self._here.whole.afterwards.append(action)
+
+    @contextmanager
+    def beside_first_write(self, action: Callable[[Transaction], None]) -> Iterator[None]:
+        """Have `action` write into the first transaction that this thread commits inside the block, last of all: both stand, or
+        neither. Where nothing is written it does not run.
+        """
+        former, self._here.beside = self._here.beside, action
+        try:
+            yield
+        finally:
+            self._here.beside = former
 
     @property
     def is_together(self) -> bool:
@@ -252,9 +277,10 @@ class _Whole:
 
 
 class _Here(threading.local):
-    """What this thread is inside of."""
+    """What this thread is inside of, and what waits for its first write."""
 
     whole: _Whole | None = None
+    beside: Callable[[Transaction], None] | None = None
 
 
 def _give_up(pooled: PoolProxiedConnection, *, broken: bool) -> None:

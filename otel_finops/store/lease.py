@@ -65,7 +65,7 @@ class Leases:
         if self.holder_of(name) is not None:
             return None
         now_ns = self._now_ns()
-        with self._store.write() as transaction:
+        with self._store.write(housekeeping=True) as transaction:
             taken = transaction.execute(_TAKE, (name, self._holder, now_ns + _ns(ttl_s), now_ns, now_ns + AHEAD_MAX_NS))
         return Lease(self, name, int(taken[0][0]), ttl_s) if taken else None
 
@@ -91,7 +91,7 @@ class Leases:
         return _holder(transaction, name, self._now_ns())
 
     def _release(self, lease: Lease) -> None:
-        with self._store.write() as transaction:
+        with self._store.write(housekeeping=True) as transaction:
             transaction.execute(_RELEASE, (lease.name, lease.token))
 
 
