@@ -17,7 +17,23 @@ from urllib.parse import urlsplit
 import orjson
 import urllib3
 
-from otel_finops.base.errors import BadInput, BrokenLedger, Busy, FinopsError, Forbidden, NotFound, TooLarge, Unauthenticated, Unavailable
+from otel_finops.base.errors import (
+    BadInput,
+    BrokenLedger,
+    Busy,
+    Conflict,
+    FinopsError,
+    Forbidden,
+    KeyReused,
+    NotFound,
+    StartRefused,
+    TooLarge,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    UrlTooLong,
+    WrongType,
+)
 from otel_finops.base.limits import MIB
 from otel_finops.operations.registry import Input, Json, Operation
 from otel_finops.operations.requests import PREFIX, Asked, request_of
@@ -31,23 +47,31 @@ WAIT_S_MAX: Final = 30.0
 CONNECT_S: Final = 10.0
 READ_S: Final = 900.0
 """A long run (reprice, verify, refresh) answers when it is done."""
+_ACCEPT: Final = "application/json, application/problem+json, */*;q=0.5"
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _BY_SLUG: Final[Mapping[str, type[FinopsError]]] = {
+    "url-too-long": UrlTooLong,
     "too-large": TooLarge,
+    "wrong-type": WrongType,
     "unauthenticated": Unauthenticated,
     "forbidden": Forbidden,
     "not-found": NotFound,
+    "conflict": Conflict,
+    "key-reused": KeyReused,
     "bad-input": BadInput,
+    "too-many-requests": TooManyRequests,
     "busy": Busy,
     "unavailable": Unavailable,
     "broken-ledger": BrokenLedger,
+    "refused": StartRefused,
 }
+"""Problems by the end of their `type`, as docs/api.md lists them."""
 _BY_STATUS: Final[Mapping[int, type[FinopsError]]] = {
     401: Unauthenticated,
     403: Forbidden,
     404: NotFound,
     413: TooLarge,
-    429: Busy,
+    429: TooManyRequests,
     503: Unavailable,
 }
 """For problems of other names, and for what a proxy in between answers."""
@@ -146,13 +170,19 @@ class Service:
         Raises:
             FinopsError: see `run`.
         """
-        headers = {"accept": "application/json, application/problem+json, */*;q=0.5", "user-agent": "otel-finops", **self._bearer()}
+        headers = {
+            "accept": "application/json, application/problem+json, */*;q=0.5",
+            "accept-encoding": "gzip",
+            "user-agent": "otel-finops",
+        }
+        headers |= self._bearer()
         if asked.body is not None:
             headers["content-type"] = "application/json"
         if key is not None:
             headers["idempotency-key"] = key
         response = self._answered(asked, headers, repeatable)
         if response.status == 401 and self._token is None and (token := self._ask()) is not None:
+            response.drain_conn()
             response.release_conn()
             self._token = token
             response = self._answered(asked, {**headers, **self._bearer()}, repeatable)
@@ -171,15 +201,16 @@ class Service:
 
     def _answered(self, asked: Asked, headers: Mapping[str, str], repeatable: bool) -> urllib3.BaseHTTPResponse:
         """The answer of the service, of whatever status, after as many tries as it asks for."""
-        for last in (*(False,) * (TRIES - 1), True):
+        for number in range(1, TRIES + 1):
+            last = number == TRIES
             try:
                 response = self._send(asked, headers)
             except (urllib3.exceptions.HTTPError, OSError) as fault:
                 if last or not repeatable or not isinstance(fault, urllib3.exceptions.ProtocolError):
                     raise self._away(fault, headers) from fault
                 continue
-            wait_s = _retry_after(response)
-            if last or response.status not in (429, 503) or wait_s is None or wait_s > WAIT_S_MAX:
+            wait_s = _pause(response, repeated=number > 1)
+            if last or wait_s is None or wait_s > WAIT_S_MAX:
                 return response
             response.drain_conn()
             response.release_conn()
@@ -208,10 +239,8 @@ class Service:
         detail = str(problem.get("detail") or problem.get("title") or f"refused with status {response.status}")
         kind = _BY_SLUG.get(str(problem.get("type", "")).rpartition(":")[2]) or _BY_STATUS.get(response.status)
         wait_s = _retry_after(response) or 1.0
-        if kind is Busy:
-            return Busy(detail, retry_after_s=wait_s, holder=problem.get("holder"))
-        if kind is Unavailable:
-            return Unavailable(detail, retry_after_s=wait_s)
+        if kind is not None and issubclass(kind, Busy | Unavailable):
+            return kind(detail, retry_after_s=wait_s)
         if kind is Unauthenticated:
             return Unauthenticated(f"{detail} The token comes from OTEL_FINOPS_TOKEN or --token-file FILE.")
         if kind is None and response.status >= 500:
@@ -242,6 +271,13 @@ class Service:
         return Unavailable(f"{url}: the connection broke ({_reason(fault)}).{done}")
 
 
+def _pause(response: urllib3.BaseHTTPResponse, *, repeated: bool) -> float | None:
+    """Seconds after which the request is to be sent again; None when its answer stands. A repeated change may find itself under way."""
+    if response.status == 409 and repeated:
+        return 1.0
+    return _retry_after(response) if response.status in (429, 503) else None
+
+
 def _retry_after(response: urllib3.BaseHTTPResponse) -> float | None:
     text = response.headers.get("retry-after", "")
     return float(text) if text.isascii() and text.isdigit() else None
@@ -249,7 +285,7 @@ def _retry_after(response: urllib3.BaseHTTPResponse) -> float | None:
 
 def _body(response: urllib3.BaseHTTPResponse) -> bytes:
     parts, size = [], 0
-    for part in response.stream(MIB):
+    for part in response.stream(MIB, decode_content=True):
         size += len(part)
         if size > ANSWER_BYTES_MAX:
             raise TooLarge(f"The answer has more than {ANSWER_BYTES_MAX // MIB} MiB; ask for less of it.")

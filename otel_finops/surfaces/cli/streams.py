@@ -55,7 +55,7 @@ def _pieces(context: typer.Context, one: Operation, given: Streamed) -> Generato
     from otel_finops.operations.requests import request_of  # noqa: PLC0415 - `--help` must not load the operations
 
     with service.answer(request_of(one, given)) as response:
-        yield from response.stream(_PIECE_BYTES)
+        yield from response.stream(_PIECE_BYTES, decode_content=True)
 
 
 def _local(settings: Settings, one: Operation, given: Streamed) -> Iterator[bytes]:
