@@ -173,6 +173,10 @@ HEAVY_AT_ONCE_MAX: Final = 4
 """Long operations of one process at a time, walks through the ledger and runs: others keep threads and cores for short ones."""
 GROUPS_MAX: Final = 10_000
 """Groups of one spend report."""
+DASHBOARD_CELLS_MAX: Final = 200_000
+"""Groups, or pieces of time times groups, that a dashboard's figures are made from: some 60 MB."""
+TREND_PIECES_MAX: Final = 1_000
+"""Hours, days, weeks or months of one trend: more than a screen has columns."""
 COVERAGE_ROWS_MAX: Final = 250_000
 """Rows that one coverage report looks at, newest first: each is read with its span, which takes some ten seconds for all."""
 COVERAGE_SILENT_TRACES_MAX: Final = 5_000

@@ -227,7 +227,7 @@ class Holder:
                 revision = int(transaction.execute(_REVISION)[0][0])
                 if revision > self._revision:
                     self._held = (*self._given, *sorted(standing(transaction), key=_place))
-                    self._revision = revision
+                    self._revision = -1 if transaction.provisional else revision  # what is rolled back must be read again
             self._away = False
         except (Busy, Unavailable) as fault:
             if self._revision < 0:

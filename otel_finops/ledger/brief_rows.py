@@ -14,6 +14,9 @@ from otel_finops.store.unit_of_work import LIST_VALUES_MAX, Transaction
 
 FACTS_OF_MONEY: Final = ("cost_method", "unpriced_reason")
 """Columns that a reattribution leaves empty and does not change."""
+COST: Final = "cost_pico"
+CHANGED: Final = "kind <> 'charge'"
+"""Entries of traces in which something was corrected, taken back or moved; as the partial index has it."""
 
 
 class BriefRow:
@@ -21,15 +24,21 @@ class BriefRow:
 
     Attributes:
         trace_no, span_id: of the span.
-        cost_pico, tokens: added up over its entries.
+        cost_pico: added up over its entries, of the column that was asked for.
+        counts: the same of each of the counts; the first are its tokens.
         keys: the columns asked for, then `FACTS_OF_MONEY`.
     """
 
-    __slots__ = ("cost_pico", "keys", "role", "span_id", "tokens", "trace_no")
+    __slots__ = ("cost_pico", "counts", "keys", "role", "span_id", "trace_no")
 
-    def __init__(self, trace_no: int, span_id: bytes, role: str, cost_pico: int | None, tokens: int, keys: list[Any]) -> None:
+    def __init__(self, trace_no: int, span_id: bytes, role: str, cost_pico: int | None, counts: list[int], keys: list[Any]) -> None:
         self.trace_no, self.span_id, self.role = trace_no, span_id, role
-        self.cost_pico, self.tokens, self.keys = cost_pico, tokens, keys
+        self.cost_pico, self.counts, self.keys = cost_pico, counts, keys
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and output."""
+        return self.counts[0]
 
 
 def brief_rows(
@@ -40,6 +49,9 @@ def brief_rows(
     to_ns: int,
     *,
     newest_first: bool = False,
+    amount: str = COST,
+    counts: Sequence[str] = (),
+    among: str | None = None,
 ) -> Iterator[BriefRow]:
     """What stands of the spans that started in [from_ns, to_ns), trace by trace; all entries of a span bear its start.
 
@@ -48,18 +60,23 @@ def brief_rows(
         tenants: read only traces in which these tenants have or had a row, None for all. The caller still has to leave out the
             rows of others.
         newest_first: traces in the reverse order of their numbers.
+        amount: the money that is added up, as SQL; null where an entry says nothing of it.
+        counts: further numbers that are added up, as SQL.
+        among: read only traces with such an entry in that time, as SQL; in place of `tenants`.
     """
-    where, values = _conditions(transaction, tenants, from_ns, to_ns)
-    keys = ", ".join((*columns, *FACTS_OF_MONEY))
+    where, values = _conditions(transaction, tenants, from_ns, to_ns) if among is None else _among(among, from_ns, to_ns)
+    added = ("tokens", *counts)
+    listed = ", ".join((amount, *added, *columns, *FACTS_OF_MONEY))
     order = f"trace_no {'DESC' if newest_first else 'ASC'}, {BOOK_ORDER}"
-    sql = f"SELECT trace_no, span_id, kind, role, cost_pico, tokens, {keys} FROM entries WHERE {where} ORDER BY {order}"
+    sql = f"SELECT trace_no, span_id, kind, role, {listed} FROM entries WHERE {where} ORDER BY {order}"
     trace: int | None = None
     standing: dict[bytes, BriefRow] = {}
-    for trace_no, span_id, kind, role, cost_pico, tokens, *known in transaction.iterate(sql, values):
+    width = len(added)
+    for trace_no, span_id, kind, role, cost_pico, *known in transaction.iterate(sql, values):
         if trace_no != trace:
             yield from standing.values()
             trace, standing = trace_no, {}
-        _follow(standing, kind, BriefRow(trace_no, bytes(span_id), role, cost_pico, tokens, known))
+        _follow(standing, kind, BriefRow(trace_no, bytes(span_id), role, cost_pico, known[:width], known[width:]))
     yield from standing.values()
 
 
@@ -77,10 +94,15 @@ def _follow(standing: dict[bytes, BriefRow], kind: str, row: BriefRow) -> None:
         return
     if row.cost_pico is not None or before.cost_pico is not None:
         row.cost_pico = (before.cost_pico or 0) + (row.cost_pico or 0)
-    row.tokens += before.tokens
+    row.counts = [mine + theirs for mine, theirs in zip(row.counts, before.counts, strict=True)]
     if kind == ADJUSTMENT:
         row.keys = before.keys
     standing[span_id] = row
+
+
+def _among(condition: str, from_ns: int, to_ns: int) -> tuple[str, list[Any]]:
+    inner = f"SELECT trace_no FROM entries WHERE {condition} AND started_ns >= ? AND started_ns < ?"
+    return f"started_ns >= ? AND started_ns < ? AND trace_no IN ({inner})", [from_ns, to_ns] * 2
 
 
 def _conditions(transaction: Transaction, tenants: Collection[str] | None, from_ns: int, to_ns: int) -> tuple[str, list[Any]]:

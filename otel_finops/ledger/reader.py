@@ -14,12 +14,14 @@ from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import PAGE_ROWS_MAX
 from otel_finops.base.money import PICO_PER_USD
 from otel_finops.ledger.entry import Entry
+from otel_finops.ledger.exact_sum import SUM_PART, exact_sum
 from otel_finops.ledger.journal import CONFLICTS, pending, traces_with_id
 from otel_finops.ledger.period_bounds import closed_until_ns, month_ns
 from otel_finops.ledger.rollups import MOVED, OPTIONAL_LABELS, TOTAL
 from otel_finops.ledger.rows import COLUMN_LIST, entries_of_traces, entry_of
 from otel_finops.ledger.spend import PERIOD, InCurrency, Key, Question, SpendGroup, SpendReport, Tallies, tally
 from otel_finops.ledger.spend_currency import tally_converted
+from otel_finops.ledger.spend_entries import Basis
 from otel_finops.ledger.standing import EntryKey, states
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.tables import DIMENSIONS, ROLLUP_TOKENS
@@ -42,10 +44,6 @@ USAGE_FILTERS: Final = {
 }  # fmt: skip
 """By what a page of entries can be filtered, with the columns."""
 
-_PART: Final = 10**9
-_WHOLE: Final = f"cost_pico / {_PART}"
-EXACT_SUM: Final = f"SUM({_WHOLE}), SUM(cost_pico - ({_WHOLE}) * {_PART})"
-"""The two parts of an exact sum of `cost_pico`; each fits 64 bits for a billion rows of any size."""
 
 
 class UsagePage(NamedTuple):
@@ -92,16 +90,20 @@ class LedgerReader:
         to_ns: int | None = None,
         filters: Mapping[str, Collection[str]] | None = None,
         other: OtherCurrency | None = None,
+        basis: Basis = "cost",
     ) -> SpendReport:
         """What was spent, by `spend.SPEND_KEYS`; users and sessions in clear, on both sides.
+
+        Args:
+            basis: which money; calls without such an amount count as unpriced.
 
         Raises:
             BadInput: an unknown key, a range that ends before it begins, too many groups, or a day without a rate of the currency.
         """
-        question = Question(restricted(tenants), tuple(dict.fromkeys(group_by)), from_ns, to_ns, filters or {}).checked()
+        question = Question(restricted(tenants), tuple(dict.fromkeys(group_by)), from_ns, to_ns, filters or {}, basis).checked()
         with self._store.read() as transaction:
             pending_pico = 0 if _is_closed(transaction, question) else pending(transaction, tenants)[0]
-            asked = question._replace(filters=_by_reference(transaction, question.filters))
+            asked = question._replace(filters=by_reference(transaction, question.filters))
             converted = None if other is None else tally_converted(transaction, asked, *other, pending_pico)
             tallies = tally(transaction, asked) if converted is None else converted.tallies
             names = self._clear_names(transaction, question.group_by, tallies)
@@ -186,8 +188,8 @@ class LedgerReader:
 
 def exact_total(transaction: Transaction) -> int:
     """The exact sum of the money of all entries, pico-USD."""
-    whole, rest = transaction.execute(f"SELECT {EXACT_SUM} FROM entries")[0]
-    return int(whole or 0) * _PART + int(rest or 0)
+    whole, rest = transaction.execute(f"SELECT {exact_sum('cost_pico')} FROM entries")[0]
+    return int(whole or 0) * SUM_PART + int(rest or 0)
 
 
 def _report(
@@ -244,7 +246,7 @@ def usage_conditions(
         if value is not None:
             conditions.append(condition)
             values.append(value)
-    for name, allowed in _by_reference(transaction, {name: (value,) for name, value in filters.items()}).items():
+    for name, allowed in by_reference(transaction, {name: (value,) for name, value in filters.items()}).items():
         if name not in USAGE_FILTERS:
             raise BadInput(f"entries cannot be filtered by {name[:40]!r}; use one of {', '.join(USAGE_FILTERS)}")
         conditions.append(f"{USAGE_FILTERS[name]} IN ({', '.join('?' * len(allowed)) or 'NULL'})")
@@ -252,7 +254,7 @@ def usage_conditions(
     return conditions, values
 
 
-def _by_reference(transaction: Transaction, filters: Mapping[str, Collection[str]]) -> dict[str, Collection[str]]:
+def by_reference(transaction: Transaction, filters: Mapping[str, Collection[str]]) -> dict[str, Collection[str]]:
     """The filters with users and sessions as the references under which every realm stores them."""
     sql = "SELECT ref FROM subjects WHERE kind = ? AND clear IN ({})"
     return {

@@ -6,7 +6,7 @@ a closed month is answered alike for ever. The money is exact: sums are taken in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_finops.base.errors import BadInput
@@ -14,21 +14,15 @@ from otel_finops.base.limits import GROUPS_MAX
 from otel_finops.base.money import PICO_PER_USD, format_usd
 from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, format_ns
 from otel_finops.genai.usage import PROMPT_UNITS
-from otel_finops.ledger.brief_rows import FACTS_OF_MONEY, brief_rows
-from otel_finops.ledger.entry import ROLE_CALL
 from otel_finops.ledger.period_bounds import month_ns
 from otel_finops.ledger.rollups import DAY, HOUR, LATE, MONTH, MOVED, TOTAL
+from otel_finops.ledger.spend_entries import BASES, RAW_KEYS, Amounts, Basis, Reader, differences, from_entries
 from otel_finops.ledger.tables import DIMENSIONS
 from otel_finops.store.unit_of_work import Transaction
 
 TIME_KEYS: Final = ("day", "hour")
 PERIOD: Final = "period"
 """The month, YYYY-MM, to which a row belongs; only sums by the other dimensions go with it."""
-RAW_KEYS: Final = {
-    "realm": "realm", "step": "step", "tool": "tool", "workflow": "workflow", "user": "user_ref", "session": "session_ref",
-    "purpose": "purpose", "service_tier": "service_tier", "region": "region", "price_key": "price_key", "error_type": "error_type",
-}  # fmt: skip
-"""Keys that only entries know, with their columns."""
 SPEND_KEYS: Final = (*DIMENSIONS, PERIOD, *TIME_KEYS, *RAW_KEYS)
 """Everything by which spend can be grouped; all but the times can filter too."""
 
@@ -102,6 +96,8 @@ class Question(NamedTuple):
         group_by: of `SPEND_KEYS`.
         from_ns, to_ns: start of the spans, from inclusive, to exclusive; None for open.
         filters: allowed values by key; '' stands for not known.
+        basis: which money; of calls without such an amount the tallies say how many there are.
+        with_cache: also add up prompt tokens and those of them that were read from a cache.
     """
 
     tenants: Collection[str] | None
@@ -109,6 +105,8 @@ class Question(NamedTuple):
     from_ns: int | None = None
     to_ns: int | None = None
     filters: Mapping[str, Collection[str]] = {}
+    basis: Basis = "cost"
+    with_cache: bool = False
 
     def checked(self) -> Question:
         """Itself.
@@ -119,6 +117,8 @@ class Question(NamedTuple):
         for name in (*self.group_by, *self.filters):
             if name not in SPEND_KEYS or (name in self.filters and name in TIME_KEYS):
                 raise BadInput(f"spend cannot be grouped or filtered by {name[:40]!r}; use one of {', '.join(SPEND_KEYS)}")
+        if self.basis not in BASES:
+            raise BadInput(f"basis: use one of {', '.join(BASES)}")
         if self.by_period:
             self._check_period()
         if self.from_ns is not None and self.to_ns is not None and self.to_ns < self.from_ns:
@@ -132,6 +132,8 @@ class Question(NamedTuple):
             raise BadInput(f"period: goes with {', '.join(DIMENSIONS)}, not with {', '.join(dict.fromkeys(others))}")
         if self.from_ns is not None or self.to_ns is not None:
             raise BadInput("period: takes the place of `from` and `to`; give one or the other")
+        if self.basis != "cost":
+            raise BadInput("basis: goes with `from` and `to`, not with period: months are kept at cost")
         for month in self.filters.get(PERIOD, ()):
             month_ns(month)
 
@@ -147,20 +149,29 @@ class Question(NamedTuple):
 
 
 class Tally:
-    """Sums of one group."""
+    """Sums of one group; see `Amounts`."""
 
-    __slots__ = ("calls", "cost_pico", "tokens", "unpriced_calls", "unpriced_tokens")
+    __slots__ = ("cache_read", "calls", "cost_pico", "prompt", "tokens", "unpriced_calls", "unpriced_tokens")
 
     def __init__(self) -> None:
-        self.cost_pico = self.calls = self.tokens = self.unpriced_calls = self.unpriced_tokens = 0
+        self.cost_pico = self.calls = self.tokens = self.unpriced_calls = self.unpriced_tokens = self.prompt = self.cache_read = 0
 
-    def add(self, cost_pico: int, calls: int, tokens: int, unpriced_calls: int, unpriced_tokens: int) -> None:
+    def add(
+        self, cost_pico: int, calls: int, tokens: int, unpriced_calls: int, unpriced_tokens: int, prompt: int = 0, cache_read: int = 0
+    ) -> None:
         """Add amounts of any sign."""
         self.cost_pico += cost_pico
         self.calls += calls
         self.tokens += tokens
         self.unpriced_calls += unpriced_calls
         self.unpriced_tokens += unpriced_tokens
+        self.prompt += prompt
+        self.cache_read += cache_read
+
+    @property
+    def amounts(self) -> Amounts:
+        """The sums, in the order in which `add` takes them."""
+        return Amounts(self.cost_pico, self.calls, self.tokens, self.unpriced_calls, self.unpriced_tokens, self.prompt, self.cache_read)
 
     @property
     def empty(self) -> bool:
@@ -179,7 +190,8 @@ def tally(transaction: Transaction, question: Question, groups_max: int = GROUPS
     """
     tallies: Tallies = {}
     for read, lower, upper in _segments(question):
-        for key, amounts in read(transaction, question, lower, upper):
+        for known, amounts in read(transaction, question, lower, upper):
+            key = _time_named(question, known)
             found = tallies.get(key)
             if found is None:
                 if len(tallies) >= groups_max:
@@ -189,18 +201,16 @@ def tally(transaction: Transaction, question: Question, groups_max: int = GROUPS
     return {key: found for key, found in tallies.items() if not found.empty}
 
 
-Amounts: TypeAlias = tuple[int, int, int, int, int]
-_Reader: TypeAlias = "Callable[[Transaction, Question, int, int], Iterator[tuple[Key, Amounts]]]"
-
-
-def _segments(question: Question) -> Iterator[tuple[_Reader, int, int]]:
+def _segments(question: Question) -> Iterator[tuple[Reader, int, int]]:
     """Cut the time asked for into the coarsest pieces that answer it exactly."""
     if question.by_period:
         yield _from_months, 0, _LAST_NS
         return
     if question.needs_entries:
-        yield _from_entries, question.from_ns or 0, _LAST_NS if question.to_ns is None else question.to_ns
+        yield from_entries, question.from_ns or 0, _LAST_NS if question.to_ns is None else question.to_ns
         return
+    if question.basis != "cost":
+        yield differences, question.from_ns or 0, _LAST_NS if question.to_ns is None else question.to_ns
     if question.from_ns is None and question.to_ns is None and not any(name in TIME_KEYS for name in question.group_by):
         yield _from_totals, 0, 1
         return
@@ -209,35 +219,39 @@ def _segments(question: Question) -> Iterator[tuple[_Reader, int, int]]:
     yield from _by_hours(question, lower, upper)
 
 
-def _by_hours(question: Question, lower: int, upper: int) -> Iterator[tuple[_Reader, int, int]]:
+def _by_hours(question: Question, lower: int, upper: int) -> Iterator[tuple[Reader, int, int]]:
     first, last = _up(lower, NS_PER_HOUR), upper - upper % NS_PER_HOUR if upper != _LAST_NS else _LAST_NS
     if first > last:
-        yield _from_entries, lower, upper
+        yield _cost_from_entries, lower, upper
         return
-    pieces = [(_from_entries, lower, first), *_by_days(question, first, last), (_from_entries, last, upper)]
+    pieces = [(_cost_from_entries, lower, first), *_by_days(question, first, last), (_cost_from_entries, last, upper)]
     yield from (piece for piece in pieces if piece[1] < piece[2])
 
 
-def _by_days(question: Question, lower: int, upper: int) -> list[tuple[_Reader, int, int]]:
+def _by_days(question: Question, lower: int, upper: int) -> list[tuple[Reader, int, int]]:
     first, last = _up(lower, NS_PER_DAY), upper - upper % NS_PER_DAY if upper != _LAST_NS else _LAST_NS
     if first > last or "hour" in question.group_by:
         return [(_from_hours, lower, upper)]
     return [(_from_hours, lower, first), (_from_days, first, last), (_from_hours, last, upper)]
 
 
+def _cost_from_entries(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[tuple[Any, ...], Amounts]]:
+    return from_entries(transaction, question._replace(basis="cost"), lower, upper)
+
+
 def _up(instant_ns: int, unit: int) -> int:
     return -(-instant_ns // unit) * unit
 
 
-def _from_days(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
+def _from_days(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[tuple[Any, ...], Amounts]]:
     return _from_rollups(transaction, question, ("r.level = ?", (DAY,)), lower, upper)
 
 
-def _from_hours(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
+def _from_hours(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[tuple[Any, ...], Amounts]]:
     return _from_rollups(transaction, question, ("r.level = ?", (HOUR,)), lower, upper)
 
 
-def _from_months(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
+def _from_months(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[tuple[Any, ...], Amounts]]:
     return _from_rollups(transaction, question, ("r.level = ?", (MONTH,)), lower, upper)
 
 
@@ -246,26 +260,27 @@ def late_amounts(transaction: Transaction, tenants: Collection[str] | None) -> d
     late: dict[str, Tally] = {}
     question = Question(tenants, (PERIOD,))
     for key, amounts in _from_rollups(transaction, question, ("r.level = ?", (LATE,)), 0, _LAST_NS):
-        late.setdefault(key[0], Tally()).add(*amounts)
+        late.setdefault(_time_named(question, key)[0], Tally()).add(*amounts)
     return late
 
 
-def _from_totals(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
+def _from_totals(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[tuple[Any, ...], Amounts]]:
     return _from_rollups(
         transaction, question, ("(r.level = ? OR (r.level >= ? AND r.level < ?))", (TOTAL, MOVED, MOVED[:-1] + ";")), lower, upper
     )
 
 
-_TOKENS: Final = " + ".join(f"r.{unit} - r.{unit}_reversed" for unit in (*PROMPT_UNITS, "output"))
+_PROMPT: Final = " + ".join(f"r.{unit} - r.{unit}_reversed" for unit in PROMPT_UNITS)
 _SUMS: Final = (
     "SUM(r.cost_usd), SUM(r.cost_pico), SUM(r.cost_reversed_usd), SUM(r.cost_reversed_pico), SUM(r.calls - r.calls_reversed), "
-    f"SUM({_TOKENS}), SUM(r.unpriced_calls - r.unpriced_calls_reversed), SUM(r.unpriced_tokens - r.unpriced_tokens_reversed)"
+    f"SUM({_PROMPT} + r.output - r.output_reversed), SUM(r.unpriced_calls - r.unpriced_calls_reversed), "
+    f"SUM(r.unpriced_tokens - r.unpriced_tokens_reversed), SUM({_PROMPT}), SUM(r.cache_read - r.cache_read_reversed)"
 )
 
 
 def _from_rollups(
     transaction: Transaction, question: Question, level: tuple[str, tuple[str, ...]], lower: int, upper: int
-) -> Iterator[tuple[Key, Amounts]]:
+) -> Iterator[tuple[tuple[Any, ...], Amounts]]:
     keys = ["r.bucket_ns" if name in _INSTANTS else f"d.{name}" for name in question.group_by]
     conditions, values = _dimension_conditions(question, "d.")
     where = " AND ".join((level[0], "r.bucket_ns >= ?", "r.bucket_ns < ?", *conditions))
@@ -276,7 +291,7 @@ def _from_rollups(
     for row in transaction.iterate(sql, (*level[1], lower, upper, *values)):
         sums = [int(value or 0) for value in row[len(keys) :]]
         cost = (sums[0] - sums[2]) * PICO_PER_USD + sums[1] - sums[3]
-        yield _time_named(question, row[: len(keys)]), (cost, sums[4], sums[5], sums[6], sums[7])
+        yield row[: len(keys)], Amounts(cost, *sums[4:])
 
 
 def _dimension_conditions(question: Question, prefix: str) -> tuple[list[str], list[Any]]:
@@ -300,31 +315,3 @@ def _time_name(name: str, instant_ns: int) -> str:
     """The month and the day as dates, the hour as the instant at which it begins."""
     text = format_ns(instant_ns)
     return f"{text[:13]}:00:00Z" if name == "hour" else text[: _DATE_CHARS[name]]
-
-
-_ENTRY_COLUMNS: Final = {
-    **{name: name for name in DIMENSIONS if name != "model"},
-    "model": "COALESCE(response_model, request_model)",
-    "day": "started_ns",
-    "hour": "started_ns",
-    **RAW_KEYS,
-}
-
-
-def _from_entries(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
-    """Fold the entries of the time asked for span by span."""
-    asked = dict.fromkeys((*question.group_by, *question.filters, "tenant"))
-    names = tuple(name for name in asked if name not in FACTS_OF_MONEY)
-    seen = question.filters.get("tenant") if question.tenants is None else question.tenants
-    for row in brief_rows(transaction, [_ENTRY_COLUMNS[name] for name in names], seen, lower, upper):
-        known = dict(zip((*names, *FACTS_OF_MONEY), row.keys, strict=True))
-        if row.role == ROLE_CALL and _wanted(question, known):
-            unpriced = int(row.cost_pico is None)
-            key = tuple(_time_name(name, known[name]) if name in TIME_KEYS else known[name] or "" for name in question.group_by)
-            yield key, (row.cost_pico or 0, 1, row.tokens, unpriced, unpriced * row.tokens)
-
-
-def _wanted(question: Question, known: Mapping[str, Any]) -> bool:
-    if question.tenants is not None and known["tenant"] not in question.tenants:
-        return False
-    return all((known[name] or "") in allowed for name, allowed in question.filters.items())

@@ -7,6 +7,7 @@ from typing import Final
 from otel_finops.operations import (
     audit,
     coverage,
+    dashboard,
     exports,
     fx,
     health,
@@ -32,6 +33,9 @@ OPERATIONS: Final = Registry(
         audit.listed,
         audit.verify,
         coverage.report,
+        dashboard.kpis,
+        dashboard.top,
+        dashboard.trend,
         exports.ledger,
         exports.spend,
         exports.usage,

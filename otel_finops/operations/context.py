@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.ledger.correction_runs import CorrectionRun
     from otel_finops.ledger.corrections import Corrected, Selection
     from otel_finops.ledger.coverage import CoverageReport
+    from otel_finops.ledger.dashboard import Compared as ComparedFigures
+    from otel_finops.ledger.dashboard import Course, Ranking, Span
     from otel_finops.ledger.fee_spread import Coverage, Spread
     from otel_finops.ledger.fx_store import CurrencySpan, Imported
     from otel_finops.ledger.periods import Period
@@ -29,7 +31,8 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.ledger.price_store import Activation, StoredList
     from otel_finops.ledger.price_watches import Watch
     from otel_finops.ledger.quarantine import Held, Retried
-    from otel_finops.ledger.spend import SpendReport
+    from otel_finops.ledger.spend import Question, SpendReport
+    from otel_finops.ledger.spend_entries import Basis
     from otel_finops.ledger.unpriced import Unpriced, UnpricedQuery, UnpricedTotals
     from otel_finops.ledger.verify import Fault, Report
     from otel_finops.operations.money_desk import DayRate
@@ -71,7 +74,13 @@ class Reads(Protocol):
         ...
 
     def spend(
-        self, tenants: Tenants, group_by: Sequence[str], window: Window, filters: Mapping[str, str], other: OtherCurrency | None = None
+        self,
+        tenants: Tenants,
+        group_by: Sequence[str],
+        window: Window,
+        filters: Mapping[str, str],
+        other: OtherCurrency | None = None,
+        basis: Basis = "cost",
     ) -> SpendReport:
         """Sums by any of `ledger.spend.SPEND_KEYS`, filtered by equality with them; raises MissingRate where another currency has none."""
         ...
@@ -82,6 +91,27 @@ class Reads(Protocol):
 
     def coverage(self, tenants: Tenants, window: Window, service: str | None) -> CoverageReport:
         """What was seen, merged, estimated or left unpriced, by service and instrumentation scope."""
+        ...
+
+
+class Dashboards(Protocol):
+    """The figures of a dashboard; whose calls are meant stands in the question.
+
+    Raises:
+        BadInput: an unknown key, or too much to show.
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def kpis(self, asked: Question, spans: Sequence[tuple[Span, Span]]) -> tuple[Sequence[ComparedFigures], int]:
+        """The figures of each time beside those of the time before, and what waits to be settled, pico-USD."""
+        ...
+
+    def top(self, asked: Question, by: str, span: Span, before: Span, limit: int) -> Ranking:
+        """What costs most by one key, with its cost in the time before."""
+        ...
+
+    def trend(self, asked: Question, spans: Sequence[Span], split: str | None, top: int) -> Course:
+        """The sums of pieces that follow each other without gaps; with a split, those of the dearest and of all others."""
         ...
 
 
@@ -484,12 +514,14 @@ class Context(NamedTuple):
 
     Attributes:
         reads: the ledger.
+        dashboard: the figures of a dashboard.
         verify: walks the chain; the arguments are the JSON text of an exported signed head, and the hex key
             that must have signed it, or None.
         prices: the active price book.
         watches: models whose prices somebody watches.
         pricing: house rules and questions of prices.
         money: exchange rates and flat fees.
+        zone: time zone in which days begin when nobody asks for another one.
         currency: ISO code in which reports show amounts besides USD when nobody asks for another one.
         corrections: repricing, estimates, and the closing of months.
         quarantine: spans that cannot be recorded.
@@ -506,11 +538,13 @@ class Context(NamedTuple):
     """
 
     reads: Reads
+    dashboard: Dashboards
     verify: Callable[[str | None, str | None], Verdict]
     prices: Prices
     watches: Watches
     pricing: Pricing
     money: Money
+    zone: str
     currency: str
     corrections: Corrections
     quarantine: Quarantined

@@ -25,12 +25,14 @@ from otel_finops.ledger.corrections import Corrector
 from otel_finops.ledger.coverage import CoverageReport, coverage
 from otel_finops.ledger.current_prices import CurrentPrices, base_of
 from otel_finops.ledger.export import LedgerExport
+from otel_finops.ledger.dashboard import Dashboard
 from otel_finops.ledger.head import verify_head
 from otel_finops.ledger.quarantine import Quarantine
 from otel_finops.ledger.reader import LedgerReader
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.rows import to_contract
 from otel_finops.ledger.spend import SpendReport
+from otel_finops.ledger.spend_entries import Basis
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.verify import verify
 from otel_finops.operations.context import Context, Health, Page, Verdict, Window
@@ -84,11 +86,17 @@ class StoreReads:
             return search_traces(transaction, query)
 
     def spend(
-        self, tenants: Tenants, group_by: Sequence[str], window: Window, filters: Mapping[str, str], other: OtherCurrency | None = None
+        self,
+        tenants: Tenants,
+        group_by: Sequence[str],
+        window: Window,
+        filters: Mapping[str, str],
+        other: OtherCurrency | None = None,
+        basis: Basis = "cost",
     ) -> SpendReport:
         """See `Reads.spend`."""
         allowed = {name: (value,) for name, value in filters.items()}
-        return self._reader.spend(tenants, group_by, window.from_ns, window.to_ns, allowed, other)
+        return self._reader.spend(tenants, group_by, window.from_ns, window.to_ns, allowed, other, basis)
 
     def usage(self, tenants: Tenants, window: Window, filters: Mapping[str, str], cursor: str | None, limit: int) -> Page:
         """See `Reads.usage`."""
@@ -159,11 +167,13 @@ def make_context(
     """
     return Context(
         reads=StoreReads(store, subjects),
+        dashboard=Dashboard(store, subjects),
         verify=lambda head, public_key: verdict(store, head, public_key),
         prices=PriceLists(store, prices, settings.prices, anywhere=anywhere),
         watches=WatchDesk(store, clock, prices, settings.prices.watch_days),
         pricing=PricingDesk(store, clock, prices, lambda engine: _corrector(settings, store, clock, engine)),
         money=MoneyDesk(store, clock, settings.pricing, files=anywhere),
+        zone=settings.display.zone,
         currency=settings.display.currency,
         corrections=corrections_desk(settings, store, prices, clock),
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),

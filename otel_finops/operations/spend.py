@@ -8,7 +8,7 @@ from pydantic import Field
 
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import CallFilters, Name, TenantScoped, Windowed, given_filters
+from otel_finops.operations.fields import BASIS, BasisName, CallFilters, Name, TenantScoped, Windowed, given_filters
 from otel_finops.operations.fx import CurrencyCode
 from otel_finops.operations.registry import Input, Json, Output, operation
 from otel_finops.operations.shapes import Count, Usd
@@ -52,6 +52,8 @@ class SpendQuery(Windowed, TenantScoped, CallFilters, FinerFilters, PeriodFilter
         description="ISO code: amounts in this currency too, each day at its rate (`fx import`); `display.currency` when not given.",
     )
 
+    basis: BasisName = BASIS
+
     def groups(self) -> tuple[str, ...]:
         """The groupings, each once."""
         return tuple(dict.fromkeys(name.strip() for name in self.group_by.split(",") if name.strip()))
@@ -93,7 +95,7 @@ class Report(Output):
 def report(context: Context, principal: Principal, given: SpendQuery) -> Json:
     """The report; without group_by one group with an empty key."""
     filters = given_filters(given, CallFilters, FinerFilters, PeriodFilter)
-    ask = partial(context.reads.spend, given.tenants(principal), given.groups(), given.window(), filters)
+    ask = partial(context.reads.spend, given.tenants(principal), given.groups(), given.window(), filters, basis=given.basis)
     currency = given.currency or context.currency
     if currency == BASE:
         return ask().to_contract()

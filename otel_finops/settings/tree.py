@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
+from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import API_BODY_MIB, API_BODY_MIB_MAX, MIB, NAME_CHARS_MAX, RESERVE_BYTES, SERIES_MAX, TAGS_MAX
+from otel_finops.base.zones import zone_of
 from otel_finops.settings.addresses import Address, parse_address
 from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.settings.money import Currency, Pricing
@@ -79,6 +81,14 @@ def _next_hop(text: str) -> str:
     elif text and (scheme not in ("http", "https") or not rest.strip("/")):
         raise ValueError("not a next hop; write http://HOST:PORT, https://HOST, grpc://HOST:PORT, grpcs://HOST:PORT or HOST:PORT")
     return text
+
+
+def _zone(name: str) -> str:
+    try:
+        zone_of(name)
+    except BadInput:
+        raise ValueError("there is no such time zone; write a name like Europe/Rome, or UTC") from None
+    return name
 
 
 def _headers(headers: dict[str, str]) -> dict[str, str]:
@@ -408,6 +418,9 @@ class Display(_Section):
         default="USD",
         description="ISO code of the currency in which spend reports show amounts beside USD, at the rate of each day (`fx import`). "
         "The ledger itself is kept in USD.",
+    )
+    zone: Annotated[str, AfterValidator(_zone)] = Field(
+        default="UTC", description="IANA time zone in which the days of dashboards begin, e.g. `Europe/Rome`."
     )
 
 

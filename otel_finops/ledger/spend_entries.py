@@ -1,0 +1,196 @@
+"""Sums of standing calls straight from the entries: for keys that roll-ups do not have, hours that are cut, and other money than the cost.
+
+Where nothing but charges was booked in a trace the database adds up; the few other traces are folded span by span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
+
+from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR
+from otel_finops.ledger.brief_rows import CHANGED, COST, FACTS_OF_MONEY, BriefRow, all_tenants, brief_rows
+from otel_finops.ledger.entry import ROLE_CALL
+from otel_finops.ledger.exact_sum import SUM_PART, exact_sum
+from otel_finops.ledger.tables import DIMENSIONS
+from otel_finops.pricing.quote import COVERED
+from otel_finops.store.unit_of_work import LIST_VALUES_MAX, EngineName, Transaction
+
+if TYPE_CHECKING:
+    from otel_finops.ledger.spend import Question
+
+Basis: TypeAlias = Literal["cost", "list", "contracted", "billed", "effective"]
+"""Which money is summed up: the cost that stands, or one of the amounts that a row bears beside it."""
+BASES: Final[tuple[Basis, ...]] = get_args(Basis)
+RAW_KEYS: Final = {
+    "realm": "realm", "step": "step", "tool": "tool", "workflow": "workflow", "user": "user_ref", "session": "session_ref",
+    "purpose": "purpose", "service_tier": "service_tier", "region": "region", "price_key": "price_key", "error_type": "error_type",
+}  # fmt: skip
+"""Keys that only entries know, with their columns."""
+FAILED: Final = "error_type IS NOT NULL"
+"""As the partial index has it."""
+
+_TIMES: Final = {"day": NS_PER_DAY, "hour": NS_PER_HOUR}
+_COLUMNS: Final = {
+    **{name: name for name in DIMENSIONS if name != "model"},
+    "model": "COALESCE(response_model, request_model)",
+    "day": "started_ns",
+    "hour": "started_ns",
+    **RAW_KEYS,
+}
+_OTHER_MONEY: Final = "(billed_pico IS NOT NULL OR list_pico IS NOT NULL OR contracted_pico IS NOT NULL OR effective_pico IS NOT NULL)"
+"""Rows on which some amount is not the cost; as the partial index has it."""
+_AMOUNTS: Final[Mapping[str, str]] = {
+    "cost": COST,
+    **{
+        name: f"(CASE WHEN {name}_pico IS NOT NULL THEN {name}_pico WHEN cost_method = '{COVERED}' THEN NULL ELSE cost_pico END)"
+        for name in BASES
+        if name != "cost"
+    },
+}
+"""What an entry adds to each money; where nothing is stored it is the cost, of covered calls not known (`standing.real_amounts`)."""
+_UNITS: Final[Mapping[EngineName, str]] = {
+    "sqlite": "COALESCE(json_extract(usage, '$.{}'), 0)",
+    "postgresql": "COALESCE(((usage::jsonb) ->> '{}')::bigint, 0)",
+}
+_NOT_CHANGED: Final[Mapping[EngineName, str]] = {
+    "sqlite": f"e.trace_no NOT IN (SELECT trace_no FROM entries WHERE {CHANGED} AND started_ns >= ? AND started_ns < ?)",
+    "postgresql": f"NOT EXISTS (SELECT 1 FROM entries c WHERE c.trace_no = e.trace_no AND c.{CHANGED} "
+    "AND c.started_ns >= ? AND c.started_ns < ?)",
+}
+"""Each engine plans the other's form badly where many traces were changed."""
+
+Key: TypeAlias = tuple[Any, ...]
+"""Values of the group's keys in their order, '' for not known, times as the start of the day or hour."""
+
+
+class Amounts(NamedTuple):
+    """What a group grows by, of any sign.
+
+    Attributes:
+        amount: money.
+        unknown, unknown_tokens: calls without such an amount, and their tokens.
+        prompt, cache_read: tokens, of questions that ask for them.
+    """
+
+    amount: int
+    calls: int = 0
+    tokens: int = 0
+    unknown: int = 0
+    unknown_tokens: int = 0
+    prompt: int = 0
+    cache_read: int = 0
+
+
+def from_entries(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
+    """Sums of the calls that started in [lower, upper), in the question's money."""
+    return _summed(transaction, question, lower, upper, question.basis, None)
+
+
+def differences(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
+    """By how much the question's money is more or less than the cost, which roll-ups have."""
+    for key, found in _summed(transaction, question, lower, upper, question.basis, _OTHER_MONEY):
+        yield key, Amounts(found.amount, 0, 0, found.unknown, found.unknown_tokens)
+    for key, found in _summed(transaction, question, lower, upper, "cost", _OTHER_MONEY):
+        yield key, Amounts(-found.amount, 0, 0, -found.unknown, -found.unknown_tokens)
+
+
+def failed(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
+    """The calls that were answered with an error."""
+    return _summed(transaction, question, lower, upper, "cost", FAILED)
+
+
+def _summed(
+    transaction: Transaction, question: Question, lower: int, upper: int, basis: str, only: str | None
+) -> Iterator[tuple[Key, Amounts]]:
+    """Args: only: rows of which this is true; of traces in which something was changed it says which are read at all."""
+    yield from _unchanged(transaction, question, lower, upper, basis, only)
+    yield from _changed(transaction, question, lower, upper, basis, only)
+
+
+def _unchanged(
+    transaction: Transaction, question: Question, lower: int, upper: int, basis: str, only: str | None
+) -> Iterator[tuple[Key, Amounts]]:
+    keys = [_grouped(name) for name in question.group_by]
+    amount = _AMOUNTS[basis]
+    sums = (
+        f"{exact_sum(amount)}, COUNT(*), SUM(tokens), COUNT(*) - COUNT({amount}), "
+        f"SUM(CASE WHEN ({amount}) IS NULL THEN tokens ELSE 0 END), {', '.join(_cache_sums(transaction, question))}"
+    )
+    conditions, values = _conditions(transaction, question)
+    where = " AND ".join((
+        f"kind = 'charge' AND role = '{ROLE_CALL}' AND started_ns >= ? AND started_ns < ?", *([only] if only else ()),
+        _NOT_CHANGED[transaction.engine_name], *conditions,
+    ))  # fmt: skip
+    grouped = f" GROUP BY {', '.join(str(place + 1) for place in range(len(keys)))}" if keys else ""
+    sql = f"SELECT {', '.join((*keys, sums))} FROM entries e WHERE {where}{grouped}"
+    for row in transaction.iterate(sql, (lower, upper, lower, upper, *values)):
+        whole, rest, calls, tokens, unknown, unknown_tokens, output, cached = (int(value or 0) for value in row[len(keys) :])
+        if calls:
+            prompt = tokens - output if question.with_cache else 0
+            yield row[: len(keys)], Amounts(whole * SUM_PART + rest, calls, tokens, unknown, unknown_tokens, prompt, cached)
+
+
+def _grouped(name: str) -> str:
+    if name in _TIMES:
+        return f"started_ns - started_ns % {_TIMES[name]}"
+    return f"COALESCE({_COLUMNS[name]}, '')"
+
+
+def _counts(transaction: Transaction, question: Question) -> tuple[str, ...]:
+    form = _UNITS[transaction.engine_name]
+    return (form.format("output"), form.format("cache_read")) if question.with_cache else ()
+
+
+def _cache_sums(transaction: Transaction, question: Question) -> tuple[str, ...]:
+    return tuple(f"SUM({count})" for count in _counts(transaction, question)) or ("0", "0")
+
+
+def _conditions(transaction: Transaction, question: Question) -> tuple[list[str], list[Any]]:
+    conditions, values = [], []
+    for name, allowed in question.filters.items():
+        conditions.append(f"COALESCE({_COLUMNS[name]}, '') IN ({_marks(allowed)})")
+        values += list(allowed)
+    tenants = all_tenants(transaction) if question.tenants is None else sorted(question.tenants)
+    if question.tenants is not None or len(tenants) <= LIST_VALUES_MAX:  # named, so that the index by tenant and time serves
+        conditions.append(f"tenant IN ({_marks(tenants)})")
+        values += tenants
+    return conditions, values
+
+
+def _marks(values: Collection[str]) -> str:
+    return ", ".join("?" * len(values)) or "NULL"
+
+
+def _changed(
+    transaction: Transaction, question: Question, lower: int, upper: int, basis: str, only: str | None
+) -> Iterator[tuple[Key, Amounts]]:
+    names = tuple(
+        name for name in dict.fromkeys((*question.group_by, *question.filters, "tenant", "error_type")) if name not in FACTS_OF_MONEY
+    )
+    columns = [_COLUMNS[name] for name in names]
+    counts = _counts(transaction, question)
+    rows = brief_rows(transaction, columns, None, lower, upper, amount=_AMOUNTS[basis], counts=counts, among=CHANGED)
+    for row in rows:
+        known = dict(zip((*names, *FACTS_OF_MONEY), row.keys, strict=True))
+        if row.role == ROLE_CALL and _wanted(question, known) and (only != FAILED or known["error_type"] is not None):
+            yield tuple(_valued(name, known[name]) for name in question.group_by), _amounts_of(row)
+
+
+def _valued(name: str, value: Any) -> Any:
+    return value - value % _TIMES[name] if name in _TIMES else value or ""
+
+
+def _amounts_of(row: BriefRow) -> Amounts:
+    unknown, tokens = int(row.cost_pico is None), row.tokens
+    output, cached = row.counts[1:] or (tokens, 0)
+    return Amounts(row.cost_pico or 0, 1, tokens, unknown, unknown * tokens, tokens - output, cached)
+
+
+def _wanted(question: Question, known: Mapping[str, Any]) -> bool:
+    if question.tenants is not None and known["tenant"] not in question.tenants:
+        return False
+    return all((known[name] or "") in allowed for name, allowed in question.filters.items())
+
+
+Reader: TypeAlias = Callable[[Transaction, "Question", int, int], Iterator[tuple[Key, Amounts]]]
