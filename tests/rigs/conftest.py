@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent.parent
-sys.path[:0] = [str(TESTS / room) for room in ("genai", "ledger", "e2e")]
+sys.path[:0] = [str(TESTS / room) for room in ("genai", "ledger", "e2e", "surfaces")]
 
 from rig_ledgers import Ledgers  # noqa: E402 - it needs the folders above
 

@@ -13,6 +13,13 @@ from e2e_service import PROTOBUF, Service, http, running
 from e2e_spans import calls, put
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from otel_finops.base.clock import SystemClock
+from otel_finops.genai.sighting import CALL, Sighting
+from otel_finops.ledger.journal import JournalRow
+from otel_finops.ledger.quarantine import Failed, Quarantine
+from otel_finops.ledger.subjects import Subjects
+from otel_finops.store.engine import Store
+
 TENANTS = {"acme": "zebra", "globex": "walrus"}
 """Each tenant's mark: it stands in every name that is the tenant's."""
 ALL = "all-tenants-token"
@@ -30,7 +37,7 @@ def token(tenant: str) -> str:
 
 def marks(tenant: str) -> list[str]:
     """What must not be found in answers to anybody else."""
-    return [TENANTS[tenant], tenant, trace(tenant, 1).hex(), trace(tenant, 2).hex()]
+    return [TENANTS[tenant], tenant, *(trace(tenant, number).hex() for number in (1, 2, 3))]
 
 
 def trace(tenant: str, number: int) -> bytes:
@@ -57,6 +64,7 @@ def two_tenants(folder: Path) -> Iterator[Service]:
         _send_shared(service)
         service.settled()
         _govern(service)
+        _quarantine(service)
         yield service
 
 
@@ -102,3 +110,21 @@ def _govern(service: Service) -> None:
         ]
         for path, body in wanted:
             http("POST", f"{service.web}/api/v1/{path}", json=body, headers=bearer(token(tenant)))
+
+
+def _quarantine(service: Service) -> None:
+    """A span of each tenant that cannot be recorded, as a fault of the store would leave it."""
+    store = Store.open(service.database.url, SystemClock())
+    try:
+        held = [Failed(JournalRow(_sighting(tenant), None), f"{mark} fault at codec.encode:1") for tenant, mark in TENANTS.items()]
+        Quarantine(store, SystemClock(), Subjects(), settle_after_s=5).keep(held)
+    finally:
+        store.close()
+
+
+def _sighting(tenant: str) -> Sighting:
+    start_ns = SystemClock().now_ns()
+    return Sighting(
+        realm=tenant, trace_id=trace(tenant, 3).hex(), span_id="00000000000000aa", parent_span_id=None, name=f"{TENANTS[tenant]} span",
+        start_ns=start_ns, end_ns=start_ns + 1, kind=CALL, genai=True, instance="shop", scope="client",
+    )  # fmt: skip
