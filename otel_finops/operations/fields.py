@@ -67,14 +67,6 @@ BASIS: Final[Any] = Field(
 )
 
 
-BasisName: TypeAlias = Literal["cost", "list", "contracted", "billed", "effective"]
-BASIS: Final[Any] = Field(
-    default="cost",
-    description="Which money: cost (what stands), list, contracted, billed or effective (docs/pricing.md); calls without such an amount "
-    "count as unpriced. All but cost read the rows on which they differ, which takes longer.",
-)
-
-
 class NoInput(Input):
     """Nothing to choose."""
 
