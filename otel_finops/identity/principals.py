@@ -58,7 +58,7 @@ class Principal(NamedTuple):
             Forbidden: he has not all of the permissions, or sees not all tenants where that is handed on.
         """
         if ANY_TENANT in tenants:
-            self.must_see_all("A token for all tenants sees what is theirs")
+            self.must_see_all("Only who sees all tenants hands that on")
         for tenant in tenants:
             self.must_see(tenant)
         if beyond := sorted(permissions - self.permissions):
