@@ -46,7 +46,7 @@ def _entries(console: Console, answer: Mapping[str, Any]) -> None:
 
 
 def _trace(console: Console, answer: Mapping[str, Any]) -> None:
-    console.print(Text.assemble(("trace ", "bold"), answer["trace_id"], f"  {answer['total_usd']} USD{_caveats(answer)}"))
+    console.print(Text.assemble(("trace ", "bold"), safe(answer["trace_id"]), f"  {answer['total_usd']} USD{_caveats(answer)}"))
     lines = {} if speaks_unicode(console.encoding) else _PLAIN_LINES
     for drawn, node in _drawn(answer["nodes"]):
         prefix = drawn.translate(lines)
@@ -147,7 +147,7 @@ def _coverage(console: Console, answer: Mapping[str, Any]) -> None:
         console.print()
         for line in those:
             console.print(line)
-        console.print(Text(advice) if console.soft_wrap else Padding(Text(advice), (0, 0, 0, 2)))
+        console.print(Text(safe(advice)) if console.soft_wrap else Padding(Text(safe(advice)), (0, 0, 0, 2)))
     if not answer["complete"]:
         console.print("There are older rows that were not looked at; narrow the time to see them.")
 
@@ -189,8 +189,12 @@ def _unpriced(console: Console, answer: Mapping[str, Any]) -> None:
         for command in one["mend"]:
             console.print(Text(f"  {safe(command)}"), soft_wrap=True)  # to be copied in one piece
     if answer["next_cursor"]:
-        console.print(f"{len(models)} of {answer['total_models']} models; go on with --cursor {answer['next_cursor']}")
+        _go_on(console, f"{len(models)} of {answer['total_models']} models", answer["next_cursor"])
     console.print(f"{many(answer['total_calls'], 'call')} without a price, {answer['total_tokens']} tokens.")
+
+
+def _go_on(console: Console, said: str, cursor: str) -> None:
+    console.print(Text(f"{said}; go on with --cursor {safe(cursor)}"), soft_wrap=True)  # to be copied in one piece
 
 
 def _rules(console: Console, answer: Mapping[str, Any]) -> None:
@@ -220,7 +224,7 @@ def _rules(console: Console, answer: Mapping[str, Any]) -> None:
                 Text(f"Rule {one['rule']} was ended by {safe(ended['who'])} at {second(ended['ended_at'])}: {safe(ended['why'])}")
             )
     if answer["next_cursor"]:
-        console.print(f"There are older rules; go on with --cursor {answer['next_cursor']}")
+        _go_on(console, "There are older rules", answer["next_cursor"])
 
 
 def _said(rule: Mapping[str, Any]) -> str:
@@ -287,6 +291,8 @@ def _quote(console: Console, answer: Mapping[str, Any]) -> None:
 def _explained(console: Console, answer: Mapping[str, Any]) -> None:
     for step in answer["steps"]:
         console.print(Text(safe(step)))
+    if not answer["steps"]:
+        console.print("nothing found")
     if answer["lines"]:
         draw_rows(console, answer["lines"], ("unit", "quantity", "rate_usd", "amount_usd", "field"))
 

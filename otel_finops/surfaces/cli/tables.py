@@ -62,6 +62,23 @@ class Column(NamedTuple):
         """As wide as its widest line."""
         return max(cell_len(line) for text in (self.title, *self.cells) for line in text.split("\n"))
 
+    @property
+    def said(self) -> str:
+        """The title on one line."""
+        return self.title.replace("\n", " ")
+
+    def wrapped(self) -> Column:
+        """With its title in as many lines as it has words, where it is wider than what stands below it."""
+        widest = max((cell_len(line) for text in self.cells for line in text.split("\n")), default=0)
+        return self._replace(title=self.title.replace(" ", "\n")) if cell_len(self.title) > widest else self
+
+    def lines(self) -> tuple[str, list[str]]:
+        """Title and cells; numbers filled up on the left, so that what stands behind a point may be blank."""
+        if not self.right:
+            return self.title, self.cells
+        width = self.width
+        return "\n".join(line.rjust(width) for line in self.title.split("\n")), [text.rjust(width) for text in self.cells]
+
 
 def screen() -> Console:
     """Standard output as rich writes to it: NO_COLOR and the terminal's characters are respected."""
@@ -125,7 +142,9 @@ def draw_rows(console: Console, rows: Sequence[Mapping[str, Any]], names: Sequen
         names: the columns, in order; all that are not empty in every row when not given.
     """
     columns = columns_of(rows, names)
-    if sum(column.width for column in columns) + _GAP * (len(columns) - 1) <= console.width:
+    if _width(columns) > console.width:
+        columns = [column.wrapped() for column in columns]
+    if _width(columns) <= console.width:
         console.print(_table(columns, fold=False))
         return
     kept, left_out = _telling(columns, console.width)
@@ -134,8 +153,11 @@ def draw_rows(console: Console, rows: Sequence[Mapping[str, Any]], names: Sequen
         return
     console.print(_table(kept, fold=True))
     if left_out:
-        titles = ", ".join(column.title.replace("\n", " ") for column in left_out)
-        console.print(Text(f"(no room on this screen for: {titles})", "dim"))
+        console.print(Text(f"(no room on this screen for: {', '.join(column.said for column in left_out)})", "dim"))
+
+
+def _width(columns: Sequence[Column]) -> int:
+    return sum(column.width for column in columns) + _GAP * (len(columns) - 1)
 
 
 def _telling(columns: Sequence[Column], width: int) -> tuple[Sequence[Column] | None, Sequence[Column]]:
@@ -169,7 +191,7 @@ def _column(name: str, values: Sequence[Any]) -> Column:
     given = [value for value in values if value not in _EMPTY]
     if given and not name.endswith("id") and all(_is_number(value) for value in given):
         cells = _aligned([_number(value) for value in values])
-        return Column(name, _wrapped(title, cells), cells, True, 10**6)
+        return Column(name, title, cells, True, 10**6)
     cells = [cell(value) for value in values]
     if all(isinstance(value, str) and _ID.fullmatch(value) for value in given):
         return Column(name, title, cells, False, max(_ID_MIN, _longest_word(title)))
@@ -199,11 +221,6 @@ def _aligned(numbers: Sequence[str]) -> list[str]:
     return [number + " " * (digits - len(number.partition(".")[2]) + ("." not in number)) for number in numbers]
 
 
-def _wrapped(title: str, cells: Sequence[str]) -> str:
-    """A title in as many lines as it has words, where it is wider than what stands below it."""
-    return title.replace(" ", "\n") if cell_len(title) > max(map(len, cells), default=0) else title
-
-
 def _longest_word(title: str) -> int:
     return max(map(cell_len, title.split(" ")))
 
@@ -213,20 +230,19 @@ def _table(columns: Sequence[Column], *, fold: bool) -> Table:
     for column in columns:
         rigid = not fold or column.least >= column.width
         table.add_column(
-            Text(column.title),
-            justify="right" if column.right else "left",
+            Text(column.lines()[0]),
             overflow="fold",
             no_wrap=rigid,
             min_width=column.width if rigid else column.least,
         )
-    for row in zip(*(column.cells for column in columns), strict=True):
+    for row in zip(*(column.lines()[1] for column in columns), strict=True):
         table.add_row(*(Text(text) for text in row))
     return table
 
 
 def _blocks(console: Console, columns: Sequence[Column]) -> None:
     """Each row as lines of its own: name and value."""
-    names = [column.title.replace("\n", " ") for column in columns]
+    names = [column.said for column in columns]
     width = min(max(map(cell_len, names)), 24)
     for texts in zip(*(column.cells for column in columns), strict=True):
         grid = Table.grid(padding=(0, 2))

@@ -1,0 +1,135 @@
+"""Answers for people: every verb's fits its screen, numbers line up, and nothing that a sender named steers the terminal."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from typing import Any
+
+import pytest
+from answers import example_of
+from rich.cells import cell_len
+from rich.console import Console
+from surfaces_world import HOSTILE
+
+from otel_finops.operations.catalogue import OPERATIONS
+from otel_finops.surfaces.cli.render import draw
+from otel_finops.surfaces.cli.tables import columns_of, draw_rows, plain, speaks_unicode
+
+SHOWN = [one for one in OPERATIONS if not one.streams]
+
+
+def drawn(name: str, answer: Any, width: int, encoding: str = "utf-8") -> list[str]:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace", newline="\n")
+    console = Console(width=width, file=file, force_terminal=True, color_system=None, highlight=False, legacy_windows=False)
+    draw(console, name, answer)
+    file.seek(0)
+    return file.read().split("\n")
+
+
+@pytest.mark.parametrize("hostile", [False, True], ids=["realistic", "hostile"])
+@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize("one", SHOWN, ids=lambda one: one.name)
+def test_every_verbs_answer_fits_the_screen_and_is_harmless(one: Any, width: int, hostile: bool) -> None:
+    lines = drawn(one.name, example_of(one.output.model_json_schema(), hostile=hostile), width)
+    assert any(line.strip() for line in lines)
+    assert not [line for line in lines for c in line if unicodedata.category(c)[0] == "C"]
+    assert not [line for line in lines if cell_len(line.rstrip()) > width and not copied(one.name, line)]
+
+
+def copied(name: str, line: str) -> bool:
+    """A line to be copied in one piece, which the terminal folds: a cursor, or a command that mends something."""
+    return "--cursor" in line or (name == "pricing.unpriced" and line.startswith("  "))
+
+
+@pytest.mark.parametrize("one", SHOWN, ids=lambda one: one.name)
+def test_every_verbs_answer_without_any_rows_is_told(one: Any) -> None:
+    assert any(line.strip() for line in drawn(one.name, example_of(one.output.model_json_schema(), rows=0), 80))
+
+
+@pytest.mark.parametrize("one", SHOWN, ids=lambda one: one.name)
+def test_a_terminal_without_unicode_gets_ascii(one: Any) -> None:
+    assert all(line.isascii() for line in drawn(one.name, example_of(one.output.model_json_schema()), 100, "ascii"))
+
+
+ROWS = [
+    {"model": "gpt-4o", "cost_usd": "12.5", "calls": 3, "share": 0.25, "on": True},
+    {"model": "o3", "cost_usd": "-0.0072275", "calls": 1200, "share": None, "on": False},
+    {"model": "llama", "cost_usd": "100", "calls": 40, "share": 0.1, "on": None},
+]
+
+
+def test_numbers_stand_right_and_points_below_each_other() -> None:
+    """12.5, -0.0072275 and 100 have their points in the same column."""
+    lines = table(ROWS, 80)
+    assert lines == [
+        "model      cost usd  calls  share  on",
+        "──────────────────────────────────────",
+        "gpt-4o   12.5            3   0.25  yes",
+        "o3       -0.0072275   1200         no",
+        "llama   100             40   0.1",
+    ]
+
+
+def table(rows: list[dict[str, Any]], width: int) -> list[str]:
+    file = io.StringIO()
+    draw_rows(Console(width=width, file=file, force_terminal=True, color_system=None, highlight=False), rows)
+    return [line.rstrip() for line in file.getvalue().rstrip("\n").split("\n")]
+
+
+def test_instants_are_told_to_the_second_and_empty_columns_stay_away() -> None:
+    rows = [{"at": "2026-11-21T09:30:00.123456789Z", "why": None, "who": "ann"}]
+    assert table(rows, 80)[-1] == "2026-11-21 09:30:00Z  ann"
+    assert [column.name for column in columns_of(rows)] == ["at", "who"]
+
+
+TRACES = [
+    {
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "realm": "default",
+        "started_at": "2026-11-21T09:30:00.000000000Z",
+        "cost_usd": "0.131088",
+        "calls": 1,
+        "tokens": 32520,
+        "unpriced_calls": 0,
+    }
+]
+
+
+def test_a_narrow_screen_leaves_the_least_telling_out_and_says_so() -> None:
+    """The seven columns take 32 + 7 + 20 + 8 + 5 + 6 + 14 and six gaps of 2, 104 in all, 98 with `unpriced calls` in two lines."""
+    assert [len(table(TRACES, width)) for width in (104, 103, 98, 97)] == [3, 4, 4, 5]
+    folded = table(TRACES, 96)
+    assert "default" in folded[3]
+    assert any("0af7651916cd43dd8448eb211c8031" in line for line in folded)
+    narrow = table(TRACES, 80)
+    assert narrow[-1] == "(no room on this screen for: realm)"
+    assert "default" not in "".join(narrow)
+
+
+def test_where_no_table_fits_rows_are_blocks_with_everything() -> None:
+    lines = table(TRACES, 40)
+    assert lines[0].split() == ["trace", "id", "0af7651916cd43dd8448eb21"]
+    assert [line.split()[0] for line in lines if line[:1].strip()][:3] == ["trace", "realm", "started"]
+    assert max(map(len, lines)) <= 40
+
+
+def test_values_within_values_are_indented_and_lists_of_objects_are_tables() -> None:
+    file = io.StringIO()
+    console = Console(width=80, file=file, force_terminal=True, color_system=None, highlight=False)
+    plain(console, {"sums": {"cost_usd": "1.5", "days": [{"day": "2026-11-21", "cost_usd": "1.5"}]}, "note": HOSTILE, "next_cursor": "abc"})
+    assert [line.rstrip() for line in file.getvalue().splitlines()] == [
+        "sums:",
+        "  cost usd: 1.5",
+        "  days:",
+        "day         cost usd",
+        "────────────────────",
+        "2026-11-21       1.5",
+        "note: <script>alert(1)</script>\\u001b[31m\\u202e=cmd()",
+        "There is more; go on with --cursor abc",
+    ]
+
+
+@pytest.mark.parametrize(("encoding", "is_so"), [("utf-8", True), ("UTF8", True), ("ascii", False), ("latin-1", False), (None, False)])
+def test_what_a_terminal_can_show_is_told_by_its_encoding(encoding: str | None, is_so: bool) -> None:
+    assert speaks_unicode(encoding) is is_so
