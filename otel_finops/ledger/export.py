@@ -27,19 +27,24 @@ Batches: TypeAlias = Iterator[list[Contract]]
 _CANONICAL_LEAVES_OUT: Final = ("entry_id", "kind", "reverses", "revision", "recorded_at", "late", "block", "x_role_rule")
 """The contract's list; the name of the rule that decided is an explanation and no state, it may differ with the order of arrival."""
 
-_BATCH_ENTRIES_MAX: Final = 4 * STEP_ROWS
-"""Entries of the traces that are folded at a time; a trace with more of them is folded alone."""
 _REALMS_OF_TRACES: Final = 1_000_000
 """Traces whose realms are looked for in one statement, some 100 ms."""
 _TRACE_NO: Final = "trace_no, (SELECT COUNT(*) FROM entries WHERE entries.trace_no = traces.trace_no)"
 
 
 class LedgerExport:
-    """Reads a ledger as the contract's JSON rows. What is asked for is checked, and its state fixed, before a method returns."""
+    """Reads a ledger as the contract's JSON rows. What is asked for is checked, and its state fixed, before a method returns.
 
-    def __init__(self, store: Store, subjects: Subjects) -> None:
+    Args:
+        store: of the ledger.
+        subjects: who its references are.
+        step_rows: rows, or traces, that one transaction looks at.
+    """
+
+    def __init__(self, store: Store, subjects: Subjects, *, step_rows: int = STEP_ROWS) -> None:
         self._store = store
         self._subjects = subjects
+        self._step_rows = step_rows
 
     def entries(self, tenants: Tenants, *, clear: bool = False) -> Batches:
         """All entries in the order in which each shard booked them.
@@ -93,11 +98,12 @@ class LedgerExport:
 
     def _entries(self, stretches: Iterable[Stretch], extent: Extent) -> Iterator[list[Entry]]:
         return in_steps(
-            self._store, extent, stretches, lambda _transaction, rows: [one for one in map(entry_of, rows) if extent.covers(one)]
+            self._store, extent, stretches, lambda _, rows: [one for one in map(entry_of, rows) if extent.covers(one)], self._step_rows
         )
 
     def _standing(self, allowed: frozenset[str] | None, extent: Extent) -> Iterator[list[Entry]]:
-        for chunks in in_steps(self._store, extent, self._traces(allowed), lambda _transaction, rows: list(_chunks(rows))):
+        size = self._step_rows
+        for chunks in in_steps(self._store, extent, self._traces(allowed), lambda _, rows: list(_chunks(rows, 4 * size)), size):
             for trace_nos in chunks:
                 with self._store.read() as transaction:
                     extent.confirm(transaction)
@@ -140,12 +146,12 @@ def _of_tenants(allowed: Collection[str] | None) -> tuple[str, tuple[str, ...]]:
     return ("", ()) if allowed is None else (f"tenant IN ({', '.join('?' * len(allowed)) or 'NULL'})", tuple(sorted(allowed)))
 
 
-def _chunks(rows: Iterable[Row]) -> Iterator[list[int]]:
-    """Numbers of traces, as many at a time as have few entries together."""
+def _chunks(rows: Iterable[Row], entries_max: int) -> Iterator[list[int]]:
+    """Numbers of traces, as many at a time as have few entries together; one with more of them stands alone."""
     chunk: list[int] = []
     entries = 0
     for trace_no, count in rows:
-        if chunk and entries + count > _BATCH_ENTRIES_MAX:
+        if chunk and entries + count > entries_max:
             yield chunk
             chunk, entries = [], 0
         chunk.append(trace_no)

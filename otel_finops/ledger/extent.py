@@ -69,7 +69,7 @@ class Stretch(NamedTuple):
     wanted: str = ""
     wanted_values: tuple[Any, ...] = ()
 
-    def step(self, transaction: Transaction, after: Place | None, rows_max: int = STEP_ROWS) -> tuple[list[Row], Place | None]:
+    def step(self, transaction: Transaction, after: Place | None, rows_max: int) -> tuple[list[Row], Place | None]:
         """The rows behind a place (None: from the first), and the place behind which the next step begins; None when that was the last."""
         if self.wanted:
             return self._sparse_step(transaction, after, rows_max)
@@ -99,7 +99,13 @@ class Stretch(NamedTuple):
         return ", ".join("?" * len(self.key))
 
 
-def in_steps(store: Store, extent: Extent, stretches: Iterable[Stretch], made: Callable[[Transaction, list[Row]], Made]) -> Iterator[Made]:
+def in_steps(
+    store: Store,
+    extent: Extent,
+    stretches: Iterable[Stretch],
+    made: Callable[[Transaction, list[Row]], Made],
+    rows_max: int = STEP_ROWS,
+) -> Iterator[Made]:
     """What is made of each step's rows, one step a transaction; between two of them nothing is held.
 
     Raises:
@@ -111,7 +117,7 @@ def in_steps(store: Store, extent: Extent, stretches: Iterable[Stretch], made: C
         while True:
             with store.read() as transaction:
                 extent.confirm(transaction)
-                rows, after = stretch.step(transaction, after)
+                rows, after = stretch.step(transaction, after, rows_max)
                 result = made(transaction, rows)
             yield result
             if after is None:
