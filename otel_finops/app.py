@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from otel_finops.audit.clockwork import on_record
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import Busy, StartRefused, Unavailable
-from otel_finops.base.limits import MIB
+from otel_finops.base.limits import FIGURES_TRACES_AT_ONCE, MIB
 from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_SECOND
 from otel_finops.forwarding import WANTED, Onward
 from otel_finops.genai.attribution_keys import AttributionSettings
@@ -70,6 +70,7 @@ from otel_finops.store.follower import Follower
 from otel_finops.store.lease import Leases
 from otel_finops.surfaces.api.app import build_api
 from otel_finops.surfaces.api.metrics_page import metrics_endpoint
+from otel_finops.trees.projected import TraceFigures, fill
 
 _log: Final = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ nothing, which costs a seventh of all CPU time (benchmarks.stages). Cycles are s
 STOP_S: Final = 10.0
 """Promised time of an orderly stop."""
 _RECEIVERS_STOP_S: Final = 4.0
+_FILL_EVERY_S: Final = 300.0
+_FILL_FIRST_S: Final = 2.0
 _PRUNE_EVERY_S: Final = 300.0
 _PRUNE_TRACES: Final = 5_000
 _ESTIMATE_EVERY_S: Final = 86_400.0
@@ -176,7 +179,9 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     cascade = Cascade.of(settings.pricing)
     reports = ReportTally(cascade.reports)
     metrics.watch_reports(reports.read)
-    settler = Settler(store, leases, prices.fresh, (Rollups(), reports), clock, cascade=cascade, recent=recent)
+    settler = Settler(
+        store, leases, prices.fresh, (Rollups(), reports), clock, cascade=cascade, recent=recent, trace_projections=(TraceFigures(),)
+    )
     return Core(
         settings, clock, store, leases, subjects, prices, received, metrics, own, admission, committer, quarantine, pipeline,
         log_pipeline, settler,
@@ -211,6 +216,7 @@ class Service:
         self._price_watches = WatchDesk(core.store, core.clock, core.prices, core.settings.prices.watch_days)
         if core.settings.prices.refresh_from and core.settings.features.prices:
             self._scheduler.add(Job("refresh_prices", _LOOK_EVERY_S, _work(core, "prices.refresh", self._lists.refresh_by_the_clock)))
+        self._scheduler.add(Job("fill_run_figures", _FILL_EVERY_S, self._fill, first_after_s=_FILL_FIRST_S))
         self._scheduler.add(Job("prune_skeletons", _PRUNE_EVERY_S, self._prune, first_after_s=_PRUNE_EVERY_S))
         if core.settings.features.subscriptions and core.settings.pricing.subscriptions:
             spread = _work(core, "subscriptions.spread", self._spread)
@@ -324,6 +330,14 @@ class Service:
             if not dropped:
                 break
         return f"{pruned} spans of traces without GenAI spans pruned"
+
+    def _fill(self, lease: HeldLease) -> str:
+        """Work out the runs and sums of traces that were settled before these were kept."""
+        figures, left = TraceFigures(), 1
+        while left and not self._scheduler.stopping:
+            with self.core.store.write() as transaction:
+                left = fill(transaction, figures, FIGURES_TRACES_AT_ONCE)
+        return f"{left} traces left at most" if left else "every settled trace has its figures"
 
     def _spread(self) -> str:
         """Spread flat fees; periods that were over long ago stand unless somebody asks for them."""

@@ -152,6 +152,9 @@ ESTIMATES_REMEMBERED_MAX: Final = 4_096
 ALLOWANCE_CHANGES_MAX: Final = 250_000
 """Calls whose free searches one run changes, some 75 MB: a month of a project has a few ten thousand free ones by the lists of today."""
 
+FIGURES_TRACES_AT_ONCE: Final = 256
+"""Traces whose runs are worked out from the store at a time: some 3,000 spans, which are in memory meanwhile."""
+
 # --- reading -------------------------------------------------------------------------------------------------------
 PAGE_ROWS_MAX: Final = 1_000
 """Rows of one API page."""

@@ -48,7 +48,7 @@ class Inheritance:
     def full(self, node: int) -> dict[str, str]:
         """The whole attribution of one span, baggage, resource and the default tenant included."""
         sighting = self._sightings[node]
-        return _complete(sighting.defaults, self.explicit[node], self.place[node], sighting.speaks_for)
+        return completed(sighting.defaults, self.explicit[node], self.place[node], sighting.speaks_for)
 
     def merged(self, nodes: Iterable[int]) -> dict[str, str]:
         """The attribution of one call seen by several spans: nearest known value, first node first.
@@ -65,7 +65,7 @@ class Inheritance:
             defaults = self._sightings[node].defaults | defaults
             explicit = self.explicit[node] | explicit
             place = place or self.place[node]
-        return _complete(defaults, explicit, place, speaks_for)
+        return completed(defaults, explicit, place, speaks_for)
 
 
 class _Graphs:
@@ -104,7 +104,7 @@ def _with_agent(said: dict[str, str], agent: str | None) -> dict[str, str]:
     return others if agent is None else {**others, "agent": agent}
 
 
-def _complete(defaults: Mapping[str, str], explicit: Mapping[str, str], place: str | None, speaks_for: str) -> dict[str, str]:
+def completed(defaults: Mapping[str, str], explicit: Mapping[str, str], place: str | None, speaks_for: str) -> dict[str, str]:
     """All that is known; a tenant that an ancestor names counts only if the span's own sender may put costs on it."""
     known = {**defaults, **explicit}
     if place is not None and "step" not in known:

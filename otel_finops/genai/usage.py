@@ -33,5 +33,16 @@ def prompt_tokens(usage: Mapping[str, int]) -> int:
 
 
 def total_tokens(usage: Mapping[str, int]) -> int:
-    """Prompt plus output; parts are not added again."""
-    return prompt_tokens(usage) + usage.get("output", 0)
+    """Prompt plus output; parts are not added again. Written out, as every entry passes here several times."""
+    count = usage.get
+    return (
+        count("input_uncached", 0)
+        + count("cache_read", 0)
+        + count("cache_write_5m", 0)
+        + count("cache_write_1h", 0)
+        + count("cache_write_12h", 0)
+        + count("output", 0)
+    )
+
+
+assert total_tokens(dict.fromkeys((*PROMPT_UNITS, "output"), 1)) == len(PROMPT_UNITS) + 1

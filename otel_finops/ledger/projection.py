@@ -1,10 +1,11 @@
-"""The seam by which other rooms keep derived sums: they are told of entries inside the transaction that appends them."""
+"""The seams by which other rooms keep what is derived from the ledger: they are told inside the transaction that appends."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
+from otel_finops.genai.sighting import Sighting
 from otel_finops.ledger.entry import Entry
 from otel_finops.store.unit_of_work import Transaction
 
@@ -14,4 +15,31 @@ class Projection(Protocol):
 
     def apply(self, transaction: Transaction, entries: Sequence[Entry]) -> None:
         """Write what follows from newly appended entries, in their transaction; it must not read the clock."""
+        ...
+
+
+class SettledTrace(NamedTuple):
+    """A trace as a settling round leaves it.
+
+    Attributes:
+        trace_no: its number.
+        booked: it was settled before.
+        sightings: every span that the journal holds, as it stands, in the order of their ids.
+        standing: what stands in the ledger, by span id; spans that the journal no longer holds are among them.
+    """
+
+    trace_no: int
+    booked: bool
+    sightings: Sequence[Sighting]
+    standing: Mapping[str, Entry]
+
+
+Write: TypeAlias = Callable[[Transaction], None]
+
+
+class TraceProjection(Protocol):
+    """Something that is derived from whole traces, and is made anew for a trace whenever it settles."""
+
+    def planned(self, traces: Sequence[SettledTrace]) -> Write:
+        """What is to be written of these traces; it is worked out before the writing transaction, and called at its end."""
         ...

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from traceback import extract_tb
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from otel_finops.base import limits
 from otel_finops.base.clock import Clock
@@ -27,7 +27,7 @@ from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.faults import is_of_surroundings
 from otel_finops.ledger.journal import TraceState, clear_due, due_traces, standing_traces
 from otel_finops.ledger.neighbours import Neighbourhood, neighbourhoods
-from otel_finops.ledger.projection import Projection
+from otel_finops.ledger.projection import Projection, SettledTrace, TraceProjection, Write
 from otel_finops.ledger.recent import RecentTraces
 from otel_finops.ledger.rows import entries_of_traces
 from otel_finops.ledger.shards import SHARDS, lease_name
@@ -57,10 +57,12 @@ class Round(NamedTuple):
     Attributes:
         traces: all traces that were read; they are no longer due unless the journal has moved on.
         entries: what to append, in a fixed order.
+        settled: the traces as they are once that is appended.
     """
 
     traces: list[TraceState]
     entries: list[Entry]
+    settled: list[SettledTrace]
 
 
 class Settler:
@@ -76,6 +78,7 @@ class Settler:
         sleep: Callable[[float], None] = time.sleep,
         cascade: Cascade = NO_RULES,
         recent: RecentTraces | None = None,
+        trace_projections: Sequence[TraceProjection] = (),
     ) -> None:
         """
         Args:
@@ -84,12 +87,14 @@ class Settler:
             cascade: decides which cost of a call stands.
             sleep: waits seconds; tests replace it.
             recent: traces that the journal's writer in this process has just written.
+            trace_projections: made anew for each trace that settles, after the entries are written.
         """
         self._store = store
         self._leases = leases
         self._engine = engine if callable(engine) else lambda: engine
         self._cascade = cascade
         self._projections = tuple(projections)
+        self._trace_projections = tuple(trace_projections)
         self._clock = clock
         self._sleep = sleep
         self._recent = recent or RecentTraces()
@@ -161,15 +166,17 @@ class Settler:
         """Settle one round; how many traces it read."""
         with self._store.read() as transaction:
             seeds = bounded(transaction, self._due(transaction, shard, now_ns, TRACES_PER_ROUND_MAX), self._recent)
-        found = self._planned(seeds)
+        found, writes = self._planned(seeds)
         if found.traces:
             with self._store.write() as transaction:
                 append(transaction, lease, found.entries, self._projections, self._clock.now_ns())
                 clear_due(transaction, found.traces)
+                for write in writes:
+                    write(transaction)
             self._recent.forget(trace.trace_no for trace in found.traces)
         return len(found.traces)
 
-    def _planned(self, seeds: list[TraceState]) -> Round:
+    def _planned(self, seeds: list[TraceState]) -> tuple[Round, Sequence[Write]]:
         """The plan for as many of the seeds, from the front, as can be planned; a trace that fails alone is put aside.
 
         A fault of ours in one trace must not keep all others from being settled for ever. Faults of the store and of the machine
@@ -179,14 +186,15 @@ class Settler:
         while seeds:
             try:
                 with self._store.read() as transaction:
-                    return plan(transaction, seeds, engine, self._recent, self._cascade)
+                    found = plan(transaction, seeds, engine, self._recent, self._cascade)
+                return found, [projection.planned(found.settled) for projection in self._trace_projections]
             except Exception as error:  # whatever else it is, it concerns some of these traces only; the log names the one
                 if is_of_surroundings(error):
                     raise
                 if len(seeds) == 1:
                     self._park(seeds[0], error)
                 seeds = seeds[: len(seeds) // 2]
-        return Round([], [])
+        return Round([], [], []), ()
 
     def _park(self, trace: TraceState, error: Exception) -> None:
         if len(self._parked) < limits.PARKED_TRACES_MAX:
@@ -206,9 +214,27 @@ def plan(
     booked = states(entries_of_traces(transaction, [trace.trace_no for trace in traces if trace.booked]))
     booking = Booking(engine, booked, bound_cascade(transaction, cascade, {trace.realm for trace in traces}))
     entries: list[Entry] = []
+    standing = _standing(booked)
     for group in groups:
-        entries += _group_entries(group, sightings, booked, booking)
-    return Round(traces, entries)
+        entries += _group_entries(group, sightings, booked, booking, standing)
+    settled = [
+        SettledTrace(trace.trace_no, trace.booked, sightings.get(trace.trace_no, ()), standing.get(trace.trace_no, {}))
+        for trace in traces
+        if not trace.sealed
+    ]
+    return Round(traces, entries, settled)
+
+
+_Standing: TypeAlias = dict[int, dict[str, Entry]]
+"""What stands, by trace number and span id."""
+
+
+def _standing(booked: Mapping[EntryKey, Standing]) -> _Standing:
+    found: _Standing = {}
+    for state in booked.values():
+        if state.net is not None:
+            found.setdefault(state.net.trace_no, {})[state.net.span_id] = state.net
+    return found
 
 
 def _sightings(transaction: Transaction, traces: Iterable[TraceState], recent: RecentTraces) -> dict[int, list[Sighting]]:
@@ -249,9 +275,13 @@ def bounded(transaction: Transaction, due: Sequence[TraceState], recent: RecentT
 
 
 def _group_entries(
-    group: Neighbourhood, sightings: Mapping[int, Sequence[Sighting]], booked: dict[EntryKey, Standing], booking: Booking
+    group: Neighbourhood,
+    sightings: Mapping[int, Sequence[Sighting]],
+    booked: dict[EntryKey, Standing],
+    booking: Booking,
+    standing: _Standing,
 ) -> list[Entry]:
-    """The entries of one neighbourhood, ordered by trace and span."""
+    """The entries of one neighbourhood, ordered by trace and span; `standing` follows them."""
     own = [sighting for trace in group.traces for sighting in sightings.get(trace.trace_no, ())]
     if not any(sighting.genai for sighting in own):
         return []
@@ -264,6 +294,12 @@ def _group_entries(
         targets = {key: kept(target, _net(booked.get(key)), targets) for key, target in targets.items()}
     sealed = {(trace.realm, trace.trace_id) for trace in group.traces if trace.sealed}
     keys = sorted(key for key in _keys(targets, own, booked) if key[:2] not in sealed)
+    for key in keys:
+        target = targets.get(key)
+        if target is not None:
+            standing.setdefault(target.trace_no, {})[target.span_id] = target
+        elif (gone := _net(booked[key])) is not None:
+            del standing[gone.trace_no][gone.span_id]
     return [entry for key in keys for entry in changes(booked.get(key), targets.get(key))]
 
 

@@ -51,6 +51,7 @@ from otel_finops.store.lease import Leases
 from otel_finops.store.signing import parsed
 from otel_finops.store.upgrade import Upgrade, check, upgrade
 from otel_finops.trees.cost_tree import CostTree
+from otel_finops.trees.projected import TraceFigures
 from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
 from otel_finops.trees.ranking import search_traces
 from otel_finops.trees.search import read_tree
@@ -200,7 +201,7 @@ def corrections_desk(settings: Settings, store: Store, prices: CurrentPrices, cl
 
 def _corrector(settings: Settings, store: Store, clock: Clock, engine: PriceEngine) -> Corrector:
     """What corrects the ledger by these prices, under the settings' rules of money."""
-    return Corrector(store, _leases(store, clock), engine, (Rollups(),), clock, Cascade.of(settings.pricing))
+    return Corrector(store, _leases(store, clock), engine, (Rollups(), TraceFigures()), clock, Cascade.of(settings.pricing))
 
 
 def _leases(store: Store, clock: Clock) -> Leases:

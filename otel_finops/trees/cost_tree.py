@@ -158,6 +158,13 @@ def build(trace_id: str, sightings: Iterable[Sighting], entries: Iterable[Entry]
     )
 
 
+def mended_parents(sightings: Iterable[Sighting], entries: Iterable[Entry]) -> dict[str, str | None]:
+    """The parent of every span of a trace in one realm, by span id, as the tree has it: None for roots and where a circle was cut."""
+    spans = _spans(sightings, entries)
+    parents = _forest(spans).parents
+    return {span[1]: None if parent == _NONE else spans[parent][1] for span, parent in zip(spans, parents, strict=True)}
+
+
 def _spans(sightings: Iterable[Sighting], entries: Iterable[Entry]) -> list[_Span]:
     booked: dict[str, dict[str, Entry]] = {}
     for entry in entries:

@@ -23,6 +23,7 @@ from otel_finops.pricing.engine import PriceEngine
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
 from otel_finops.testing import NOON, CountingIds, FakeClock
+from otel_finops.trees.projected import TraceFigures
 
 PRICES = PriceEngine.load()
 SECOND = 1_000_000_000
@@ -39,6 +40,7 @@ class Rig:
         self.leases = Leases(store, self.clock, holder)
         self.subjects = Subjects(CountingIds())
         self.rollups = Rollups()
+        self.figures = TraceFigures()
         self.recent = RecentTraces()
         self.reader = LedgerReader(store, self.subjects)
         self.export = LedgerExport(store, self.subjects)
@@ -47,7 +49,10 @@ class Rig:
     def use(self, engine: Any, cascade: Cascade = NO_RULES) -> None:
         """Go on with other prices and rules."""
         projections, sleep, recent = [self.rollups], self.clock.advance, self.recent
-        self.settler = Settler(self.store, self.leases, engine, projections, self.clock, sleep=sleep, cascade=cascade, recent=recent)
+        self.settler = Settler(
+            self.store, self.leases, engine, projections, self.clock, sleep=sleep, cascade=cascade, recent=recent,
+            trace_projections=[self.figures],
+        )  # fmt: skip
 
     def send(self, *sightings: Sighting) -> None:
         """Journal one delivery."""

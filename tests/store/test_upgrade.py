@@ -24,6 +24,7 @@ from otel_finops.store.schema import metadata
 from otel_finops.store.unit_of_work import Transaction
 from otel_finops.store.upgrade import MIGRATIONS, Upgrade, check, head, upgrade
 from otel_finops.testing import FakeClock
+from otel_finops.trees import tables as _tree_tables  # noqa: F401 - declares them in `metadata`
 
 REVISIONS = [script.revision for script in reversed(list(ScriptDirectory(str(MIGRATIONS)).walk_revisions()))]
 
@@ -37,6 +38,12 @@ def empty(database_url: str) -> Any:
 
 def fill(transaction: Transaction, table: str, wanted: dict[str, Any]) -> None:
     transaction.execute(f"INSERT INTO {table} ({', '.join(wanted)}) VALUES ({', '.join('?' * len(wanted))})", tuple(wanted.values()))
+
+
+AMOUNTS = {
+    "calls": 1, "failed_calls": 0, "unpriced_calls": 0, "tokens": 5, "tools": 0, "failed_tools": 0, "cost_usd": 0, "cost_pico": 7,
+    "own_calls": 1, "own_usd": 0, "own_pico": 7,
+}  # fmt: skip
 
 
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
@@ -68,6 +75,16 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "kill_switches": {
             "switch_no": 1, "action": "set", "scope": "provider", "name": "openai", "tenant": "", "who": "ann", "why": "a loop", "at_ns": 1,
+        },
+        "runs": {
+            "trace_no": 1, "span_id": b"s" * 8, "parent_run": None, "tenant": "acme", "kind": "agent", "name": "invoke_agent planner",
+            "agent": "planner", "workflow": None, "service": None, "environment": None, "user_ref": None, "session_ref": "s1",
+            "started_ns": 1, "duration_ns": 2, "error_type": None, "finish_reason": "stop", "children": 0, **AMOUNTS,
+        },
+        "run_shares": {"trace_no": 1, "span_id": b"s" * 8, "tenant": "globex", **AMOUNTS},
+        "trace_sums": {
+            "trace_no": 1, "tenant": "acme", "session_ref": "s1", "user_ref": "", "calls": 1, "failed_calls": 0, "unpriced_calls": 0,
+            "tokens": 5, "cost_usd": 0, "cost_pico": 7, "started_ns": 1, "ended_ns": 2,
         },
         "pruned_months": {"month": "2024-06", "to_ns": 2, "begun_ns": 3, "begun_by": "ann"},
         "prunings": {

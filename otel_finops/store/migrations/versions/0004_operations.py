@@ -18,6 +18,7 @@ def upgrade() -> None:
     _idempotency()
 
     _switches_and_windows()
+    _figures_of_traces()
     _indexes_of_entries()
     _retention()
 
@@ -169,6 +170,73 @@ def _switches_and_windows() -> None:
     )
     _only_added("kill_switches", "switch_no", "set or clear the switch again")
     _only_added("subscription_windows", "window_no", "end the window and add another")
+
+def _amounts() -> list[sa.Column[int]]:
+    wide = ("tokens", "cost_usd", "cost_pico", "own_usd", "own_pico")
+    names = ("calls", "failed_calls", "unpriced_calls", "tokens", "tools", "failed_tools", "cost_usd", "cost_pico", "own_calls")
+    said = {"own_calls": "calls that lie in no run below it"}
+    return [
+        sa.Column(name, sa.BigInteger() if name in wide else sa.Integer(), nullable=False, comment=said.get(name))
+        for name in (*names, "own_usd", "own_pico")
+    ]
+
+
+def _figures_of_traces() -> None:
+    """What is derived from whole traces (`trees.tables`); the service makes it for the traces that are there already."""
+    op.create_table(
+        "runs",
+        sa.Column("trace_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("span_id", sa.LargeBinary(), nullable=False),
+        sa.Column("parent_run", sa.LargeBinary(), comment="span of the nearest run above it; NULL: it is in no other run"),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="whose the run's own span is"),
+        sa.Column("kind", sa.Text(), nullable=False, comment="agent or workflow"),
+        sa.Column("name", sa.Text(), nullable=False),
+        *(sa.Column(name, sa.Text()) for name in ("agent", "workflow", "service", "environment", "user_ref", "session_ref")),
+        sa.Column("started_ns", sa.BigInteger(), nullable=False),
+        sa.Column("duration_ns", sa.BigInteger(), nullable=False),
+        sa.Column("error_type", sa.Text()),
+        sa.Column("finish_reason", sa.Text(), comment="why the last answer ended"),
+        sa.Column("children", sa.Integer(), nullable=False, comment="runs right below it"),
+        *_amounts(),
+        sa.PrimaryKeyConstraint("trace_no", "span_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "run_shares",
+        sa.Column("trace_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("span_id", sa.LargeBinary(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        *_amounts(),
+        sa.PrimaryKeyConstraint("trace_no", "span_id", "tenant"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "trace_sums",
+        sa.Column("trace_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("session_ref", sa.Text(), nullable=False, comment="'': none"),
+        sa.Column("user_ref", sa.Text(), nullable=False, comment="'': none"),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in ("calls", "failed_calls", "unpriced_calls")),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in ("tokens", "cost_usd", "cost_pico")),
+        sa.Column("started_ns", sa.BigInteger(), nullable=False, comment="start of the first call"),
+        sa.Column("ended_ns", sa.BigInteger(), nullable=False, comment="end of the last one"),
+        sa.PrimaryKeyConstraint("trace_no", "tenant", "session_ref", "user_ref"),
+        sqlite_with_rowid=False,
+    )
+    for name, table, columns, condition in (
+        ("ix_runs_started", "runs", ["started_ns"], None),
+        ("ix_runs_tenant_started", "runs", ["tenant", "started_ns"], None),
+        ("ix_runs_session", "runs", ["session_ref", "started_ns"], "session_ref IS NOT NULL"),
+        ("ix_trace_sums_session", "trace_sums", ["session_ref", "tenant", "ended_ns"], "session_ref <> ''"),
+        ("ix_trace_sums_latest", "trace_sums", ["ended_ns"], "session_ref <> ''"),
+    ):
+        where = None if condition is None else sa.text(condition)
+        op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
+    op.execute(
+        "INSERT INTO counters (name, value) SELECT 'run_figures_to_fill', last_no "
+        "FROM (SELECT MAX(trace_no) AS last_no FROM traces WHERE booked) AS settled WHERE last_no IS NOT NULL"
+    )
+
 
 
 def _indexes_of_entries() -> None:
