@@ -16,10 +16,9 @@ def upgrade() -> None:
     _tokens()
     _audit()
     _idempotency()
-
     _switches_and_windows()
-    _figures_of_traces()
     _indexes_of_entries()
+    _figures_of_traces()
     _retention()
 
 
@@ -171,6 +170,7 @@ def _switches_and_windows() -> None:
     _only_added("kill_switches", "switch_no", "set or clear the switch again")
     _only_added("subscription_windows", "window_no", "end the window and add another")
 
+
 def _amounts() -> list[sa.Column[int]]:
     wide = ("tokens", "cost_usd", "cost_pico", "own_usd", "own_pico")
     names = ("calls", "failed_calls", "unpriced_calls", "tokens", "tools", "failed_tools", "cost_usd", "cost_pico", "own_calls")
@@ -236,7 +236,6 @@ def _figures_of_traces() -> None:
         "INSERT INTO counters (name, value) SELECT 'run_figures_to_fill', last_no "
         "FROM (SELECT MAX(trace_no) AS last_no FROM traces WHERE booked) AS settled WHERE last_no IS NOT NULL"
     )
-
 
 
 def _indexes_of_entries() -> None:
