@@ -40,6 +40,7 @@ from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.settle import Settler
 from otel_finops.ledger.settle_loop import SettleLoop
 from otel_finops.ledger.subjects import Subjects
+from otel_finops.ledger.subscription_windows import CurrentRules
 from otel_finops.log_pipeline import LogPipeline
 from otel_finops.metrics import catalog, telemetry
 from otel_finops.metrics.exposition import LedgerCollector, MetricsPage
@@ -176,11 +177,11 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
         normaliser, prices, committer, admission, metrics, own, clock, normaliser.wanted, metering=settings.metering.enabled
     )
     log_pipeline = LogPipeline(pipeline, LogNormaliser(attribution))
-    cascade = Cascade.of(settings.pricing)
-    reports = ReportTally(cascade.reports)
+    reports = ReportTally(Cascade.of(settings.pricing).reports)
+    rules = CurrentRules(store, settings.pricing)
     metrics.watch_reports(reports.read)
     settler = Settler(
-        store, leases, prices.fresh, (Rollups(), reports), clock, cascade=cascade, recent=recent, trace_projections=(TraceFigures(),)
+        store, leases, prices.fresh, (Rollups(), reports), clock, cascade=rules.seen_by, recent=recent, trace_projections=(TraceFigures(),)
     )
     return Core(
         settings, clock, store, leases, subjects, prices, received, metrics, own, admission, committer, quarantine, pipeline,
@@ -218,7 +219,7 @@ class Service:
             self._scheduler.add(Job("refresh_prices", _LOOK_EVERY_S, _work(core, "prices.refresh", self._lists.refresh_by_the_clock)))
         self._scheduler.add(Job("fill_run_figures", _FILL_EVERY_S, self._fill, first_after_s=_FILL_FIRST_S))
         self._scheduler.add(Job("prune_skeletons", _PRUNE_EVERY_S, self._prune, first_after_s=_PRUNE_EVERY_S))
-        if core.settings.features.subscriptions and core.settings.pricing.subscriptions:
+        if core.settings.features.subscriptions:
             spread = _work(core, "subscriptions.spread", self._spread)
             self._scheduler.add(Job("spread_fees", _SPREAD_EVERY_S, spread, first_after_s=_SPREAD_FIRST_S))
         for job in _ledger_jobs(core):
@@ -342,8 +343,8 @@ class Service:
     def _spread(self) -> str:
         """Spread flat fees; periods that were over long ago stand unless somebody asks for them."""
         core = self.core
-        subscriptions = Cascade.of(core.settings.pricing).subscriptions
-        spreader = FeeSpreader(core.store, core.leases, (Rollups(),), core.clock, subscriptions)
+        rules = CurrentRules(core.store, core.settings.pricing)
+        spreader = FeeSpreader(core.store, core.leases, (Rollups(),), core.clock, lambda: rules().subscriptions)
         since_ns = core.clock.now_ns() - _SPREAD_BACK_DAYS * NS_PER_DAY
         done = spreader.run(who="scheduler", why="the period is over", ended_after_ns=since_ns)
         return f"{done.rows} shares of flat fees booked"

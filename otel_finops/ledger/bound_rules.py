@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
 
 from otel_finops.pricing.cascade import Cascade
 from otel_finops.store.unit_of_work import Transaction
 
 _FIND: Final = "SELECT clear, ref FROM subjects WHERE realm = ? AND kind = 'user' AND clear IN ({})"
+
+
+Rules: TypeAlias = Cascade | Callable[[Transaction], Cascade]
+"""The rules about money, or what reads those of now."""
+
+
+def reader_of(rules: Rules) -> Callable[[Transaction], Cascade]:
+    """What gives the rules that a transaction sees."""
+    return (lambda transaction: rules) if isinstance(rules, Cascade) else rules
 
 
 def bound_cascade(transaction: Transaction, cascade: Cascade, realms: Iterable[str]) -> Cascade:

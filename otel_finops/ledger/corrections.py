@@ -19,7 +19,7 @@ from otel_finops.base.times import format_ns
 from otel_finops.genai.sighting import Decision
 from otel_finops.ledger.append import append
 from otel_finops.ledger.booking import NO_RULES, Booking
-from otel_finops.ledger.bound_rules import bound_cascade
+from otel_finops.ledger.bound_rules import Rules, bound_cascade, reader_of
 from otel_finops.ledger.changes import changes
 from otel_finops.ledger.correction_runs import Asked, begin, record_round
 from otel_finops.ledger.entry import ROLE_CALL, Entry
@@ -216,14 +216,14 @@ class Corrector:
         engine: Callable[[], PriceEngine] | PriceEngine,
         projections: Sequence[Projection],
         clock: Clock,
-        cascade: Cascade = NO_RULES,
+        cascade: Rules = NO_RULES,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """
         Args:
             engine: the prices, or what gives the current ones; a run keeps to those that it began with.
             projections: kept in the transactions that append, as settling keeps them.
-            cascade: decides which cost of a call stands.
+            cascade: decides which cost of a call stands, or what gives the one of now.
             sleep: waits seconds; tests replace it.
         """
         self._store = store
@@ -231,7 +231,7 @@ class Corrector:
         self._engine = engine if callable(engine) else lambda: engine
         self._projections = tuple(projections)
         self._clock = clock
-        self._cascade = cascade
+        self._cascade = reader_of(cascade)
         self._sleep = sleep
 
     @property
@@ -350,7 +350,7 @@ class _Run:
         decisions: dict[EntryKey, Decision] = {}
         for group in read:
             decisions.update(_calls(decided(group, sightings)))
-        cascade = bound_cascade(transaction, self._corrector._cascade, {trace.realm for trace in traces})
+        cascade = bound_cascade(transaction, self._corrector._cascade(transaction), {trace.realm for trace in traces})
         booking = Booking(self._engine, booked, cascade)
         closed_ns = 0 if self._selection.force else closed_until_ns(transaction)
         for net in nets:

@@ -129,25 +129,27 @@ class FeeSpreader:
         leases: Leases,
         projections: Sequence[Projection],
         clock: Clock,
-        subscriptions: Sequence[Subscription],
+        subscriptions: Sequence[Subscription] | Callable[[], Sequence[Subscription]],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """
         Args:
             projections: kept in the transactions that append, as settling keeps them.
+            subscriptions: the flat fees, or what gives those of now.
             sleep: waits seconds; tests replace it.
         """
         self._store = store
         self._leases = leases
         self._projections = tuple(projections)
         self._clock = clock
-        self._subscriptions = tuple(subscriptions)
+        self._subscriptions = subscriptions if callable(subscriptions) else lambda: subscriptions
         self._sleep = sleep
 
     def coverages(self) -> list[Coverage]:
         """Every begun period of every subscription."""
+        subscriptions = self._subscriptions()
         with self._store.read() as transaction:
-            return list(coverages(transaction, self._subscriptions, self._clock.now_ns()))
+            return list(coverages(transaction, subscriptions, self._clock.now_ns()))
 
     def run(self, *, who: str, why: str, ended_after_ns: int = 0) -> Spread:
         """Spread the fees of all periods that are over and ended after an instant; a second run finds nothing to do.
@@ -158,7 +160,7 @@ class FeeSpreader:
         """
         now_ns = self._clock.now_ns()
         done = Spread(0, 0, None)
-        for subscription in self._subscriptions:
+        for subscription in self._subscriptions():
             for period in subscription.periods(now_ns):
                 if ended_after_ns < period.to_ns <= now_ns:
                     asked = Asked(VERB, who, why, _selection(subscription, period), "", now_ns)

@@ -20,7 +20,7 @@ from otel_finops.genai.roles import decide
 from otel_finops.genai.sighting import Decision, Sighting
 from otel_finops.ledger.append import append
 from otel_finops.ledger.booking import NO_RULES, Booking
-from otel_finops.ledger.bound_rules import bound_cascade
+from otel_finops.ledger.bound_rules import Rules, bound_cascade, reader_of
 from otel_finops.ledger.changes import changes
 from otel_finops.ledger.counted_in import kept
 from otel_finops.ledger.entry import Entry
@@ -76,7 +76,7 @@ class Settler:
         projections: Sequence[Projection],
         clock: Clock,
         sleep: Callable[[float], None] = time.sleep,
-        cascade: Cascade = NO_RULES,
+        cascade: Rules = NO_RULES,
         recent: RecentTraces | None = None,
         trace_projections: Sequence[TraceProjection] = (),
     ) -> None:
@@ -84,7 +84,7 @@ class Settler:
         Args:
             engine: the prices, or what gives the current ones.
             projections: kept in the settling transaction, in this order.
-            cascade: decides which cost of a call stands.
+            cascade: decides which cost of a call stands, or what gives the one of now.
             sleep: waits seconds; tests replace it.
             recent: traces that the journal's writer in this process has just written.
             trace_projections: made anew for each trace that settles, after the entries are written.
@@ -92,7 +92,7 @@ class Settler:
         self._store = store
         self._leases = leases
         self._engine = engine if callable(engine) else lambda: engine
-        self._cascade = cascade
+        self._cascade = reader_of(cascade)
         self._projections = tuple(projections)
         self._trace_projections = tuple(trace_projections)
         self._clock = clock
@@ -186,7 +186,7 @@ class Settler:
         while seeds:
             try:
                 with self._store.read() as transaction:
-                    found = plan(transaction, seeds, engine, self._recent, self._cascade)
+                    found = plan(transaction, seeds, engine, self._recent, self._cascade(transaction))
                 return found, [projection.planned(found.settled) for projection in self._trace_projections]
             except Exception as error:  # whatever else it is, it concerns some of these traces only; the log names the one
                 if is_of_surroundings(error):

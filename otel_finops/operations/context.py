@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
 from otel_finops.pricing.fx import OtherCurrency
-from otel_finops.settings.tree import ApiToken, Features, SenderToken
+from otel_finops.settings.tree import ApiToken, Features, SenderToken, Settings
 from otel_finops.trees.cost_tree import CostTree
 from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.ledger.quarantine import Held, Retried
     from otel_finops.ledger.spend import Question, SpendReport
     from otel_finops.ledger.spend_entries import Basis
+    from otel_finops.ledger.subscription_windows import SubscriptionWindow
     from otel_finops.ledger.unpriced import Unpriced, UnpricedQuery, UnpricedTotals
     from otel_finops.ledger.verify import Fault, Report
     from otel_finops.operations.money_desk import DayRate
@@ -41,6 +42,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.operations.watch_desk import Watched
     from otel_finops.pricing.diff import Diff
     from otel_finops.pricing.engine import PriceEngine
+    from otel_finops.settings.money import SubscriptionRule
 
 
 class Window(NamedTuple):
@@ -277,6 +279,20 @@ class Money(Protocol):
 
     def coverages(self) -> Sequence[Coverage]:
         """Every begun period of every subscription with what it covered."""
+        ...
+
+    def windows(self) -> Sequence[SubscriptionWindow]:
+        """Every flat fee that was ever stored, oldest first."""
+        ...
+
+    def add_window(self, rule: SubscriptionRule, *, who: str, why: str, dry_run: bool) -> SubscriptionWindow:
+        """Store a flat fee; raises BadInput when its id is taken, or there are too many."""
+        ...
+
+    def end_window(
+        self, name: str, at_ns: int | None, *, who: str, why: str, dry_run: bool
+    ) -> tuple[SubscriptionWindow, SubscriptionWindow]:
+        """End a stored flat fee at an instant, or (None) withdraw it; as it stood and as it stands. Raises NotFound and BadInput."""
         ...
 
     def spread(self, who: str, why: str) -> Spread:
@@ -534,6 +550,7 @@ class Context(NamedTuple):
         answers: of changes that were asked for under a key.
         audit: the trail, to be read.
         features: the switches.
+        settings: all of them; nobody is shown what is secret there.
         version: of the product.
     """
 
@@ -558,4 +575,5 @@ class Context(NamedTuple):
     answers: Answers
     audit: Audit
     features: Features
+    settings: Settings
     version: str

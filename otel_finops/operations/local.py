@@ -24,6 +24,7 @@ from otel_finops.ledger.allowances import Project
 from otel_finops.ledger.corrections import Corrector
 from otel_finops.ledger.coverage import CoverageReport, coverage
 from otel_finops.ledger.current_prices import CurrentPrices, base_of
+from otel_finops.ledger.dashboard import Dashboard
 from otel_finops.ledger.export import LedgerExport
 from otel_finops.ledger.dashboard import Dashboard
 from otel_finops.ledger.head import verify_head
@@ -34,6 +35,7 @@ from otel_finops.ledger.rows import to_contract
 from otel_finops.ledger.spend import SpendReport
 from otel_finops.ledger.spend_entries import Basis
 from otel_finops.ledger.subjects import Subjects
+from otel_finops.ledger.subscription_windows import CurrentRules
 from otel_finops.ledger.verify import verify
 from otel_finops.operations.context import Context, Health, Page, Verdict, Window
 from otel_finops.operations.corrections_desk import CorrectionsDesk
@@ -188,6 +190,7 @@ def make_context(
         answers=StoredAnswers(store, clock),
         audit=StoredAudit(store),
         features=settings.features,
+        settings=settings,
         version=product_version(),
     )
 
@@ -201,7 +204,8 @@ def corrections_desk(settings: Settings, store: Store, prices: CurrentPrices, cl
 
 def _corrector(settings: Settings, store: Store, clock: Clock, engine: PriceEngine) -> Corrector:
     """What corrects the ledger by these prices, under the settings' rules of money."""
-    return Corrector(store, _leases(store, clock), engine, (Rollups(), TraceFigures()), clock, Cascade.of(settings.pricing))
+    rules = CurrentRules(store, settings.pricing)
+    return Corrector(store, _leases(store, clock), engine, (Rollups(), TraceFigures()), clock, rules.seen_by)
 
 
 def _leases(store: Store, clock: Clock) -> Leases:

@@ -16,10 +16,11 @@ from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.ledger.fee_spread import Coverage, FeeSpreader, Spread
 from otel_finops.ledger.fx_store import CurrencySpan, Imported, dated_rates, spans, store_rates
 from otel_finops.ledger.rollups import Rollups
+from otel_finops.ledger.subscription_windows import CurrentRules, SubscriptionWindow, SubscriptionWindows
 from otel_finops.pricing.coverage import Subscription
 from otel_finops.pricing.ecb import read_rates
 from otel_finops.pricing.sources.fetch import fetch, shown_url
-from otel_finops.settings.money import Pricing
+from otel_finops.settings.money import Pricing, SubscriptionRule
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
 
@@ -47,8 +48,9 @@ class MoneyDesk:
         self._store = store
         self._clock = clock
         self._files = files
-        subscriptions = [Subscription.of(rule) for rule in settings.subscriptions]
-        self._spreader = FeeSpreader(store, Leases(store, clock, "spreading of fees"), (Rollups(),), clock, subscriptions)
+        rules = CurrentRules(store, settings)
+        self._windows = SubscriptionWindows(store, clock, settings)
+        self._spreader = FeeSpreader(store, Leases(store, clock, "spreading of fees"), (Rollups(),), clock, lambda: rules().subscriptions)
 
     @property
     def today(self) -> str:
@@ -90,6 +92,20 @@ class MoneyDesk:
     def coverages(self) -> Sequence[Coverage]:
         """See `Money.coverages`."""
         return self._spreader.coverages()
+
+    def windows(self) -> Sequence[SubscriptionWindow]:
+        """See `Money.windows`."""
+        return self._windows.all()
+
+    def add_window(self, rule: SubscriptionRule, *, who: str, why: str, dry_run: bool) -> SubscriptionWindow:
+        """See `Money.add_window`."""
+        return self._windows.add(rule, who=who, why=why, dry_run=dry_run)
+
+    def end_window(
+        self, name: str, at_ns: int | None, *, who: str, why: str, dry_run: bool
+    ) -> tuple[SubscriptionWindow, SubscriptionWindow]:
+        """See `Money.end_window`."""
+        return self._windows.end(name, at_ns, who=who, why=why, dry_run=dry_run)
 
     def spread(self, who: str, why: str) -> Spread:
         """See `Money.spread`."""

@@ -7,7 +7,7 @@ run may estimate it (`ledger.estimate`), never the arrival of a span, so that th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from otel_finops.base.money import format_usd
@@ -73,6 +73,10 @@ class Cascade:
         """The cascade with the rules of the settings."""
         subscriptions = tuple([Subscription.of(rule) for rule in settings.subscriptions])
         return cls(ReportRules.of(settings), Contracts.of(settings), subscriptions)
+
+    def with_more(self, subscriptions: Iterable[Subscription]) -> Cascade:
+        """The cascade with further flat fees, which are asked after its own."""
+        return Cascade(self.reports, self._contracts, (*self.subscriptions, *subscriptions))
 
     @property
     def users(self) -> frozenset[str]:

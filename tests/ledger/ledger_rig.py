@@ -8,6 +8,7 @@ from typing import Any
 
 from otel_finops.genai.sighting import CALL, OTHER, RANK_CLIENT, Sighting
 from otel_finops.ledger.booking import NO_RULES
+from otel_finops.ledger.bound_rules import Rules
 from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.export import LedgerExport
 from otel_finops.ledger.journal import JournalRow, record
@@ -34,7 +35,7 @@ CENT = 10**10
 class Rig:
     """Everything that settling needs, over one store."""
 
-    def __init__(self, store: Store, engine: Any = PRICES, holder: str = "test", cascade: Cascade = NO_RULES) -> None:
+    def __init__(self, store: Store, engine: Any = PRICES, holder: str = "test", cascade: Rules = NO_RULES) -> None:
         self.store = store
         self.clock = FakeClock()
         self.leases = Leases(store, self.clock, holder)
@@ -46,7 +47,7 @@ class Rig:
         self.export = LedgerExport(store, self.subjects)
         self.use(engine, cascade)
 
-    def use(self, engine: Any, cascade: Cascade = NO_RULES) -> None:
+    def use(self, engine: Any, cascade: Rules = NO_RULES) -> None:
         """Go on with other prices and rules."""
         projections, sleep, recent = [self.rollups], self.clock.advance, self.recent
         self.settler = Settler(

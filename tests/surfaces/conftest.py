@@ -18,11 +18,13 @@ from otel_finops.ledger.price_rules import Draft, PriceRules
 from otel_finops.ledger.price_watches import PriceWatches
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.settle import Settler
+from otel_finops.ledger.subscription_windows import SubscriptionWindows
 from otel_finops.operations.local import Room, open_room, upgrade_database
 from otel_finops.pricing.ecb import read_rates
 from otel_finops.pricing.sources.loading import load_sources
 from otel_finops.settings import load
 from otel_finops.settings.kill_switch import KillSwitch
+from otel_finops.settings.money import SubscriptionRule
 from otel_finops.store.lease import Leases
 from otel_finops.testing import FakeClock
 
@@ -42,6 +44,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
             desk.create(TokenDraft("board", ("acme",), role), who="ann", dry_run=False)
             desk.create(TokenDraft("former", ("*",), role), who="ann", dry_run=False)
             desk.revoke(2, None, who="ann")
+        seats = SubscriptionRule.model_validate_json('{"id": "old-seats", "fee": 0, "from": "2026-01-01", "providers": ["mistral"]}')
+        SubscriptionWindows(room.store, clock, settings.pricing).add(seats, who="ann", why="bought")
         watches = PriceWatches(room.store, clock)
         watches.add("*", None, "claude-opus-4-5", who="ann")
         watches.end(1, None, who="ann")

@@ -83,6 +83,14 @@ HARMLESS: dict[str, Harmless] = {
     ),
     "tokens.revoke": Harmless({"no": 2}, ["2"]),
     "tokens.rotate": Harmless({"no": 1, "dry_run": True, "days": 30}, ["1", "--dry-run", "--days", "30"]),
+    "subscriptions.add": Harmless(
+        {"id": "seats", "from": "2026-11-01", "providers": ["anthropic"], "why": "tried", "dry_run": True},
+        ["seats", "--from", "2026-11-01", "--providers", "anthropic", "--why", "tried", "--dry-run"],
+    ),
+    "subscriptions.end": Harmless(
+        {"id": "old-seats", "at": "2027-01-01", "why": "tried", "dry_run": True},
+        ["old-seats", "--at", "2027-01-01", "--why", "tried", "--dry-run"],
+    ),
     "traces.show": Harmless({"trace_id": ACME_TRACE}, [ACME_TRACE]),
 }
 """By operation; one that is not here is asked without any input."""
