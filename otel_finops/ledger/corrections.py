@@ -33,7 +33,6 @@ from otel_finops.ledger.settle import bounded, decided
 from otel_finops.ledger.shards import lease_name
 from otel_finops.ledger.standing import EntryKey, Standing, states
 from otel_finops.ledger.tenants import Tenants, restricted
-from otel_finops.pricing.cascade import Cascade
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.providers import canonical
 from otel_finops.store.engine import Store

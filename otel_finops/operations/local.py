@@ -26,7 +26,6 @@ from otel_finops.ledger.coverage import CoverageReport, coverage
 from otel_finops.ledger.current_prices import CurrentPrices, base_of
 from otel_finops.ledger.dashboard import Dashboard
 from otel_finops.ledger.export import LedgerExport
-from otel_finops.ledger.dashboard import Dashboard
 from otel_finops.ledger.head import verify_head
 from otel_finops.ledger.quarantine import Quarantine
 from otel_finops.ledger.reader import LedgerReader
@@ -44,7 +43,6 @@ from otel_finops.operations.money_desk import MoneyDesk
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.pricing_desk import PricingDesk
 from otel_finops.operations.watch_desk import WatchDesk
-from otel_finops.pricing.cascade import Cascade
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.fx import OtherCurrency
 from otel_finops.settings.tree import Settings

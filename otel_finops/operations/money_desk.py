@@ -17,7 +17,6 @@ from otel_finops.ledger.fee_spread import Coverage, FeeSpreader, Spread
 from otel_finops.ledger.fx_store import CurrencySpan, Imported, dated_rates, spans, store_rates
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.subscription_windows import CurrentRules, SubscriptionWindow, SubscriptionWindows
-from otel_finops.pricing.coverage import Subscription
 from otel_finops.pricing.ecb import read_rates
 from otel_finops.pricing.sources.fetch import fetch, shown_url
 from otel_finops.settings.money import Pricing, SubscriptionRule

@@ -19,7 +19,6 @@ from otel_finops.ledger.rows import COLUMN_LIST, entry_of
 from otel_finops.ledger.settle import Settler
 from otel_finops.ledger.standing import fold
 from otel_finops.ledger.subjects import Subjects
-from otel_finops.pricing.cascade import Cascade
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
