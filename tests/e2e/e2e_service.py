@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -155,6 +156,7 @@ class Service:
         }
         self.log = ""
         """What all its runs wrote to standard error."""
+        self._printed = tempfile.TemporaryFile("w+", encoding="utf-8")
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
@@ -169,7 +171,7 @@ class Service:
         # Standard error goes through a pipe, so that limits on the size of files do not touch it.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "otel_finops", "serve"],
-            env=environment(self.settings), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env=environment(self.settings), stdout=self._printed, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read_log, args=(self._process,), daemon=True)
         self._reader.start()
@@ -188,6 +190,12 @@ class Service:
             self._ended()
             raise Finished(f"exit code {self._process.returncode}: {self.log}")
         return self.ready()
+
+    @property
+    def printed(self) -> str:
+        """What all its runs wrote to standard output."""
+        self._printed.seek(0)
+        return self._printed.read()
 
     def ready(self) -> bool:
         """What /readyz says now; False when it does not answer."""
@@ -241,6 +249,7 @@ class Service:
         """Make sure that nothing runs any more."""
         if self._process is not None and self._process.poll() is None:
             self.kill()
+        self._printed.close()
 
     def memory(self) -> int:
         """Resident bytes now."""
