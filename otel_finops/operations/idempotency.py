@@ -38,19 +38,24 @@ _KEEP: Final = "UPDATE idempotency_keys SET answer = ? WHERE holder = ? AND key 
 _RELEASE: Final = "DELETE FROM idempotency_keys WHERE holder = ? AND key = ? AND answer IS NULL"
 
 
-def keyed(operation: str, principal: Principal, given: BaseModel, key: str) -> Keyed:
-    """The change that a principal asks for under a key.
+def checked_key(key: str) -> str:
+    """The key as it was given.
 
     Raises:
-        BadInput: the key has blanks or characters beyond ASCII, or is empty or too long.
+        BadInput: it has blanks or characters beyond ASCII, or is empty or too long.
     """
     if not _KEY.fullmatch(key):
         raise BadInput(
             f"Idempotency-Key: 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters, e.g. a UUID that is made for each change"
         )
+    return key
+
+
+def keyed(operation: str, principal: Principal, given: BaseModel, key: str) -> Keyed:
+    """The change that a principal asks for under a key; raises what `checked_key` raises."""
     tenants = None if principal.tenants is None else sorted(principal.tenants)
     holder = canonical([principal.who, tenants, sorted(principal.permissions)])
-    return Keyed(_digest(holder), _digest(key.encode()), operation, _digest(canonical(given.model_dump(mode="json"))))
+    return Keyed(_digest(holder), _digest(checked_key(key).encode()), operation, _digest(canonical(given.model_dump(mode="json"))))
 
 
 def _digest(data: bytes) -> str:

@@ -23,17 +23,27 @@ from otel_finops.surfaces.cli.transport import transport_of
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the API's JSON answer.")]
 AlwaysJson = Annotated[bool, typer.Option("--json", help="It is JSON in any case.")]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--idempotency-key", help="A text made for this one change: given again within a day, the stored answer is printed.", metavar="KEY"
+    ),
+]
 Completion = Callable[[str], list[str]]
 
 CHECKS: Final = ("audit.verify", "health", "ledger.verify")
 """Operations that check something: when their `ok` is false, the command ends with exit code 1."""
 
 
-def run_operation(context: typer.Context, one: Operation, given: Input) -> Json:
-    """Run an operation where the command line says: on the local database as its owner, or at a service."""
+def run_operation(context: typer.Context, one: Operation, given: Input, key: str | None = None) -> Json:
+    """Run an operation where the command line says: on the local database as its owner, or at a service.
+
+    Args:
+        key: idempotency key of a change.
+    """
     transport = transport_of(context)
     with shown(one.name):
-        return transport.run(one, given)
+        return transport.run(one, given, key)
 
 
 def finish(one: Operation, answer: Json, as_json: bool) -> None:
@@ -56,12 +66,12 @@ def command_of(one: Operation) -> Callable[..., None]:
     """The function behind an operation's command."""
 
     @guarded
-    def command(context: typer.Context, as_json: bool, **values: Any) -> None:
+    def command(context: typer.Context, as_json: bool, idempotency_key: str | None = None, **values: Any) -> None:
         given = one.input.model_validate({name: value for name, value in values.items() if value is not None})
         if isinstance(given, Streamed):
             write_stream(context, one, given, as_json=as_json)
         else:
-            finish(one, run_operation(context, one, given), as_json)
+            finish(one, run_operation(context, one, given, idempotency_key), as_json)
 
     fields = one.input.model_fields.items()
     described = [(name, *_parameter(name, field)) for name, field in sorted(fields, key=lambda item: not item[1].is_required())]
@@ -69,6 +79,8 @@ def command_of(one: Operation) -> Callable[..., None]:
     parameters += [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind) for name, kind, default in described
     ]
+    if one.changes:
+        parameters.append(inspect.Parameter("idempotency_key", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=KeyOption))
     parameters.append(inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -35,6 +35,7 @@ from otel_finops.base.errors import (
     WrongType,
 )
 from otel_finops.base.limits import MIB
+from otel_finops.operations.idempotency import checked_key
 from otel_finops.operations.registry import Input, Json, Operation
 from otel_finops.operations.requests import PREFIX, Asked, request_of
 
@@ -143,13 +144,17 @@ class Service:
         except OSError as fault:
             raise BadInput(f"--ca-file: {address.ca_file} cannot be read: {fault.strerror or type(fault).__name__}") from fault
 
-    def run(self, one: Operation, given: Input) -> Json:
+    def run(self, one: Operation, given: Input, key: str | None = None, /) -> Json:
         """The operation's answer.
+
+        Args:
+            key: idempotency key of a change; one is made where none is given.
 
         Raises:
             FinopsError: what the service refused, as the operation itself would raise it here; Unavailable when it cannot be reached.
         """
-        key = secrets.token_hex(16) if one.changes else None
+        if one.changes:
+            key = secrets.token_hex(16) if key is None else checked_key(key)
         with self.answer(request_of(one, given), key=key, repeatable=not one.runs) as response:
             try:
                 answer = orjson.loads(_body(response))

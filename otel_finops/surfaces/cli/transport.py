@@ -33,8 +33,8 @@ _TOKEN_BYTES_MAX: Final = 4096
 class Transport(Protocol):
     """Runs operations."""
 
-    def run(self, one: Operation, given: Input, /) -> Json:
-        """The operation's answer; raises what it raises."""
+    def run(self, one: Operation, given: Input, key: str | None = None, /) -> Json:
+        """The operation's answer; raises what it raises. `key`: idempotency key of a change."""
         ...
 
 
@@ -44,7 +44,7 @@ class Local:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def run(self, one: Operation, given: Input, /) -> Json:
+    def run(self, one: Operation, given: Input, key: str | None = None, /) -> Json:
         """See `Transport`."""
         from otel_finops.audit.trail import origin  # noqa: PLC0415 - `--help` must not load the database rooms
         from otel_finops.identity.principals import LOCAL  # noqa: PLC0415
@@ -52,7 +52,7 @@ class Local:
         from otel_finops.operations.registry import invoke  # noqa: PLC0415
 
         with open_room(self._settings) as room:
-            return invoke(one, room.context, LOCAL, given, origin=origin("cli"))
+            return invoke(one, room.context, LOCAL, given, origin=origin("cli"), key=key)
 
 
 def transport_of(context: typer.Context) -> Transport:
