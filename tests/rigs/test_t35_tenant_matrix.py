@@ -25,7 +25,7 @@ from otel_finops.operations.registry import Operation
 ASKER, OTHER = "acme", "globex"
 NEUTRAL = {
     # pages, times, forms
-    "limit", "cursor", "sort", "from", "to", "at", "valid_from", "days", "period", "month", "zone", "by",
+    "limit", "cursor", "sort", "from", "to", "at", "valid_from", "days", "period", "month", "zone", "by", "split",
     "format", "gzip", "group_by", "basis", "net",
     "canonical", "subjects", "expires", "overlap_hours", "dry_run", "force", "accept", "withdraw", "reprice", "unpriced_only", "holding",
     # words of the product, and of all tenants
