@@ -156,7 +156,7 @@ class Service:
         }
         self.log = ""
         """What all its runs wrote to standard error."""
-        self._printed = tempfile.TemporaryFile("w+", encoding="utf-8")
+        self._printed = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by `close`
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
