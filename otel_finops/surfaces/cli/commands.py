@@ -67,7 +67,7 @@ def _has_ledger(url: str) -> bool:
 
 
 HAND_WRITTEN: Final[dict[tuple[str, ...], tuple[Callable[..., None], str | None]]] = {
-    ("report",): (report, "spend"),
+    ("report",): (report, "dashboard"),
     ("price",): (price, None),
     ("resolve",): (resolve, None),
     ("prices", "refresh"): (prices_refresh, "prices"),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from otel_finops.base.times import NS_PER_SECOND, parse_ns
+from otel_finops.base.zones import zone_of
 from otel_finops.operations.registry import Json
 from otel_finops.surfaces.cli.charts import ASCII, UNICODE, Ink, amount, bar, change, share, sparkline
-from otel_finops.surfaces.cli.report import Answers, Span
+from otel_finops.surfaces.cli.report import Answers
 from otel_finops.surfaces.cli.tables import speaks_unicode
 from otel_finops.surfaces.cli.texts import many, safe
 
@@ -19,45 +23,60 @@ _BAR_WIDTH: Final = 12
 _NAME_WIDTH: Final = 40
 
 
-def draw(console: Console, span: Span, tenant: str | None, answers: Answers, top: int) -> None:
+def draw(console: Console, days: int, tenant: str | None, answers: Answers) -> None:
     """The report for people."""
     ink = UNICODE if speaks_unicode(console.encoding) else ASCII
-    first, *_, last = span.dates() * 2
+    figures = answers.kpis["window"]
     whose = "all tenants that you may see" if tenant is None else f"tenant {safe(tenant)}"
-    console.print(Text(f"Spend from {first} to {last} (UTC), {whose}", "bold"))
+    zone = safe(answers.kpis["zone"])
+    when = f"from {_day(figures['from'], zone)} to {_day(figures['to'], zone, before=1)} ({zone})"
+    console.print(Text.assemble((f"Spend of {many(days, 'day')}", "bold"), f" {when}, {whose}"))
     console.print()
-    console.print(_sums(answers, span))
+    console.print(_sums(answers.kpis, days))
     console.print()
-    console.print(_curve(answers, span, ink, console.width - 4))
-    for key, answer in answers.by.items():
-        if any(group["key"][key] is not None for group in answer["groups"]):
+    console.print(_curve(answers.trend, zone, ink, console.width - 4))
+    for key, answer in answers.top.items():
+        if any(row["name"] is not None for row in answer["top"]):
             console.print()
-            console.print(_list(key, answer, ink, top))
+            console.print(_list(key, answer, ink))
 
 
-def _sums(answers: Answers, span: Span) -> Table:
-    """The sums, each with what became of it against the days before."""
-    now, before = answers.now, answers.before
-    cost, spent_before = Decimal(now["total_usd"]), Decimal(before["total_usd"])
+def _day(instant: str, zone: str, *, before: int = 0) -> str:
+    """The date of an instant, or of so many nanoseconds before it, where the days are those of the zone."""
+    return datetime.fromtimestamp((parse_ns(instant) - before) // NS_PER_SECOND, zone_of(zone)).date().isoformat()
+
+
+def _sums(kpis: Json, days: int) -> Table:
+    """The sums, each with what became of it against the time before."""
+    now, before = kpis["window"], kpis["window"]["before"]
+    cost, spent_before = Decimal(now["cost_usd"]), Decimal(before["cost_usd"])
     table = Table.grid(padding=(0, 2))
-    for justify in ("left", "right", "left", "right"):
-        table.add_column(justify=justify)
     table.add_column()
-    against = f"against {amount(spent_before)} in the {many(span.days, 'day')} before"
-    table.add_row("  cost", Text(amount(cost), "bold"), "USD", _changed(cost, spent_before), Text(against, "dim"))
-    if now.get("currency"):
-        table.add_row("", Text(amount(Decimal(now["total"])), "bold"), safe(now["currency"]))
-    table.add_row("  a day", amount(cost / span.days), "USD")
-    for name in ("calls", "tokens", "unpriced_calls"):
-        count, count_before = (sum(group[name] for group in answer["groups"]) for answer in (now, before))
-        note = (
-            f"{share(Decimal(str(now['unpriced_tokens_share'])), Decimal(1))} of all tokens" if name == "unpriced_calls" and count else ""
-        )
-        changed = _changed(Decimal(count), Decimal(count_before), plain=name != "unpriced_calls")
-        table.add_row(f"  {name.replace('_', ' ')}", f"{count:,}", "", changed, Text(note, "dim"))
-    if now["pending_usd"] != "0":
-        table.add_row("  pending", amount(Decimal(now["pending_usd"])), "USD", "", Text("not settled yet, not in the sums", "dim"))
+    table.add_column(justify="right")
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    table.add_row("  cost", Text(amount(cost), "bold"), "USD", _changed(cost, spent_before), _dim(f"{amount(spent_before)} as long before"))
+    table.add_row("  a day", amount(cost / days), "USD")
+    average = now["average_usd"]
+    table.add_row("  calls", *_count(now, before, "calls"), _dim(f"{amount(Decimal(average))} USD a call" if average else ""))
+    cached = f"{_percent(now['cache_share'])} of the prompt from a cache" if now["cache_share"] else ""
+    table.add_row("  tokens", *_count(now, before, "tokens"), _dim(cached))
+    table.add_row("  models", *_count(now, before, "models"))
+    if now["failed_calls"]:
+        table.add_row("  failed", *_count(now, before, "failed_calls"))
+    if now["unpriced_calls"]:
+        unpriced = f"{_percent(now['unpriced_tokens_share'])} of the tokens; see pricing unpriced"
+        table.add_row("  unpriced", *_count(now, before, "unpriced_calls"), _dim(unpriced))
+    if kpis["pending_usd"] != "0":
+        table.add_row("  pending", amount(Decimal(kpis["pending_usd"])), "USD", "", _dim("not settled yet, not in the sums"))
     return table
+
+
+def _count(now: Mapping[str, Any], before: Mapping[str, Any], name: str) -> tuple[str, str, Text]:
+    """A number, its unit (none), and its change; more of what went wrong is red."""
+    wrong = name in ("failed_calls", "unpriced_calls")
+    return f"{now[name]:,}", "", _changed(Decimal(now[name]), Decimal(before[name]), plain=not wrong)
 
 
 def _changed(now: Decimal, before: Decimal, *, plain: bool = False) -> Text:
@@ -65,36 +84,41 @@ def _changed(now: Decimal, before: Decimal, *, plain: bool = False) -> Text:
     return Text(change(now, before), colour)
 
 
-def _curve(answers: Answers, span: Span, ink: Ink, width: int) -> Text:
+def _dim(text: str) -> Text:
+    return Text(text, "dim")
+
+
+def _percent(part: float) -> str:
+    return share(Decimal(str(part)), Decimal(1))
+
+
+def _curve(trend: Json, zone: str, ink: Ink, width: int) -> Text:
     """The cost of each day, from the first to the last."""
-    spent = {group["key"]["day"]: Decimal(group["cost_usd"]) for group in answers.daily["groups"]}
-    dates = [day.isoformat() for day in span.dates()]
-    values = [spent.get(day, Decimal(0)) for day in dates]
-    dearest = max(range(len(values)), key=values.__getitem__)
-    said = f"a day, at most {amount(values[dearest])} USD on {dates[dearest]}" if values[dearest] > 0 else "nothing was spent"
-    return Text.assemble("  ", (sparkline(values, ink, width), "cyan"), "\n  ", (said, "dim"))
+    spent = [Decimal(piece["cost_usd"]) for piece in trend["pieces"]]
+    dearest = max(range(len(spent)), key=spent.__getitem__)
+    day = _day(trend["pieces"][dearest]["from"], zone)
+    said = f"a day, at most {amount(spent[dearest])} USD on {day}" if spent[dearest] > 0 else "nothing was spent"
+    return Text.assemble("  ", (sparkline(spent, ink, width), "cyan"), "\n  ", (said, "dim"))
 
 
-def _list(key: str, answer: Json, ink: Ink, top: int) -> Table:
+def _list(key: str, answer: Json, ink: Ink) -> Table:
     """What cost most, and the rest in one line."""
     whole = Decimal(answer["total_usd"])
     table = Table.grid(padding=(0, 2))
     table.add_column(f"  by {key.replace('_', ' ')}", overflow="fold", max_width=_NAME_WIDTH)
-    for name in ("", "share", "USD", "calls", "tokens"):
+    for name in ("", "share", "USD", "change", "calls", "tokens"):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
     table.add_row(*(Text(str(column.header), "bold") for column in table.columns))
-    groups = answer["groups"]
-    for group in groups[:top]:
-        cost = Decimal(group["cost_usd"])
-        cells = (*_measured(cost, whole, ink)[:2], "unpriced") if group["calls"] == group["unpriced_calls"] else _measured(cost, whole, ink)
-        name = "(none)" if group["key"][key] is None else safe(group["key"][key])
-        table.add_row(f"  {name}", *cells, f"{group['calls']:,}", f"{group['tokens']:,}")
-    if rest := groups[top:]:
-        cost = sum((Decimal(group["cost_usd"]) for group in rest), Decimal(0))
-        counts = (f"{sum(group[name] for group in rest):,}" for name in ("calls", "tokens"))
-        table.add_row(Text(f"  {len(rest)} more", "dim"), *_measured(cost, whole, ink), *counts)
+    for row in answer["top"]:
+        name = "(none)" if row["name"] is None else safe(row["name"])
+        table.add_row(Text(f"  {name}"), *_cells(row, whole, ink))
+    if others := answer["others"]["count"]:
+        table.add_row(_dim(f"  {others} more"), *_cells(answer["others"], whole, ink))
     return table
 
 
-def _measured(cost: Decimal, whole: Decimal, ink: Ink) -> tuple[Text, str, str]:
-    return Text(bar(cost, whole, ink, _BAR_WIDTH), "cyan"), share(cost, whole), amount(cost)
+def _cells(row: Mapping[str, Any], whole: Decimal, ink: Ink) -> tuple[str | Text, ...]:
+    cost = Decimal(row["cost_usd"])
+    spent = "unpriced" if row["calls"] and row["calls"] == row["unpriced_calls"] else amount(cost)
+    became = _changed(cost, cost - Decimal(row["change_usd"]))
+    return Text(bar(cost, whole, ink, _BAR_WIDTH), "cyan"), share(cost, whole), spent, became, f"{row['calls']:,}", f"{row['tokens']:,}"
