@@ -57,10 +57,9 @@ class LedgerExport:
         with self._store.read() as transaction:
             extent = Extent.of(transaction)
         wanted, values = _of_tenants(allowed)
-        stretches = [
-            Stretch("entries", COLUMN_LIST, "shard = ? AND block_seq <= ?", place, ("block_seq", "idx"), wanted, values)
-            for place in sorted(extent.last_seqs.items())
-        ]
+        key = ("block_seq", "idx")
+        whole = Stretch("entries", COLUMN_LIST, "shard = ?", (), key, upto="block_seq <= ?", wanted=wanted, wanted_values=values)
+        stretches = [whole._replace(values=(shard,), upto_value=seq) for shard, seq in sorted(extent.last_seqs.items())]
         return self._contracts(self._entries(stretches, extent), clear)
 
     def usage(self, tenants: Tenants, window: tuple[int | None, int | None], filters: Mapping[str, str], *, clear: bool = False) -> Batches:
@@ -71,12 +70,21 @@ class LedgerExport:
         """
         with self._store.read() as transaction:
             extent = Extent.of(transaction)
-            within, times = usage_conditions(transaction, *window, {})
             wanted, values = usage_conditions(transaction, None, None, filters)
             names = list(visible_tenants(transaction, restricted(tenants)))
-        key = ("started_ns", "shard", "block_seq", "idx")
-        condition = " AND ".join(("tenant = ?", *within))
-        stretches = [Stretch("entries", COLUMN_LIST, condition, (name, *times), key, " AND ".join(wanted), tuple(values)) for name in names]
+        whole = Stretch(
+            "entries",
+            COLUMN_LIST,
+            "tenant = ?",
+            (),
+            ("started_ns", "shard", "block_seq", "idx"),
+            begin=None if window[0] is None else (window[0], -1, -1, -1),
+            upto="" if window[1] is None else "started_ns < ?",
+            upto_value=window[1],
+            wanted=" AND ".join(wanted),
+            wanted_values=tuple(values),
+        )
+        stretches = [whole._replace(values=(name,)) for name in names]
         return self._contracts(self._entries(stretches, extent), clear)
 
     def net(self, tenants: Tenants, *, clear: bool = False) -> Batches:
@@ -115,7 +123,7 @@ class LedgerExport:
         of_tenants, values = _of_tenants(allowed)
         wanted = of_tenants and f"EXISTS (SELECT 1 FROM entries WHERE entries.trace_no = traces.trace_no AND {of_tenants})"
         for realm in self._realms():
-            yield Stretch("traces", _TRACE_NO, "realm = ? AND booked", (realm,), ("trace_id",), wanted, values)
+            yield Stretch("traces", _TRACE_NO, "realm = ? AND booked", (realm,), ("trace_id",), wanted=wanted, wanted_values=values)
 
     def _realms(self) -> list[str]:
         """The realms that have traces, in the order of their UTF-8."""

@@ -8,7 +8,7 @@ periods at a time; a read that it crosses is refused instead of answered with a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from otel_finops.base.errors import Unavailable
@@ -19,6 +19,8 @@ from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Row, Transaction
 
 Place: TypeAlias = tuple[Any, ...]
+Condition: TypeAlias = tuple[str, tuple[Any, ...]]
+"""SQL and its parameters."""
 Made = TypeVar("Made")
 
 STEP_ROWS: Final = 512
@@ -53,11 +55,16 @@ class Extent(NamedTuple):
 class Stretch(NamedTuple):
     """Rows of a table in the order of a unique key, to be read step by step.
 
+    A statement has one bound on either side: beside the place of a step SQLite would choose a wider one to search by, and read again and
+    again what lies between.
+
     Attributes:
         table: which.
         columns: what of each row, as SQL.
-        within, values: the condition that the key's index serves, as SQL with parameters.
+        within, values: the condition that the key's index serves first, as SQL with parameters.
         key: the columns of the key behind what `within` fixes.
+        begin: the place behind which it begins, None for the first row.
+        upto, upto_value: how it ends, a condition on the key with one parameter; empty for the last row.
         wanted, wanted_values: a further condition; empty for all rows. A step looks at as many rows as others, however few meet it.
     """
 
@@ -66,29 +73,34 @@ class Stretch(NamedTuple):
     within: str
     values: tuple[Any, ...]
     key: tuple[str, ...]
+    begin: Place | None = None
+    upto: str = ""
+    upto_value: Any = None
     wanted: str = ""
     wanted_values: tuple[Any, ...] = ()
 
     def step(self, transaction: Transaction, after: Place | None, rows_max: int) -> tuple[list[Row], Place | None]:
-        """The rows behind a place (None: from the first), and the place behind which the next step begins; None when that was the last."""
+        """The rows behind a place, and the place behind which the next step begins; None when that was the last."""
         if self.wanted:
             return self._sparse_step(transaction, after, rows_max)
-        rows = self._rows(transaction, f"{self._key}, {self.columns}", after, f"LIMIT {rows_max}")
+        rows = self._rows(transaction, f"{self._key}, {self.columns}", after, self._end, f"LIMIT {rows_max}")
         end = rows[-1][: len(self.key)] if len(rows) == rows_max else None
         return [row[len(self.key) :] for row in rows], end
 
     def _sparse_step(self, transaction: Transaction, after: Place | None, rows_max: int) -> tuple[list[Row], Place | None]:
-        ends = self._rows(transaction, self._key, after, f"LIMIT 1 OFFSET {rows_max - 1}")
+        ends = self._rows(transaction, self._key, after, self._end, f"LIMIT 1 OFFSET {rows_max - 1}")
         end = ends[0] if ends else None
-        upto = "" if end is None else f" AND ({self._key}) <= ({self._marks})"
-        return self._rows(transaction, self.columns, after, "", f"{upto} AND {self.wanted}", (*(end or ()), *self.wanted_values)), end
+        upto, values = self._end if end is None else (f" AND ({self._key}) <= ({self._marks})", end)
+        return self._rows(transaction, self.columns, after, (f"{upto} AND {self.wanted}", (*values, *self.wanted_values)), ""), end
 
-    def _rows(
-        self, transaction: Transaction, columns: str, after: Place | None, tail: str, more: str = "", more_values: Sequence[Any] = ()
-    ) -> list[Row]:
+    def _rows(self, transaction: Transaction, columns: str, after: Place | None, more: Condition, tail: str) -> list[Row]:
         behind = "" if after is None else f" AND ({self._key}) > ({self._marks})"
-        sql = f"SELECT {columns} FROM {self.table} WHERE {self.within}{behind}{more} ORDER BY {self._key} {tail}"
-        return transaction.execute(sql, (*self.values, *(after or ()), *more_values))
+        sql = f"SELECT {columns} FROM {self.table} WHERE {self.within}{behind}{more[0]} ORDER BY {self._key} {tail}"
+        return transaction.execute(sql, (*self.values, *(after or ()), *more[1]))
+
+    @property
+    def _end(self) -> Condition:
+        return (f" AND {self.upto}", (self.upto_value,)) if self.upto else ("", ())
 
     @property
     def _key(self) -> str:
@@ -113,7 +125,7 @@ def in_steps(
         Busy: the store cannot answer now.
     """
     for stretch in stretches:
-        after: Place | None = None
+        after = stretch.begin
         while True:
             with store.read() as transaction:
                 extent.confirm(transaction)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -26,12 +25,11 @@ _BREAKS: Final = frozenset("\t\r\n\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029")
 """What may end a cell or a line, in this file or in a reader's idea of it."""
 _SEPARATORS: Final = _BREAKS.union(",;|'\"\uff0c\uff1b\uff5c\uff07\uff02")
 _JSON_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
-_REMEMBERED: Final = 4_096
-"""Texts whose cell is remembered: names of models, agents and the like come again and again."""
+_REPEATED: Final[frozenset[Kind]] = frozenset(("text", "flag", "instant", "money"))
+"""Kinds of values that often come again in a batch and look alike where they are equal: each is made once."""
 _NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?")
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def harmless(text: str) -> str:
     """The text with an apostrophe wherever a cell that a spreadsheet runs could begin."""
     guarded = _guarded(text, lambda sign: f"'{sign}")
@@ -73,7 +71,11 @@ def _is_unseen(letter: str) -> bool:
 
 def cells(kind: Kind, values: Cells) -> Cells:
     """What stands in the file for a column's values; None for nothing."""
-    return [None if value is None else _CELL[kind](value) for value in values]
+    make = _CELL[kind]
+    if kind not in _REPEATED:
+        return [None if value is None else make(value) for value in values]
+    made = {value: make(value) for value in set(values) if value is not None}
+    return [made.get(value) for value in values]
 
 
 def _text(value: Any) -> str:

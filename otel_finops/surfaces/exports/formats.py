@@ -82,7 +82,8 @@ class Csv:
 
     def rows(self, batch: Sequence[Json], /) -> bytes:
         """A line each, unless a text holds line breaks."""
-        return _lines(zip(*[cells(column.kind, values_of(column, batch)) for column in self._columns], strict=True))
+        table = table_of(self._columns, batch)
+        return _lines(zip(*[cells(column.kind, values) for column, values in zip(self._columns, table, strict=True)], strict=True))
 
     def end(self) -> bytes:
         """Nothing."""
@@ -95,13 +96,18 @@ def _lines(rows: Sequence[Sequence[str]] | zip[tuple[object, ...]]) -> bytes:
     return text.getvalue().encode()
 
 
-def values_of(column: Column, batch: Sequence[Json]) -> Cells:
-    """What the rows hold in a column; None where they hold nothing."""
-    outer, *inner = column.path
-    values = [row.get(outer) for row in batch]
-    for name in inner:
-        values = [None if value is None else value.get(name) for value in values]
-    return values
+def table_of(columns: Sequence[Column], batch: Sequence[Json]) -> list[Cells]:
+    """The rows as columns of values; None where a row holds nothing."""
+    known: dict[tuple[str, ...], Cells] = {}
+
+    def values_at(path: tuple[str, ...]) -> Cells:
+        if path not in known:
+            *outer, name = path
+            holders = values_at(tuple(outer)) if outer else batch
+            known[path] = [None if holder is None else holder.get(name) for holder in holders]
+        return known[path]
+
+    return [values_at(column.path) for column in columns]
 
 
 def encoded(stream: Stream, given: Streamed) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from otel_finops.base.limits import PARQUET_GROUP_BYTES_MAX, PARQUET_GROUP_ROWS_
 from otel_finops.operations.registry import Json
 from otel_finops.operations.streams import Column, Kind
 from otel_finops.surfaces.exports.cells import Cells
-from otel_finops.surfaces.exports.formats import Encoder, values_of
+from otel_finops.surfaces.exports.formats import Encoder, table_of
 
 try:
     import pyarrow as pa
@@ -43,6 +43,7 @@ class Parquet:
         self._sink = _Sink()
         self._writer = pq.ParquetWriter(pa.PythonFile(self._sink, "w"), self._schema, compression=_COMPRESSION, version=_FORMAT)
         self._waiting: list[Any] = []
+        self._waiting_rows = self._waiting_bytes = 0
 
     def begin(self) -> bytes:
         """The magic number."""
@@ -50,27 +51,30 @@ class Parquet:
 
     def rows(self, batch: Sequence[Json], /) -> bytes:
         """A row group once there are enough rows for one."""
+        table = table_of(self._columns, batch)
         arrays = [
-            _array(column.kind, field.type, values_of(column, batch)) for column, field in zip(self._columns, self._schema, strict=True)
+            _array(column.kind, field.type, table[at]) for at, (column, field) in enumerate(zip(self._columns, self._schema, strict=True))
         ]
-        self._waiting.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
-        if self._waiting_rows() >= PARQUET_GROUP_ROWS_MAX or sum(one.nbytes for one in self._waiting) >= PARQUET_GROUP_BYTES_MAX:
-            self._write_group()
+        self._collect(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
         return self._sink.taken()
 
     def end(self) -> bytes:
         """The last row group and the footer."""
-        if self._waiting_rows():
-            self._write_group()
+        self._write_group()
         self._writer.close()
         return self._sink.taken()
 
-    def _waiting_rows(self) -> int:
-        return sum(one.num_rows for one in self._waiting)
+    def _collect(self, batch: Any) -> None:
+        self._waiting.append(batch)
+        self._waiting_rows += batch.num_rows
+        self._waiting_bytes += batch.nbytes
+        if self._waiting_rows >= PARQUET_GROUP_ROWS_MAX or self._waiting_bytes >= PARQUET_GROUP_BYTES_MAX:
+            self._write_group()
 
     def _write_group(self) -> None:
-        self._writer.write_table(pa.Table.from_batches(self._waiting), row_group_size=self._waiting_rows())
-        self._waiting = []
+        if self._waiting_rows:
+            self._writer.write_table(pa.Table.from_batches(self._waiting), row_group_size=self._waiting_rows)
+        self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
 
 
 class _Sink:
