@@ -11,7 +11,7 @@ import typer
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import PRICE_FILE_BYTES_MAX
 from otel_finops.operations.catalogue import OPERATIONS
-from otel_finops.surfaces.cli.generated import JsonOption, finish, run_operation
+from otel_finops.surfaces.cli.generated import JsonOption, KeyOption, finish, run_operation
 from otel_finops.surfaces.cli.runtime import guarded
 
 SourceOption = Annotated[str | None, typer.Option("--source", help="Which importer reads it; the one that recognises it when not given.")]
@@ -31,10 +31,11 @@ def prices_refresh(
     valid_from: Annotated[str | None, typer.Option("--valid-from", help="From which moment of a call the changes hold; now.")] = None,
     limit: LimitOption = None,
     as_json: JsonOption = False,
+    idempotency_key: KeyOption = None,
 ) -> None:
     """Read a price list and make it part of the price book, whole or not at all (docs/pricing.md)."""
     given: dict[str, Any] = {"source": source, "sha256": sha256, "valid_from": valid_from, "limit": limit, **_origin(origin)}
-    _run(context, "prices.refresh", {**given, "dry_run": dry_run, "accept": accept}, as_json)
+    _run(context, "prices.refresh", {**given, "dry_run": dry_run, "accept": accept}, as_json, idempotency_key)
 
 
 @guarded
@@ -61,9 +62,10 @@ def fx_import(
     ] = None,
     sha256: Annotated[str | None, typer.Option("--sha256", help="The SHA-256 that the file must have.", metavar="HEX")] = None,
     as_json: JsonOption = False,
+    idempotency_key: KeyOption = None,
 ) -> None:
     """Import the European Central Bank's exchange rates from a file."""
-    _run(context, "fx.import", {**_origin(origin), "sha256": sha256}, as_json)
+    _run(context, "fx.import", {**_origin(origin), "sha256": sha256}, as_json, idempotency_key)
 
 
 def _origin(origin: str | None) -> dict[str, Any]:
@@ -73,10 +75,10 @@ def _origin(origin: str | None) -> dict[str, Any]:
     return {"from": Path(origin).name, "content": _content(origin)}
 
 
-def _run(context: typer.Context, name: str, given: dict[str, Any], as_json: bool) -> None:
+def _run(context: typer.Context, name: str, given: dict[str, Any], as_json: bool, key: str | None = None) -> None:
     one = OPERATIONS.named(name)
-    answer = run_operation(context, one, one.input.model_validate({key: value for key, value in given.items() if value is not None}))
-    finish(one, answer, as_json)
+    said = one.input.model_validate({name: value for name, value in given.items() if value is not None})
+    finish(one, run_operation(context, one, said, key), as_json)
 
 
 def _content(path: str) -> str:
