@@ -250,7 +250,7 @@ def _unguarded(listeners: Mapping[str, Address]) -> Iterator[_Fault]:
             yield _Fault(
                 name,
                 f"{address} can be reached from other machines while auth.mode is off, which makes everyone an admin; "
-                "set auth.mode to token and list auth.senders and auth.tokens, or listen on 127.0.0.1",
+                "set auth.mode to token (docs/security.md says how tokens are made), or listen on 127.0.0.1",
             )
 
 

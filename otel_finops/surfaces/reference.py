@@ -202,7 +202,8 @@ until the change is meant and written down by `python -m otel_finops.surfaces.re
 ## Asking
 
 With `auth.mode` token a request shows `Authorization: Bearer TOKEN`: without a known one it is answered 401, without the role 403, and what
-belongs to tenants of others is not found (404). What is switched off (`features.*`) is not found either.
+belongs to tenants of others is not found (404). What is switched off (`features.*`) is not found either. How tokens are made, what each
+role may do, and how an application's own credentials are taken: docs/security.md.
 
 What reads is a GET with its parameters in the query: whole numbers as digits, switches as `true` or `false`. What changes is a POST with
 its parameters as a JSON object and `Content-Type: application/json`; values have their JSON types, `"5"` is no number. A parameter that
@@ -242,7 +243,7 @@ callers who send `Accept-Encoding: gzip`.
 
 Faults are RFC 9457 problem documents (`application/problem+json`): `type` and `status` for programs, `title` and `detail` for people, the
 detail says how to mend it, and `instance` bears the request id. The kinds stand at the end of this page. `/healthz` says that the process
-lives, `/readyz` whether all its parts are well.
+lives, `/readyz` whether all its parts are well, both to everybody unless `http.open_probes` is off.
 """
 _CLI_HEAD: Final = f"""# Command line
 

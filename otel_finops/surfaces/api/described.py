@@ -124,7 +124,11 @@ def completed(document: dict[str, Any], operations: Iterable[Operation]) -> dict
     """The framework's document with the faults, the parts of inputs, and the way to authenticate."""
     components = document.setdefault("components", {})
     components["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "description": "A token of `auth.tokens`; needed when auth.mode is token."}
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API token, or a credential of the host application (auth.resolver); needed when auth.mode is token.",
+        }
     }
     components["responses"] = {f"Problem{status}": _problem(*fault) for status, fault in _FAULTS.items()}
     for methods in document.get("paths", {}).values():
