@@ -188,6 +188,7 @@ class KillSwitches:
         at_ns = self._clock.now_ns()
         row = (action, target.scope, target.name, target.tenant or "", who, why, at_ns)
         [(no,)] = transaction.execute(_INSERT, row)
+        transaction.after_commit(self._holder.look_again)
         return Switch(int(no), target, who, why, at_ns, action == "set")
 
 
@@ -207,6 +208,10 @@ class Holder:
         self._looked = float("-inf")
         self._held: tuple[Switch, ...] = ()
         self._away = False
+
+    def look_again(self) -> None:
+        """Have the next one who asks look, however short ago that was done."""
+        self._looked = float("-inf")
 
     def current(self) -> tuple[Switch, ...]:
         """All switches that hold, in the order in which they are shown.

@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.operations.price_lists import Book, Compared, Contested
     from otel_finops.operations.pricing_desk import Ruled
     from otel_finops.operations.watch_desk import Watched
+    from otel_finops.pricing.cascade import Cascade
     from otel_finops.pricing.diff import Diff
     from otel_finops.pricing.engine import PriceEngine
     from otel_finops.settings.money import SubscriptionRule
@@ -218,6 +219,10 @@ class Pricing(Protocol):
 
     def engine(self) -> PriceEngine:
         """The price book of this moment, with all rules."""
+        ...
+
+    def money_rules(self) -> Cascade:
+        """Accounts, discounts and flat fees of this moment."""
         ...
 
     def rules(self) -> Sequence[Rule]:

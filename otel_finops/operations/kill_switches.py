@@ -56,7 +56,10 @@ def listed(context: Context, principal: Principal, given: Paged) -> Json:
     start = place[0] if place else 0
     page = concerned[start : start + given.limit]
     more = start + len(page) < len(concerned)
-    return {"switches": [_shown(one) for one in page], "next_cursor": place_cursor(_ORDER, [start + len(page)]) if more and page else None}
+    return {
+        "switches": [shown_switch(one) for one in page],
+        "next_cursor": place_cursor(_ORDER, [start + len(page)]) if more and page else None,
+    }
 
 
 class Switching(ShownSwitch):
@@ -87,7 +90,7 @@ def history(context: Context, principal: Principal, given: Paged) -> Json:
     place = given.place(_HISTORY)
     found = context.switches.history(principal.tenants, place[0] if place else None, given.limit + 1)
     page = found[: given.limit]
-    shown = [{**_shown(one), "no": one.no, "action": "set" if one.is_set else "clear"} for one in page]
+    shown = [{**shown_switch(one), "no": one.no, "action": "set" if one.is_set else "clear"} for one in page]
     return {"switchings": shown, "next_cursor": place_cursor(_HISTORY, [page[-1].no or 0]) if len(found) > given.limit else None}
 
 
@@ -144,9 +147,9 @@ def set_switch(context: Context, principal: Principal, given: SwitchInput) -> Ch
     target = given.target(principal)
     switch, before = context.switches.set(target, who=principal.who, why=given.why, dry_run=given.dry_run)
     if switch == before or given.dry_run:
-        return Unchanged({"switch": _shown(switch), "active": True, "changed": False})
-    answer = {"switch": _shown(switch), "active": True, "changed": True}
-    return Changed(answer, None if before is None else _shown(before), _shown(switch), target.whose)
+        return Unchanged({"switch": shown_switch(switch), "active": True, "changed": False})
+    answer = {"switch": shown_switch(switch), "active": True, "changed": True}
+    return Changed(answer, None if before is None else shown_switch(before), shown_switch(switch), target.whose)
 
 
 @operation(
@@ -165,11 +168,14 @@ def clear_switch(context: Context, principal: Principal, given: SwitchInput) -> 
     target = given.target(principal)
     before = context.switches.clear(target, who=principal.who, why=given.why, dry_run=given.dry_run)
     if given.dry_run:
-        return Unchanged({"switch": _shown(before), "active": False, "changed": False})
-    return Changed({"switch": _shown(before), "active": False, "changed": True}, _shown(before), {"why": given.why}, target.whose)
+        return Unchanged({"switch": shown_switch(before), "active": False, "changed": False})
+    return Changed(
+        {"switch": shown_switch(before), "active": False, "changed": True}, shown_switch(before), {"why": given.why}, target.whose
+    )
 
 
-def _shown(one: Switch) -> dict[str, Any]:
+def shown_switch(one: Switch) -> dict[str, Any]:
+    """A switch as answers show it."""
     return {
         "scope": one.target.scope,
         "name": one.target.name or None,

@@ -172,7 +172,9 @@ def make_context(
         verify=lambda head, public_key: verdict(store, head, public_key),
         prices=PriceLists(store, prices, settings.prices, anywhere=anywhere),
         watches=WatchDesk(store, clock, prices, settings.prices.watch_days),
-        pricing=PricingDesk(store, clock, prices, lambda engine: _corrector(settings, store, clock, engine)),
+        pricing=PricingDesk(
+            store, clock, prices, lambda engine: _corrector(settings, store, clock, engine), CurrentRules(store, settings.pricing)
+        ),
         money=MoneyDesk(store, clock, settings.pricing, files=anywhere),
         zone=settings.display.zone,
         currency=settings.display.currency,

@@ -4,44 +4,28 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic import BeforeValidator, Field
 
-from otel_finops.base.errors import BadInput, Forbidden
-from otel_finops.base.limits import NAME_CHARS_MAX, QUOTES_PER_REQUEST_MAX
+from otel_finops.base.errors import BadInput
+from otel_finops.base.limits import QUOTES_PER_REQUEST_MAX
 from otel_finops.base.money import format_usd, parse_usd
 from otel_finops.base.times import format_ns
-from otel_finops.genai.usage import OTHER_UNITS, TOKEN_UNITS
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
+from otel_finops.operations.described_calls import CHOOSING, NOTHING, WHOSE, CallInput, CallPricer, Text, in_words, unknown_fields
 from otel_finops.operations.fields import Name, Paged, TenantScoped, Windowed, place_cursor
-from otel_finops.operations.registry import Input, Json, Output, operation
+from otel_finops.operations.registry import Json, Output, operation
 from otel_finops.operations.shapes import At, Count, Usd
 from otel_finops.pricing.providers import canonical
 from otel_finops.trees.notes import UNPRICED
 
 if TYPE_CHECKING:  # these rooms load a database toolkit or the prices, which `--help` must not wait for
     from otel_finops.ledger.unpriced import Unpriced
-    from otel_finops.pricing.engine import PriceEngine
+    from otel_finops.pricing.cascade import Charge
     from otel_finops.pricing.explain import ExplainedLine, Explanation, Source
-    from otel_finops.pricing.quote import Quote
-
-# --- one call, as `price` takes it -----------------------------------------------------------------------------------
-
-
-def _number(given: Any) -> Any:
-    """A text of digits as the number that it is; what is none stays as it is and is answered as `bad_usage`, as `price` does."""
-    if isinstance(given, str):
-        text = given.strip()
-        if text.isascii() and text.lstrip("-").isdigit() and len(text) <= _DIGITS_MAX:
-            return int(text)
-        try:
-            return float(text)
-        except ValueError:
-            return given
-    return given
 
 
 def _calls(given: Any) -> Any:
@@ -55,60 +39,6 @@ def _calls(given: Any) -> Any:
     if len(given) > QUOTES_PER_REQUEST_MAX:
         raise ValueError(f"more than {QUOTES_PER_REQUEST_MAX} calls; ask in pieces, or use the command `price`")
     return given
-
-
-_DIGITS_MAX: Final = 18
-_COUNT: Final = {"type": "integer", "minimum": 0}
-_Number: TypeAlias = Annotated[Any, BeforeValidator(_number), WithJsonSchema(_COUNT)]
-_Seconds: TypeAlias = Annotated[Any, BeforeValidator(_number), WithJsonSchema({"type": "number", "minimum": 0})]
-_Text: TypeAlias = Annotated[str, Field(max_length=1_024)]
-_RECORD_NAMES: Final = {"input_uncached": "input_tokens_uncached", "output": "output_tokens", "reasoning": "reasoning_tokens"}
-_PARTS: Final = {
-    "audio_in": "Audio tokens among the uncached prompt.", "image_in": "Image tokens among the uncached prompt.",
-    "video_in": "Video tokens among the uncached prompt.", "reasoning": "Reasoning tokens among the output.",
-    "audio_out": "Audio tokens among the output.", "image_out": "Image tokens among the output.",
-    "video_out": "Video tokens among the output.", "input_uncached": "Prompt tokens neither read from nor written to a cache.",
-    "output": "All generated tokens, reasoning and audio included.", "cache_read": "Prompt tokens read from a cache.",
-    "cache_write_5m": "Prompt tokens written to a cache for 5 minutes.", "cache_write_1h": "The same for an hour.",
-    "cache_write_12h": "The same for 12 hours.", "images": "Images made.", "queries": "Searches or re-rankings.",
-    "pixels": "Pixels.", "characters": "Characters.", "pages": "Pages read.", "annotated_pages": "Pages annotated.",
-    "web_searches": "Web searches.", "requests": "Requests.", "sessions": "Sessions of a hosted tool.",
-}  # fmt: skip
-_CHOOSING: Final = {
-    "mode": "What for: chat, embedding, ...", "service_tier": "default, batch, flex, priority, ...",
-    "region_kind": "data_residency, vertex_location, inference_geo or bedrock_region.", "region": "The region of that kind.",
-    "speed": "`fast`, where a vendor has such a mode.", "image_size": "Size of the images, e.g. 1024x1024.",
-    "quality": "Quality of the images.", "resolution": "Resolution of the video, e.g. 720p.",
-}  # fmt: skip
-
-
-class _Call(Input):
-    """The fields of a call that are texts; the counts stand in `CallInput`. Others are ignored, as `price` does, and named in answers."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, hide_input_in_errors=True)
-
-    model: _Text | None = Field(default=None, description="The model's name as spans carry it.")
-    provider: _Text | None = Field(default=None, description="Who bills, in any spelling.")
-    id: _Text | None = Field(default=None, description="Comes back with the answer.")
-    at: _Text | None = Field(default=None, description="The billing moment, RFC 3339; now when it is not given.")
-    account: _Text | None = Field(default=None, description="Whose contract prices hold; for tokens of all tenants.")
-
-    def record(self) -> Mapping[str, Any]:
-        """The call as a record of `price`."""
-        said = self.model_fields_set & type(self).model_fields.keys()
-        return {name: value for name in said if (value := getattr(self, name)) is not None}
-
-
-_OPTIONAL: Final[dict[str, Any]] = {
-    **{
-        _RECORD_NAMES.get(unit, unit): (_Number | None, Field(default=None, description=_PARTS[unit]))
-        for unit in (*TOKEN_UNITS, *OTHER_UNITS)
-        if unit != "seconds"
-    },
-    "seconds": (_Seconds | None, Field(default=None, description="Seconds of audio or video.")),
-    **{name: (_Text | None, Field(default=None, description=text)) for name, text in _CHOOSING.items()},
-}
-CallInput: Final = create_model("CallInput", __base__=_Call, __doc__="A call, as the command `price` takes it.", **_OPTIONAL)
 
 
 class QuoteInput(CallInput):  # type: ignore[valid-type,misc]  # a model made of the contract's field names
@@ -141,6 +71,10 @@ class Quoted(Output):
     reason: str | None = Field(description="Why it has no price.")
     detail: str | None = Field(description="The reason in words; of a refused call the field and its fault.")
     price_version: str | None = Field(description="The price list's digest, or the house rule that made the price.")
+    list_usd: Usd | None = Field(description="By the list, before what was agreed.")
+    contracted_usd: Usd | None = Field(description="By what was agreed, before flat fees.")
+    account: str | None = Field(description="Who pays, where a rule says so.")
+    coverage_id: str | None = Field(description="The flat fee that covers it, so that it costs nothing beside it.")
     ignored: list[str] = Field(description="Fields that a call does not have; nothing was charged for them.")
 
 
@@ -157,16 +91,13 @@ class QuoteAnswer(Output):
     reason: str | None
     detail: str | None
     price_version: str | None
+    list_usd: Usd | None
+    contracted_usd: Usd | None
+    account: str | None
+    coverage_id: str | None
     ignored: list[str]
     unpriced: Count = Field(description="Calls without a price.")
     quotes: list[Quoted] | None = Field(description="For a list: each call's answer, in order.")
-
-
-_NOTHING: Final[Mapping[str, Any]] = {
-    "id": "", "usd": None, "key": None, "match": None, "method": None, "lines": [], "partial": False, "reason": None, "detail": None,
-    "price_version": None, "ignored": [],
-}  # fmt: skip
-_IGNORED_SHOWN: Final = 20
 
 
 @operation(
@@ -180,43 +111,18 @@ _IGNORED_SHOWN: Final = 20
     summary="Say what a call, or each call of a list, costs; nothing is recorded.",
 )
 def quote(context: Context, principal: Principal, given: Any) -> Json:
-    """The same calculation as the command `price`."""
-    _may_name_accounts(principal, [given.record(), *(given.calls or ())])
-    engine = context.pricing.engine()
+    """What the call would be booked at: the calculation of the command `price`, and the settings' accounts, discounts and flat fees."""
+    pricer = CallPricer(context, principal)
     if given.calls is None:
-        one = {**_quoted(context, engine, given.record()), "ignored": _unknown(given.model_extra or {})}
+        one = {**pricer.priced(given.record()).shown(), "ignored": unknown_fields(given.model_extra or {})}
         return {**one, "unpriced": int(one["usd"] is None), "quotes": None}
     if given.record().keys() != {"calls"}:
         raise BadInput("calls: a list stands alone; put what describes a call into its object")
-    quotes = [_quoted(context, engine, record) for record in given.calls]
+    quotes = [{**pricer.priced(record).shown(), "ignored": unknown_fields(record)} for record in given.calls]
     priced = [parse_usd(one["usd"]) for one in quotes if one["usd"] is not None]
     total = format_usd(sum(priced)) if priced else None
     partial = any(one["partial"] for one in quotes)
-    return {**_NOTHING, "usd": total, "partial": partial, "unpriced": len(quotes) - len(priced), "quotes": quotes}
-
-
-def _may_name_accounts(principal: Principal, records: Iterable[Mapping[str, Any]]) -> None:
-    """Contract prices are for those who see all tenants."""
-    if principal.tenants is not None and any("account" in record for record in records):
-        raise Forbidden("account: contract prices are for tokens of all tenants.")
-
-
-def _quoted(context: Context, engine: PriceEngine, record: Mapping[str, Any]) -> dict[str, Any]:
-    from otel_finops.pricing.calculator import price_record  # noqa: PLC0415 - `--help` must not load the price rooms
-
-    answer, made = price_record(record, engine, context.clock)
-    shown = {**_NOTHING, **answer, "price_version": made.price_version if made else None}
-    return {**shown, "detail": shown["detail"] or in_words(made), "ignored": _unknown(record)}
-
-
-def _unknown(record: Iterable[str]) -> list[str]:
-    """Names that no field of a call has: most often a count that was meant for another one."""
-    return [name[:NAME_CHARS_MAX] for name in sorted(set(record) - CallInput.model_fields.keys())[:_IGNORED_SHOWN]]
-
-
-def in_words(made: Quote | None) -> str | None:
-    """Why a call has no price."""
-    return None if made is None or made.unpriced_reason is None else UNPRICED.get(made.unpriced_reason, made.unpriced_reason)
+    return {**NOTHING, "usd": total, "partial": partial, "ignored": [], "unpriced": len(quotes) - len(priced), "quotes": quotes}
 
 
 # --- why -------------------------------------------------------------------------------------------------------------
@@ -225,7 +131,7 @@ def in_words(made: Quote | None) -> str | None:
 class ExplainInput(CallInput):  # type: ignore[valid-type,misc]  # as above
     """One call; without counts it is one of 1,000 tokens in and 1,000 out."""
 
-    model: _Text = Field(description="The model's name as spans carry it.")
+    model: Text = Field(description="The model's name as spans carry it.")
 
 
 class RuleThatSpoke(Output):
@@ -309,19 +215,20 @@ def explain(context: Context, principal: Principal, given: Any) -> Json:
     from otel_finops.pricing.explain import explain as explained  # noqa: PLC0415
 
     record = given.record()
-    _may_name_accounts(principal, [record])
-    described = {"model", "provider", "id", "at", "account", *_CHOOSING}
+    described = {"model", "provider", "id", "at", "account", *CHOOSING, *WHOSE}
     try:
         call = call_of(record if set(record) - described else {**record, **_EXAMPLE}, context.clock)
     except RefusedRecord as refusal:
         raise BadInput(str(refusal)) from None
-    found = explained(context.pricing.engine(), call)
+    pricer = CallPricer(context, principal)
+    charge = pricer.charge(call, record)
+    found = explained(pricer.engine, call._replace(account=charge.money.account or call.account))
     suggestions = [] if found.match else list(context.pricing.nearest(given.model, given.provider))
-    return _why(found, suggestions)
+    return _why(found, charge, suggestions)
 
 
-def _why(found: Explanation, suggestions: list[str]) -> Json:
-    made, source = found.quote, found.source
+def _why(found: Explanation, charge: Charge, suggestions: list[str]) -> Json:
+    made, source = charge.quote, found.source
     return {
         "usd": None if made.cost_pico is None else format_usd(made.cost_pico),
         "key": made.price_key,
@@ -329,7 +236,7 @@ def _why(found: Explanation, suggestions: list[str]) -> Json:
         "price_version": made.price_version,
         "partial": made.partial,
         "reason": made.unpriced_reason,
-        "steps": list(_steps(found, suggestions)),
+        "steps": [*_steps(found, suggestions), *_agreed(found, charge)],
         "names": list(found.names),
         "rules": [rule._asdict() for rule in found.rules],
         "by_list": found.by_list and {"key": found.by_list.key, "match": found.by_list.kind},
@@ -375,6 +282,18 @@ def _steps(found: Explanation, suggestions: list[str]) -> Iterator[str]:
         yield f"No price: {in_words(found.quote)}{units}."
     else:
         yield f"The sum of {len(found.lines)} lines, each rounded once: {format_usd(found.quote.cost_pico)} USD."
+
+
+def _agreed(found: Explanation, charge: Charge) -> Iterator[str]:
+    """What the settings' rules and the flat fees make of the price."""
+    money, price = charge.money, found.quote.cost_pico
+    if money.account is not None:
+        yield f"The account {money.account} pays (pricing.accounts)."
+    agreed = charge.quote.cost_pico if money.coverage_id is None else money.contracted
+    if agreed is not None and agreed != price:
+        yield f"After the discount that was agreed (pricing.discounts): {format_usd(agreed)} USD."
+    if money.coverage_id is not None:
+        yield f"The flat fee {money.coverage_id} covers it: it costs nothing beside the fee."
 
 
 def _listed(source: Source) -> str:

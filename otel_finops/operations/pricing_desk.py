@@ -13,6 +13,7 @@ from otel_finops.ledger.current_prices import CurrentPrices
 from otel_finops.ledger.price_rules import Draft, PriceRules, Rule, as_house_rules
 from otel_finops.ledger.reprice import reprice
 from otel_finops.ledger.unpriced import Unpriced, UnpricedQuery, UnpricedTotals, unpriced_models, unpriced_totals
+from otel_finops.pricing.cascade import Cascade
 from otel_finops.pricing.engine import MISSING_RATE, NO_PROVIDER, UNKNOWN_MODEL, PriceEngine
 from otel_finops.pricing.suggest import NearestKeys
 from otel_finops.store.engine import Store
@@ -43,13 +44,22 @@ class PricingDesk:
         clock: our time.
         prices: the price book of now.
         corrector: makes what reprices by an engine.
+        money_rules: see `Pricing.money_rules`.
     """
 
-    def __init__(self, store: Store, clock: Clock, prices: CurrentPrices, corrector: Callable[[PriceEngine], Corrector]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        prices: CurrentPrices,
+        corrector: Callable[[PriceEngine], Corrector],
+        money_rules: Callable[[], Cascade] = Cascade,
+    ) -> None:
         self._store = store
         self._rules = PriceRules(store, clock)
         self._prices = prices
         self._corrector = corrector
+        self.money_rules = money_rules
         self._nearest: tuple[object, NearestKeys] | None = None
 
     def engine(self) -> PriceEngine:

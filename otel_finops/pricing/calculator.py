@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -49,16 +49,16 @@ def price_lines(lines: Iterable[str], engine: PriceEngine, clock: Clock) -> Iter
     """
     for line in lines:
         record = _record(line)
-        yield _dump(_refusal("", BAD_LINE, "not a JSON object") if record is None else price_record(record, engine, clock).answer)
+        yield _dump(_refusal("", BAD_LINE, "not a JSON object") if record is None else price_record(record, engine.quote, clock).answer)
 
 
-def price_record(record: Mapping[str, Any], engine: PriceEngine, clock: Clock) -> PricedRecord:
-    """Answer one record of the contract's `price_in`."""
+def price_record(record: Mapping[str, Any], price: Callable[[PriceableCall], Quote], clock: Clock) -> PricedRecord:
+    """Answer one record of the contract's `price_in` by what prices calls."""
     try:
         call = call_of(record, clock)
     except RefusedRecord as refusal:
         return PricedRecord(_refusal(_id(record), BAD_USAGE, str(refusal)), None)
-    quote = engine.quote(call)
+    quote = price(call)
     return PricedRecord(_answer(_id(record), quote), quote)
 
 

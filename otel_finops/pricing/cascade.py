@@ -16,9 +16,9 @@ from otel_finops.pricing.contracts import NO_CONTRACTS, Contracts
 from otel_finops.pricing.coverage import Subscription
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.house_rules import LIST_PRICES
-from otel_finops.pricing.quote import COVERED, REPORTED, CostLine, Quote
+from otel_finops.pricing.quote import COVERED, REPORTED, CostLine, PriceableCall, Quote
 from otel_finops.pricing.reports import BUILT_IN_REPORTS, ReportRules, Verdict
-from otel_finops.pricing.selectors import PaidCall, Selector, UserRefs
+from otel_finops.pricing.selectors import DescribedCall, PaidCall, Selector, UserRefs
 from otel_finops.settings.money import Pricing
 
 
@@ -97,13 +97,16 @@ class Cascade:
 
     def charge(self, engine: PriceEngine, sighting: Sighting) -> Charge:
         """What stands for a call by itself, with its full attribution."""
-        call = engine.priceable(sighting)
+        return self.charged(engine, engine.priceable(sighting), sighting)
+
+    def charged(self, engine: PriceEngine, call: PriceableCall, sighting: Sighting | DescribedCall) -> Charge:
+        """The same, of a call and what rules may ask of it; an account that the call names is the one that pays."""
         contracts = engine.knows_contracts
         listed = engine.quote(call._replace(account=LIST_PRICES) if contracts else call)
         if not self._has_rules and sighting.reported_pico is None and not contracts:
             return _new(Charge, (listed, NO_REAL_MONEY))
         paid = PaidCall.of(sighting, listed.price_key)
-        account = self._contracts.account_of(paid)
+        account = call.account or self._contracts.account_of(paid)
         agreed = engine.quote(call._replace(account=account)) if contracts else listed
         agreed = self._contracts.after_discount(agreed, paid, account)
         return self._decided(paid, listed.cost_pico, agreed, account)

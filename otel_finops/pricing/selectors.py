@@ -22,6 +22,20 @@ UserRefs: TypeAlias = Mapping[str, Collection[str]]
 _NOBODY: Final = frozenset({""})
 
 
+class DescribedCall(NamedTuple):
+    """Of a call that nobody has seen yet what `Sighting` says of one that was; attributes as there."""
+
+    realm: str
+    provider: str | None
+    request_model: str | None
+    response_model: str | None
+    start_ns: int
+    attribution: Mapping[str, str]
+    tags: Mapping[str, str]
+    reported_pico: int | None = None
+    reported_source: str | None = None
+
+
 class PaidCall(NamedTuple):
     """What rules about money may ask of a call.
 
@@ -45,8 +59,8 @@ class PaidCall(NamedTuple):
     reported_source: str | None
 
     @classmethod
-    def of(cls, sighting: Sighting, price_key: str | None) -> PaidCall:
-        """The call that a decided sighting shows."""
+    def of(cls, sighting: Sighting | DescribedCall, price_key: str | None) -> PaidCall:
+        """The call that a decided sighting shows, or that somebody describes."""
         names = (sighting.response_model, sighting.request_model, price_key)
         return cls(
             sighting.realm,

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from otel_finops.base.errors import StartRefused
 from otel_finops.settings.addresses import Address
 from otel_finops.settings.reference import CONFIG_VARIABLE, PREFIX, env_name, is_secret, kind_of
-from otel_finops.settings.tree import SECTIONS, Forward, Settings, Telemetry
+from otel_finops.settings.tree import SECTIONS, Forward, Origin, Settings, Telemetry
 
 _FILE_BYTES_MAX: Final = 1024 * 1024
 """A settings file is a page or two; more is the wrong file."""
@@ -55,7 +55,10 @@ def load(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] 
     given: dict[tuple[str, str], _Given] = {}
     if source is not None:
         given.update(_from_file(Path(source), faults))
-    given.update(_from_environment(environ, faults))
+    origins: dict[tuple[str, str], Origin] = dict.fromkeys(given, "file")
+    said = dict(_from_environment(environ, faults))
+    given.update(said)
+    origins.update(dict.fromkeys(said, "environment"))
     sections = _validated(given, faults)
     faults += _contradictions(sections, given)
     if faults:
@@ -63,7 +66,7 @@ def load(path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] 
         raise StartRefused(
             f"The settings have {len(faults)} fault{'s' if len(faults) > 1 else ''}:\n{lines}\nAll settings: docs/settings.md"
         )
-    return Settings.model_validate(sections)
+    return Settings.model_validate(sections).came_from(origins)
 
 
 # --- the file ------------------------------------------------------------------------------------------------------

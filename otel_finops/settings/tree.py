@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
 from otel_finops.base.errors import BadInput
@@ -486,6 +487,9 @@ class Log(_Section):
     format: Literal["text", "json"] = Field(default="text", description="`text` for people, `json` for one object a line.")
 
 
+Origin: TypeAlias = Literal["default", "file", "environment"]
+
+
 class Settings(BaseModel):
     """Everything that can be set; make it with `settings.load`."""
 
@@ -508,6 +512,21 @@ class Settings(BaseModel):
     metrics: Metrics = Metrics()
     telemetry: Telemetry = Telemetry()
     log: Log = Log()
+
+    _origins: Mapping[tuple[str, str], Origin] = PrivateAttr(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same, wherever it comes from."""
+        return isinstance(other, Settings) and self.__dict__ == other.__dict__
+
+    def came_from(self, origins: Mapping[tuple[str, str], Origin]) -> Settings:
+        """The same settings, with where they come from by section and name."""
+        self._origins = dict(origins)
+        return self
+
+    def origin_of(self, section: str, name: str) -> Origin:
+        """Where a setting comes from."""
+        return self._origins.get((section, name), "default")
 
     def listeners(self) -> dict[str, Address]:
         """The addresses that are switched on, by the setting that names them."""

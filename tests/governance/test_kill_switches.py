@@ -122,10 +122,18 @@ def test_every_process_knows_within_a_second(store: Store) -> None:
     assert there.stopping(CALL) == []
     here.set(Target("global"), who="ann", why="stop")
     clock.advance(0.999)
-    assert [one.why for one in there.stopping(CALL)] == ["stop"]
+    assert [one.why for one in there.stopping(CALL)] == [one.why for one in here.stopping(CALL)] == ["stop"]
     here.clear(Target("global"), who="ann", why="go")
     clock.advance(0.999)
     assert there.stopping(CALL) == []
+    assert here.stopping(CALL) == []
+
+
+def test_the_process_that_switches_knows_at_once(store: Store) -> None:
+    switches = KillSwitches(store, FakeClock(), KillSwitch())
+    assert switches.stopping(CALL) == []
+    switches.set(Target("global"), who="ann", why="stop")
+    assert len(switches.stopping(CALL)) == 1
 
 
 class Away:

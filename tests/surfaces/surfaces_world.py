@@ -41,6 +41,9 @@ _CONTENT = base64.b64encode(PRICE_LIST.read_bytes()).decode()
 _PACKAGED = packaged_snapshot().version
 _RATES = base64.b64encode(RATES.read_bytes()).decode()
 HARMLESS: dict[str, Harmless] = {
+    "diagnostics.estimate": Harmless(
+        {"model": "gpt-4o", "provider": "openai", "text_chars": 7}, ["--model", "gpt-4o", "--provider", "openai", "--text-chars", "7"]
+    ),
     "fx.import": Harmless({"from": RATES.name, "content": _RATES}, ["--from", str(RATES)]),
     "fx.rates": Harmless({"currency": "GBP", "at": "2026-11-21"}, ["--currency", "GBP", "--at", "2026-11-21"]),
     "kill_switch.clear": Harmless(

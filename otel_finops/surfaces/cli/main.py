@@ -29,6 +29,8 @@ GROUPS: Final = {
     "pricing": "What a call costs and why, models without a price, and house rules.",
     "quarantine": "Spans that cannot be recorded.",
     "kill-switch": "Stopping calls at once.",
+    "settings": "What is set, and from where.",
+    "diagnostics": "What a call would cost and whether it would be let through.",
     "dashboard": "Key figures with their change, their course, and what costs most.",
     "audit": "The trail of changes: who changed what, and its proof.",
     "tokens": "Tokens for the API.",
