@@ -91,8 +91,9 @@ def _conditions(query: AuditQuery) -> tuple[list[str], list[Any]]:
     conditions = [sql for sql, value in said if value is not None]
     params: list[Any] = [value for _, value in said if value is not None]
     if query.what is not None:
-        conditions.append("(what = ? OR (what > ? AND what < ?))")
-        params += [query.what, f"{query.what}.", f"{query.what}/"]  # "/" follows "." in ASCII: all names that begin with "room."
+        room = f"{query.what}."
+        conditions.append("(what = ? OR SUBSTR(what, 1, CAST(? AS INTEGER)) = ?)")
+        params += [query.what, len(room), room]
     if query.tenants is not None:
         conditions.append(f"tenant IN ({', '.join('?' * len(query.tenants))})" if query.tenants else "1 = 0")
         params += sorted(query.tenants)
