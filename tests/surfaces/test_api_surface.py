@@ -133,7 +133,9 @@ def test_the_ledger_verifies_and_prices_are_told(api: TestClient) -> None:
 def test_every_answer_fits_the_declared_model(api: TestClient, one: Any) -> None:
     answer = ask(api, one)
     assert answer.status_code == 200
-    one.output.model_validate(answer.json(), strict=True)
+    rows = [json.loads(line) for line in answer.content.split(b"\n") if line] if one.streams else [answer.json()]
+    for row in rows:
+        one.output.model_validate(row, strict=True)
 
 
 # --- who may see what ----------------------------------------------------------------------------------------------
