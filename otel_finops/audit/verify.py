@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from otel_finops.audit.chain import NO_HASH, Link, link_hash
+from otel_finops.audit.pruning import PRUNED
 from otel_finops.base.limits import AUDIT_FAULTS_MAX
 from otel_finops.base.times import format_ns
 from otel_finops.store.unit_of_work import Row, Transaction
@@ -67,12 +68,17 @@ def _of(tenants: Collection[str] | None) -> tuple[str, tuple[Any, ...]]:
 
 
 class _Walk:
-    """Where the walk is: the chain, its last entry, and what was found so far."""
+    """Where the walk is: the chain, its last entry, and what was found so far.
+
+    Args:
+        begins: after which entry what is left of a pruned chain begins.
+    """
 
     def __init__(self, begins: dict[str, Link]) -> None:
         self._begins = begins
+        self._unseen = set(begins)
         self._tenant: str | None = None
-        self._last = Link(0, NO_HASH)
+        self._last = self._pruned = Link(0, NO_HASH)
         self._is_broken = False
         self._faults: list[AuditFault] = []
         self._chains = self._entries = self._broken = 0
@@ -81,20 +87,40 @@ class _Walk:
         """The next entry."""
         tenant, seq, prev, hash_, body, *columns = row
         if tenant != self._tenant:
-            self._tenant, self._is_broken, self._last = tenant, False, self._begins.get(tenant, Link(0, NO_HASH))
+            self._end_chain()
+            self._tenant, self._is_broken = tenant, False
+            self._last, self._pruned = self._begins.get(tenant, Link(0, NO_HASH)), Link(0, NO_HASH)
+            self._unseen.discard(tenant)
             self._chains += 1
         self._entries += 1
-        if not self._is_broken and (fault := self._fault(int(seq), bytes(prev), bytes(hash_), bytes(body), columns)) is not None:
-            self._is_broken = True
-            self._broken += 1
-            if len(self._faults) < AUDIT_FAULTS_MAX:
-                self._faults.append(fault)
+        if not self._is_broken:
+            self._tell(self._fault(int(seq), bytes(prev), bytes(hash_), bytes(body), columns))
+        if columns[2] == PRUNED and not self._is_broken:
+            said = json.loads(bytes(body))["after"]
+            self._pruned = Link(said["seq"], bytes.fromhex(said["hash"]))
         self._last = Link(int(seq), bytes(hash_))
 
     def report(self) -> Report:
         """All of it."""
+        self._end_chain()
+        for tenant in sorted(self._unseen):
+            self._tell(AuditFault(tenant, self._begins[tenant].seq + 1, "all entries are missing"))
         pruned = sum(begin.seq for begin in self._begins.values())
         return Report(self._chains, self._entries, pruned, tuple(self._faults), self._broken)
+
+    def _end_chain(self) -> None:
+        """A beginning that went must be named by an entry that is left."""
+        begin = None if self._tenant is None else self._begins.get(self._tenant)
+        if self._tenant is not None and begin is not None and not self._is_broken and begin != self._pruned:
+            self._tell(AuditFault(self._tenant, begin.seq, "the entries up to this one were taken away, and no entry says so"))
+
+    def _tell(self, fault: AuditFault | None) -> None:
+        if fault is None:
+            return
+        self._is_broken = True
+        self._broken += 1
+        if len(self._faults) < AUDIT_FAULTS_MAX:
+            self._faults.append(fault)
 
     def _fault(self, seq: int, prev: bytes, hash_: bytes, body: bytes, columns: list[Any]) -> AuditFault | None:
         assert self._tenant is not None

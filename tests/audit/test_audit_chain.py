@@ -15,13 +15,15 @@ from audit_rig import append_many, change
 
 from otel_finops.audit.chain import NO_HASH, Link, append, end_of
 from otel_finops.audit.head import export_head
+from otel_finops.audit.pruning import Beginning, beginnings, prune
 from otel_finops.audit.reading import StoredAudit
 from otel_finops.audit.stored import StoredTrail
 from otel_finops.audit.verify import AuditFault, Report
 from otel_finops.base.errors import BadInput
+from otel_finops.ledger.door import opened
 from otel_finops.store.engine import Store
 from otel_finops.store.signing import load_key
-from otel_finops.testing import FakeClock
+from otel_finops.testing import NOON, FakeClock
 
 RIG = Path(__file__).parent / "audit_rig.py"
 WRITERS = 8
@@ -179,16 +181,52 @@ def test_a_head_that_was_changed_or_signed_by_another_is_refused(store: Store, t
         StoredAudit(store).verify(None, json.dumps(head), "00" * 32)
 
 
-def test_a_chain_whose_beginning_was_pruned_goes_on_where_it_was(store: Store, tmp_path: Path) -> None:
-    three(store)
+def pruned(store: Store, before_ns: int) -> list[Beginning]:
+    """Prune all chains as retention does."""
+    with store.write() as transaction:
+        found = beginnings(transaction, before_ns)
+        for one in found:
+            prune(transaction, one, before_ns, NOON, "ann", lambda transaction, upto: opened(transaction, "audit_entries", upto))
+    return found
+
+
+def test_a_chain_whose_beginning_was_pruned_is_proved_from_there(store: Store, tmp_path: Path) -> None:
+    for second in (1, 2, 3, 4):
+        StoredTrail(store).record(change(at_ns=NOON - 10 + second))
+    StoredTrail(store).record(change(tenant="globex"))
     with store.read() as transaction:
         head = json.dumps(export_head(transaction, load_key(tmp_path / "key"), FakeClock()))
-    second = rows(store)[1]
+    assert pruned(store, NOON - 7) == [Beginning("acme", 2, 2)]
+    assert StoredAudit(store).verify(None, head, None) == Report(2, 4, 2, (), 0)
+    assert [seq for seq, *_ in rows(store)] == [3, 4, 5]
+    assert json.loads(rows(store)[-1][3])["what"] == "audit.prune"
+    assert pruned(store, NOON - 6) == [Beginning("acme", 3, 1)]
+    assert StoredAudit(store).verify(None, head, None) == Report(2, 4, 3, (), 0)
+
+
+def test_what_lies_behind_a_younger_entry_stays_with_it(store: Store) -> None:
+    for at_ns in (1, NOON, 2):
+        StoredTrail(store).record(change(at_ns=at_ns))
+    assert pruned(store, NOON) == [Beginning("acme", 1, 1)]
+
+
+def test_a_beginning_that_somebody_took_away_is_no_pruned_one(store: Store) -> None:
+    three(store)
     anchor = "INSERT INTO audit_anchors (tenant, seq, hash, pruned_ns) VALUES ('acme', 2, ?, 1)"
-    unprotected(store, ("DELETE FROM audit_entries WHERE seq <= ?", (2,)), (anchor, (second[2],)))
-    assert StoredAudit(store).verify(None, head, None) == Report(1, 1, 2, (), 0)
-    unprotected(store, ("DELETE FROM audit_entries", ()), ("UPDATE audit_anchors SET seq = 3, hash = ?", (b"h" * 32,)))
+    unprotected(store, ("DELETE FROM audit_entries WHERE seq <= ?", (2,)), (anchor, (rows(store)[1][2],)))
+    fault = AuditFault("acme", 2, "the entries up to this one were taken away, and no entry says so")
+    assert verdict(store).faults == (fault,)
+    unprotected(store, ("DELETE FROM audit_entries", ()))
+    assert verdict(store).faults == (AuditFault("acme", 3, "all entries are missing"),)
+
+
+def test_a_chain_goes_on_after_the_last_entry_though_that_was_pruned(store: Store) -> None:
+    three(store)
+    unprotected(
+        store,
+        ("DELETE FROM audit_entries", ()),
+        ("INSERT INTO audit_anchors (tenant, seq, hash, pruned_ns) VALUES ('acme', 3, ?, 1)", (b"h" * 32,)),
+    )
     with store.write() as transaction:
         assert end_of(transaction, "acme") == Link(3, b"h" * 32)
         assert append(transaction, change()) == 4
-    assert verdict(store) == Report(1, 1, 3, (), 0)
