@@ -10,10 +10,10 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import StartRefused
@@ -23,6 +23,8 @@ from otel_finops.otlp.forward import ForwardCounters
 from otel_finops.otlp.next_hop import NextHop
 
 _log: Final = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 30.0
@@ -55,6 +57,10 @@ class Spool:
         bytes_max: most bytes of bodies that wait; beyond it `put` refuses.
         clock: names the file of a damaged queue.
 
+    Attributes:
+        requests, size: how many requests wait, and the bytes of their bodies.
+        lost: told of the spans that waited in a queue which turned out to be damaged while it was in use.
+
     Raises:
         StartRefused: another process has the queue, or the file cannot be made.
     """
@@ -62,16 +68,19 @@ class Spool:
     def __init__(self, path: Path, bytes_max: int, clock: Clock) -> None:
         self._path = path
         self._bytes_max = bytes_max
+        self._clock = clock
         self._lock = threading.Lock()
+        self._last = 0
+        self.lost: Callable[[int], None] = lambda spans: None
         try:
-            self._connection, (self.requests, self.size) = self._open()
+            self._begin()
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+            if not _is_damage(error):
                 raise StartRefused(
                     f"forward.spool_path: {path} cannot be used ({error}); another process may have it: give each its own"
                 ) from error
-            self._put_aside(clock)
-            self._connection, (self.requests, self.size) = self._open()
+            self._put_aside()
+            self._begin()
         except OSError as error:
             raise StartRefused(f"forward.spool_path: {path} cannot be made: {error.strerror}") from error
 
@@ -81,35 +90,58 @@ class Spool:
             if self.size + len(body) > self._bytes_max:
                 return False
             try:
-                with self._transaction():
-                    self._connection.execute("INSERT INTO requests (spans, body) VALUES (?, ?)", (spans, body))
-            except sqlite3.Error as error:
+                self._last = self._done(lambda: self._insert(body, spans))
+            except (sqlite3.Error, OSError) as error:
                 _log.warning("the queue of the next hop cannot be written: %s", error)
                 return False
             self.requests += 1
             self.size += len(body)
+            self._spans += spans
             return True
 
     def first(self) -> Waiting | None:
         """The request that has waited longest; None when none waits."""
         with self._lock:
-            row = self._connection.execute("SELECT seq, spans, body FROM requests ORDER BY seq LIMIT 1").fetchone()
+            row = self._done(lambda: self._connection.execute("SELECT seq, spans, body FROM requests ORDER BY seq LIMIT 1").fetchone())
         return None if row is None else Waiting(*row)
 
     def remove(self, waiting: Waiting) -> None:
         """Forget a request that was dealt with."""
         with self._lock:
-            with self._transaction():
-                self._connection.execute("DELETE FROM requests WHERE seq = ?", (waiting.seq,))
-            self.requests -= 1
-            self.size -= len(waiting.body)
+            if self._done(lambda: self._delete(waiting.seq)):
+                self.requests -= 1
+                self.size -= len(waiting.body)
+                self._spans -= waiting.spans
 
     def close(self) -> None:
         """Close the file; what waits stays in it."""
         with self._lock:
             self._connection.close()
 
-    def _open(self) -> tuple[sqlite3.Connection, tuple[int, int]]:
+    def _insert(self, body: bytes, spans: int) -> int:
+        with self._transaction():
+            return self._connection.execute("INSERT INTO requests (spans, body) VALUES (?, ?)", (spans, body)).lastrowid or 0
+
+    def _delete(self, seq: int) -> int:
+        with self._transaction():
+            return self._connection.execute("DELETE FROM requests WHERE seq = ?", (seq,)).rowcount
+
+    def _done(self, act: Callable[[], Result]) -> Result:
+        """Do something with the file; when it turns out to be damaged it is put aside, and the same is done with a new one."""
+        try:
+            return act()
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            lost = self._spans
+            self._put_aside()
+            self._begin()
+            self.lost(lost)
+            return act()
+
+    def _begin(self) -> None:
         """Open and read through the whole queue, so that damage shows now and not when its turn comes."""
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))  # a link could lead into anybody's file
         connection = sqlite3.connect(self._path, timeout=1.0, isolation_level=None, check_same_thread=False)
@@ -120,14 +152,18 @@ class Spool:
             [(verdict,)] = connection.execute("PRAGMA quick_check(1)")
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
-            [(requests, size)] = connection.execute("SELECT COUNT(*), COALESCE(SUM(LENGTH(body)), 0) FROM requests")
+            [(requests, size, spans)] = connection.execute(
+                "SELECT COUNT(*), COALESCE(SUM(LENGTH(body)), 0), COALESCE(SUM(spans), 0) FROM requests"
+            )
+            if self._last:  # numbers go on, so that nobody takes a new request for one of the queue before
+                connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('requests', ?)", (self._last,))
         except BaseException:
             connection.close()
             raise
-        return connection, (requests, size)
+        self._connection, self.requests, self.size, self._spans = connection, requests, size, spans
 
-    def _put_aside(self, clock: Clock) -> None:
-        stamp = format_ns(clock.now_ns())[:19].replace("-", "").replace(":", "")
+    def _put_aside(self) -> None:
+        stamp = format_ns(self._clock.now_ns())[:19].replace("-", "").replace(":", "")
         aside = self._path.with_name(f"{self._path.name}.damaged.{stamp}Z")
         self._path.replace(aside)
         for suffix in ("-wal", "-shm"):
@@ -148,6 +184,11 @@ class Spool:
             raise
 
 
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file is no sound database; operational errors are of the disk, of locks and of room."""
+    return not isinstance(error, sqlite3.OperationalError)
+
+
 class SpoolForwarder:
     """Takes requests into the spool and hands them to the next hop one after another, in a thread of its own.
 
@@ -157,6 +198,7 @@ class SpoolForwarder:
     def __init__(self, spool: Spool, hop: NextHop, clock: Clock, *, timeout_s: float) -> None:
         self.counters = ForwardCounters()
         self.spool = spool
+        spool.lost = lambda spans: self.counters.add("skipped", spans)
         self._hop = hop
         self._clock = clock
         self._timeout_s = timeout_s
