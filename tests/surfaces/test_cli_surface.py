@@ -21,9 +21,9 @@ from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.local import Room
 from otel_finops.settings.tree import Features
 from otel_finops.surfaces.api.app import build_api, openapi
-from otel_finops.surfaces.cli import render
 from otel_finops.surfaces.cli.main import build_cli
 from otel_finops.surfaces.cli.render import show
+from otel_finops.surfaces.cli.render_coverage import coverage
 from otel_finops.surfaces.cli.table import ALIASES, command_table
 from otel_finops.surfaces.cli.texts import safe
 from otel_finops.testing import FakeClock
@@ -133,7 +133,7 @@ def test_coverage_fits_a_screen_of_100_columns() -> None:
     scope = "@traceloop/instrumentation-vertexai-and-aiplatform"
     group = covered("checkout-assistant", scope, advice, calls=1_234_567, duplicates=5, **counts)
     console = Console(width=100, file=io.StringIO(), force_terminal=True, color_system=None)
-    render._coverage(console, {"groups": [group], "calls": 1, "unpriced_calls": 1, "complete": True})
+    coverage(console, {"groups": [group], "calls": 1, "unpriced_calls": 1, "complete": True})
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined] - a StringIO
     assert max(map(len, lines)) <= 100
     assert any(line.split() == ["checkout-assistant", "1234567", "12345", "9", "8", "7", "5", "6"] for line in lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,18 +14,15 @@ from rich.text import Text
 from otel_finops.base.times import NS_PER_SECOND, parse_ns
 from otel_finops.base.zones import zone_of
 from otel_finops.operations.registry import Json
-from otel_finops.surfaces.cli.charts import ASCII, UNICODE, Ink, amount, bar, change, share, sparkline
+from otel_finops.surfaces.cli.charts import Ink, amount, sparkline
+from otel_finops.surfaces.cli.render_dashboard import changed, ink_of, percent, top_list
 from otel_finops.surfaces.cli.report import Answers
-from otel_finops.surfaces.cli.tables import speaks_unicode
 from otel_finops.surfaces.cli.texts import many, safe
-
-_BAR_WIDTH: Final = 12
-_NAME_WIDTH: Final = 40
 
 
 def draw(console: Console, days: int, tenant: str | None, answers: Answers) -> None:
     """The report for people."""
-    ink = UNICODE if speaks_unicode(console.encoding) else ASCII
+    ink = ink_of(console)
     figures = answers.kpis["window"]
     whose = "all tenants that you may see" if tenant is None else f"tenant {safe(tenant)}"
     zone = safe(answers.kpis["zone"])
@@ -38,7 +35,7 @@ def draw(console: Console, days: int, tenant: str | None, answers: Answers) -> N
     for key, answer in answers.top.items():
         if any(row["name"] is not None for row in answer["top"]):
             console.print()
-            console.print(_list(key, answer, ink))
+            console.print(top_list(key, answer, ink))
 
 
 def _day(instant: str, zone: str, *, before: int = 0) -> str:
@@ -56,17 +53,17 @@ def _sums(kpis: Json, days: int) -> Table:
     table.add_column()
     table.add_column(justify="right")
     table.add_column()
-    table.add_row("  cost", Text(amount(cost), "bold"), "USD", _changed(cost, spent_before), _dim(f"{amount(spent_before)} as long before"))
+    table.add_row("  cost", Text(amount(cost), "bold"), "USD", changed(cost, spent_before), _dim(f"{amount(spent_before)} as long before"))
     table.add_row("  a day", amount(cost / days), "USD")
     average = now["average_usd"]
     table.add_row("  calls", *_count(now, before, "calls"), _dim(f"{amount(Decimal(average))} USD a call" if average else ""))
-    cached = f"{_percent(now['cache_share'])} of the prompt from a cache" if now["cache_share"] else ""
+    cached = f"{percent(now['cache_share'])} of the prompt from a cache" if now["cache_share"] else ""
     table.add_row("  tokens", *_count(now, before, "tokens"), _dim(cached))
     table.add_row("  models", *_count(now, before, "models"))
     if now["failed_calls"]:
         table.add_row("  failed", *_count(now, before, "failed_calls"))
     if now["unpriced_calls"]:
-        unpriced = f"{_percent(now['unpriced_tokens_share'])} of the tokens; see pricing unpriced"
+        unpriced = f"{percent(now['unpriced_tokens_share'])} of the tokens; see pricing unpriced"
         table.add_row("  unpriced", *_count(now, before, "unpriced_calls"), _dim(unpriced))
     if kpis["pending_usd"] != "0":
         table.add_row("  pending", amount(Decimal(kpis["pending_usd"])), "USD", "", _dim("not settled yet, not in the sums"))
@@ -76,20 +73,11 @@ def _sums(kpis: Json, days: int) -> Table:
 def _count(now: Mapping[str, Any], before: Mapping[str, Any], name: str) -> tuple[str, str, Text]:
     """A number, its unit (none), and its change; more of what went wrong is red."""
     wrong = name in ("failed_calls", "unpriced_calls")
-    return f"{now[name]:,}", "", _changed(Decimal(now[name]), Decimal(before[name]), plain=not wrong)
-
-
-def _changed(now: Decimal, before: Decimal, *, plain: bool = False) -> Text:
-    colour = "" if plain or now == before else "red" if now > before else "green"
-    return Text(change(now, before), colour)
+    return f"{now[name]:,}", "", changed(Decimal(now[name]), Decimal(before[name]), plain=not wrong)
 
 
 def _dim(text: str) -> Text:
     return Text(text, "dim")
-
-
-def _percent(part: float) -> str:
-    return share(Decimal(str(part)), Decimal(1))
 
 
 def _curve(trend: Json, zone: str, ink: Ink, width: int) -> Text:
@@ -99,26 +87,3 @@ def _curve(trend: Json, zone: str, ink: Ink, width: int) -> Text:
     day = _day(trend["pieces"][dearest]["from"], zone)
     said = f"a day, at most {amount(spent[dearest])} USD on {day}" if spent[dearest] > 0 else "nothing was spent"
     return Text.assemble("  ", (sparkline(spent, ink, width), "cyan"), "\n  ", (said, "dim"))
-
-
-def _list(key: str, answer: Json, ink: Ink) -> Table:
-    """What cost most, and the rest in one line."""
-    whole = Decimal(answer["total_usd"])
-    table = Table.grid(padding=(0, 2))
-    table.add_column(f"  by {key.replace('_', ' ')}", overflow="fold", max_width=_NAME_WIDTH)
-    for name in ("", "share", "USD", "change", "calls", "tokens"):
-        table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
-    table.add_row(*(Text(str(column.header), "bold") for column in table.columns))
-    for row in answer["top"]:
-        name = "(none)" if row["name"] is None else safe(row["name"])
-        table.add_row(Text(f"  {name}"), *_cells(row, whole, ink))
-    if others := answer["others"]["count"]:
-        table.add_row(_dim(f"  {others} more"), *_cells(answer["others"], whole, ink))
-    return table
-
-
-def _cells(row: Mapping[str, Any], whole: Decimal, ink: Ink) -> tuple[str | Text, ...]:
-    cost = Decimal(row["cost_usd"])
-    spent = "unpriced" if row["calls"] and row["calls"] == row["unpriced_calls"] else amount(cost)
-    became = _changed(cost, cost - Decimal(row["change_usd"]))
-    return Text(bar(cost, whole, ink, _BAR_WIDTH), "cyan"), share(cost, whole), spent, became, f"{row['calls']:,}", f"{row['tokens']:,}"
