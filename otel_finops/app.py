@@ -15,6 +15,7 @@ from otel_finops.audit.clockwork import on_record
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import Busy, StartRefused, Unavailable
 from otel_finops.base.limits import FIGURES_TRACES_AT_ONCE, MIB
+from otel_finops.base.span import NOTHING
 from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_SECOND
 from otel_finops.forwarding import WANTED, Onward
 from otel_finops.genai.attribution_keys import AttributionSettings
@@ -48,7 +49,7 @@ from otel_finops.metrics.ledger_source import ledger_source
 from otel_finops.metrics.self_metrics import SelfMetrics
 from otel_finops.operations.context import Context, Health
 from otel_finops.operations.first_admin import first_admin
-from otel_finops.operations.local import corrections_desk, make_context, product_version, upgraded
+from otel_finops.operations.local import corrections_desk, make_context, product_version, retention_desk, upgraded
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.watch_desk import WatchDesk
 from otel_finops.otlp.admission import Admission
@@ -85,6 +86,9 @@ _FILL_EVERY_S: Final = 300.0
 _FILL_FIRST_S: Final = 2.0
 _PRUNE_EVERY_S: Final = 300.0
 _PRUNE_TRACES: Final = 5_000
+_RETAIN_EVERY_S: Final = 86_400.0
+_RETAIN_FIRST_S: Final = 5_400.0
+"""Behind the first look for months to close, since only closed ones are pruned."""
 _ESTIMATE_EVERY_S: Final = 86_400.0
 _ESTIMATE_FIRST_S: Final = 1_800.0
 _ALLOWANCES_EVERY_S: Final = 6 * 3600.0
@@ -173,9 +177,9 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
         said.tags,
     )
     normaliser = Normaliser(load_dialects(), attribution)
-    pipeline = Pipeline(
-        normaliser, prices, committer, admission, metrics, own, clock, normaliser.wanted, metering=settings.metering.enabled
-    )
+    metering = settings.metering.enabled
+    wanted = normaliser.wanted if metering else NOTHING
+    pipeline = Pipeline(normaliser, prices, committer, admission, metrics, own, clock, wanted, metering=metering)
     log_pipeline = LogPipeline(pipeline, LogNormaliser(attribution))
     reports = ReportTally(Cascade.of(settings.pricing).reports)
     rules = CurrentRules(store, settings.pricing)
@@ -224,6 +228,10 @@ class Service:
             self._scheduler.add(Job("spread_fees", _SPREAD_EVERY_S, spread, first_after_s=_SPREAD_FIRST_S))
         for job in _ledger_jobs(core):
             self._scheduler.add(job)
+        if core.settings.features.retention:
+            desk = retention_desk(core.settings, core.store, core.clock)
+            prune = _work(core, "retention.prune", lambda: desk.prune_due(lambda: self._scheduler.stopping))
+            self._scheduler.add(Job("prune", _RETAIN_EVERY_S, prune, first_after_s=_RETAIN_FIRST_S))
         self._entrance = entrance(core.settings, core.store, core.clock)
         self._context = make_context(
             core.settings, core.store, core.subjects, core.prices, core.clock, health=self._health, live=self._entrance.live
@@ -261,7 +269,8 @@ class Service:
             self._forwarder.start()
         for follower in self._followers:
             follower.start()
-        self._settling.start()
+        if self.core.settings.metering.enabled:
+            self._settling.start()
         self._scheduler.start()
         ports = {name: receiver.port for name, receiver in self._receivers.items()}
         return Ports(ports.get("grpc", 0), ports.get("http", 0), self._web.port if self._web else 0)
@@ -277,7 +286,8 @@ class Service:
         self.core.committer.close()
         if self._forwarder:
             self._forwarder.close()
-        self._settling.stop(STOP_S / 4)
+        if self.core.settings.metering.enabled:
+            self._settling.stop(STOP_S / 4)
         for follower in self._followers:
             follower.stop(STOP_S / 8 / len(self._followers))
         self._scheduler.stop(STOP_S / 8)

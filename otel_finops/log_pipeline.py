@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from otel_finops.base.protocols import Credential, ExportOutcome, ExportRequest
-from otel_finops.base.span import LogRecord, Rejection
+from otel_finops.base.span import NOTHING, LogRecord, Rejection
 from otel_finops.genai.logs import LogNormaliser
 from otel_finops.otlp.decode import decode_logs
 from otel_finops.pipeline import Pipeline
@@ -21,8 +21,9 @@ class LogPipeline(NamedTuple):
     def __call__(self, request: ExportRequest, /) -> ExportOutcome:
         """Take in one export request; returns once its calls are durable (see `TraceIntake`)."""
         shared, normaliser = self.spans, self.normaliser
+        wanted, events = (normaliser.wanted, normaliser.events) if shared.metering else (NOTHING, frozenset[str]())
         with shared.telemetry.span("take in logs") as stage:
-            batch = decode_logs(request.body, request.encoding, normaliser.wanted, normaliser.events, shared.clock.now_ns())
+            batch = decode_logs(request.body, request.encoding, wanted, events, shared.clock.now_ns())
             stage.set("log_records", batch.received)
             with shared.admission.hold(spans=batch.received):
                 fates, refused = self.journal(batch.records, request.credential)

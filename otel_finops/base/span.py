@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 AttributeValue: TypeAlias = "str | int | float | bool | tuple[AttributeValue, ...] | Mapping[str, AttributeValue] | None"
 Attributes: TypeAlias = Mapping[str, AttributeValue]
@@ -91,6 +91,10 @@ class WantedKeys(NamedTuple):
     def joined(self, other: WantedKeys) -> WantedKeys:
         """What either wants."""
         return WantedKeys(self.exact | other.exact, tuple(sorted({*self.prefixes, *other.prefixes})))
+
+
+NOTHING: Final = WantedKeys(frozenset())
+"""No attribute at all."""
 
 
 class Rejection(NamedTuple):

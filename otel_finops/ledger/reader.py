@@ -45,7 +45,6 @@ USAGE_FILTERS: Final = {
 """By what a page of entries can be filtered, with the columns."""
 
 
-
 class UsagePage(NamedTuple):
     """Entries, newest start first, and where the next page begins (None: there is none)."""
 

@@ -24,7 +24,7 @@ from otel_finops.ledger.codec import decode
 from otel_finops.ledger.corrections import booked_tenants
 from otel_finops.ledger.held_lease import held_lease
 from otel_finops.ledger.period_bounds import closed_until_ns, month_name
-from otel_finops.ledger.pruned import Months, add_months, begin_months
+from otel_finops.ledger.pruned import Months, add_months, begin_months, pruned_until_ns
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.shards import lease_name
 from otel_finops.ledger.write_off import WrittenOff, write_off
@@ -216,9 +216,8 @@ class LedgerPruner:
             Busy: somebody else held a shard for longer than 30 s, or a lease was lost; what was done stands, and asking again goes on.
             BrokenLedger: a block that would lose rows does not verify; nothing of it is taken.
         """
-        if rule.entries and rule.until_ns:
-            with self._store.write() as transaction:
-                begin_months(transaction, rule.until_ns, self._clock.now_ns(), who)
+        if rule.entries:
+            self._begin(rule, who)
         total = Pruned()
         for _ in range(_PASSES):
             done = self._pass(rule, who, stop)
@@ -227,6 +226,14 @@ class LedgerPruner:
                 break
         return total._replace(finished=not stop())
 
+    def _begin(self, rule: Rule, who: str) -> None:
+        """Say first which months go, so that nobody takes what would be charged twice."""
+        with self._store.read() as transaction:
+            known = pruned_until_ns(transaction) >= rule.until_ns
+        if not known:
+            with self._store.write() as transaction:
+                begin_months(transaction, rule.until_ns, self._clock.now_ns(), who)
+
     def _pass(self, rule: Rule, who: str, stop: Callable[[], bool]) -> Pruned:
         done = Pruned()
         for page in self._pages(rule):
@@ -234,6 +241,11 @@ class LedgerPruner:
                 for piece in self._steps(trace_nos):
                     if stop():
                         return done
+                    with self._store.read() as transaction:
+                        stays = _all_stay(transaction, rule, piece)
+                    if stays is not None:
+                        done = done.plus(Pruned(held=stays))
+                        continue
                     with held_lease(self._leases, lease_name(shard), self._clock, self._sleep) as lease:
                         done = done.plus(self._step(lease, shard, rule, piece, who))
         return done
@@ -329,6 +341,15 @@ def _old(transaction: Transaction, rule: Rule, trace_nos: Sequence[int], *, lock
         last |= {number: int(last_ns) for number, last_ns in transaction.select_in(_LAST_ENTRY, settled)}
     going = [number for number in settled if last.get(number, 0) < rule.until_ns]
     return _Looked(going, Held(reaching=len(settled) - len(going), unsettled=len(numbers) - len(settled)))
+
+
+def _all_stay(transaction: Transaction, rule: Rule, trace_nos: Sequence[int]) -> Held | None:
+    """Why all of the traces stay; None when there is something to do: nobody's lease is taken for nothing."""
+    old = _old(transaction, rule, trace_nos)
+    if any(True for _ in transaction.select_in("SELECT 1 FROM traces WHERE trace_no IN ({}) AND sealed_ns IS NULL", old.going)):
+        return None
+    shared = _needed(transaction, old.going, _OPEN)
+    return old.held._replace(shared=len(shared)) if len(shared) == len(old.going) else None
 
 
 def _needed(transaction: Transaction, trace_nos: Sequence[int], neighbour: str, params: Sequence[Any] = ()) -> set[int]:

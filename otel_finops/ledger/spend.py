@@ -15,7 +15,7 @@ from otel_finops.base.money import PICO_PER_USD, format_usd
 from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, format_ns
 from otel_finops.genai.usage import PROMPT_UNITS
 from otel_finops.ledger.period_bounds import month_ns
-from otel_finops.ledger.rollups import DAY, HOUR, LATE, MONTH, MOVED, TOTAL
+from otel_finops.ledger.rollups import DAY, HOUR, LATE, MONTH, MOVED, PRUNED, TOTAL
 from otel_finops.ledger.spend_entries import BASES, RAW_KEYS, Amounts, Basis, Reader, differences, from_entries
 from otel_finops.ledger.tables import DIMENSIONS
 from otel_finops.store.unit_of_work import Transaction
@@ -208,8 +208,10 @@ def _segments(question: Question) -> Iterator[tuple[Reader, int, int]]:
         return
     if question.needs_entries:
         yield from_entries, question.from_ns or 0, _LAST_NS if question.to_ns is None else question.to_ns
+        yield _from_pruned, question.from_ns or 0, _LAST_NS if question.to_ns is None else question.to_ns
         return
     if question.basis != "cost":
+        yield _refuse_pruned, question.from_ns or 0, _LAST_NS if question.to_ns is None else question.to_ns
         yield differences, question.from_ns or 0, _LAST_NS if question.to_ns is None else question.to_ns
     if question.from_ns is None and question.to_ns is None and not any(name in TIME_KEYS for name in question.group_by):
         yield _from_totals, 0, 1
@@ -222,10 +224,14 @@ def _segments(question: Question) -> Iterator[tuple[Reader, int, int]]:
 def _by_hours(question: Question, lower: int, upper: int) -> Iterator[tuple[Reader, int, int]]:
     first, last = _up(lower, NS_PER_HOUR), upper - upper % NS_PER_HOUR if upper != _LAST_NS else _LAST_NS
     if first > last:
-        yield _cost_from_entries, lower, upper
+        yield from _cut_hour(lower, upper)
         return
-    pieces = [(_cost_from_entries, lower, first), *_by_days(question, first, last), (_cost_from_entries, last, upper)]
+    pieces = [*_cut_hour(lower, first), *_by_days(question, first, last), *_cut_hour(last, upper)]
     yield from (piece for piece in pieces if piece[1] < piece[2])
+
+
+def _cut_hour(lower: int, upper: int) -> list[tuple[Reader, int, int]]:
+    return [(_cost_from_entries, lower, upper), (_from_pruned, lower, upper)]
 
 
 def _by_days(question: Question, lower: int, upper: int) -> list[tuple[Reader, int, int]]:
@@ -237,6 +243,41 @@ def _by_days(question: Question, lower: int, upper: int) -> list[tuple[Reader, i
 
 def _cost_from_entries(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[tuple[Any, ...], Amounts]]:
     return from_entries(transaction, question._replace(basis="cost"), lower, upper)
+
+
+def _from_pruned(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[tuple[Any, ...], Amounts]]:
+    """What stood of calls whose entries were pruned: what only entries say is not known of them."""
+    _refuse_pruned(transaction, question, lower, upper)
+    if any(name in RAW_KEYS and "" not in allowed for name, allowed in question.filters.items()):
+        return
+    known = tuple(name for name in question.group_by if name not in RAW_KEYS)
+    kept = {name: allowed for name, allowed in question.filters.items() if name not in RAW_KEYS}
+    for values, amounts in _from_rollups(
+        transaction, question._replace(group_by=known, filters=kept), ("r.level = ?", (PRUNED,)), lower, upper
+    ):
+        said = dict(zip(known, values, strict=True))
+        yield tuple(said.get(name, "") for name in question.group_by), amounts
+
+
+def _refuse_pruned(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[tuple[Any, ...], Amounts]]:
+    """Nothing; raises BadInput where pruned rows would have to be known better than by their cost in whole hours."""
+    if question.basis != "cost" and (last := _pruned_hour(transaction, lower - lower % NS_PER_HOUR, upper)) is not None:
+        raise BadInput(f"basis: rows up to {format_ns(last)[:13]} h were pruned and only their cost is kept; ask for that, or from then on")
+    for instant in (lower, upper):
+        hour = instant - instant % NS_PER_HOUR
+        if hour != instant != _LAST_NS and _pruned_hour(transaction, hour, hour + 1) is not None:
+            raise BadInput(
+                f"from, to: rows of {format_ns(instant)[:13]} h were pruned and their sums are kept by the hour: give whole hours"
+            )
+    return iter(())
+
+
+def _pruned_hour(transaction: Transaction, lower: int, upper: int) -> int | None:
+    """The last hour in [lower, upper) of which rows were pruned."""
+    found = transaction.execute(
+        "SELECT MAX(bucket_ns) FROM rollups WHERE level = ? AND bucket_ns >= ? AND bucket_ns < ?", (PRUNED, lower, upper)
+    )
+    return None if found[0][0] is None else int(found[0][0])
 
 
 def _up(instant_ns: int, unit: int) -> int:

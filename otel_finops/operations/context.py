@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.ledger.price_rules import Draft, Rule
     from otel_finops.ledger.price_store import Activation, StoredList
     from otel_finops.ledger.price_watches import Watch
+    from otel_finops.ledger.pruned import PrunedMonth
     from otel_finops.ledger.quarantine import Held, Retried
     from otel_finops.ledger.spend import Question, SpendReport
     from otel_finops.ledger.spend_entries import Basis
@@ -522,6 +523,67 @@ class Answers(Protocol):
         ...
 
 
+ClassOfData: TypeAlias = Literal[
+    "entries", "journal", "skeletons", "quarantine", "audit", "idempotency_keys", "correction_runs", "price_refreshes"
+]
+CLASSES: Final[tuple[ClassOfData, ...]] = get_args(ClassOfData)
+"""What retention tells apart."""
+
+
+class ClassPruned(NamedTuple):
+    """What a pruning took of a class of data, or would take.
+
+    Attributes:
+        hours: for how long rows are kept; 0 for ever.
+        rows: entries, spans, or whatever the class has.
+        oldest_ns, newest_ns: the times of the first and last of them; None without any.
+        traces, spans: of entries and journal, how many traces went or were emptied, with how many spans.
+        months: of entries, number and sum of their money (pico-USD) by month.
+        held: of entries and journal, traces with something old that stay, by why.
+        finished: False when it was stopped before its end.
+    """
+
+    name: ClassOfData
+    hours: float
+    rows: int = 0
+    oldest_ns: int | None = None
+    newest_ns: int | None = None
+    traces: int = 0
+    spans: int = 0
+    months: Mapping[str, tuple[int, int]] = {}
+    held: Mapping[str, int] = {}
+    finished: bool = True
+
+
+class Retention(Protocol):
+    """How long data is kept, and taking away what is older.
+
+    Raises:
+        Busy: somebody else appends for too long; what was done so far stands.
+        Unavailable: the store cannot answer now.
+    """
+
+    def hours(self, name: ClassOfData) -> float:
+        """For how long a class of data is kept; 0 for ever."""
+        ...
+
+    def months(self) -> Sequence[PrunedMonth]:
+        """The months that were pruned, oldest first."""
+        ...
+
+    def until_ns(self) -> int:
+        """The instant before which months are pruned; 0 when none is."""
+        ...
+
+    def prune(self, name: ClassOfData | None, days: int | None, *, who: str, dry_run: bool) -> Sequence[ClassPruned]:
+        """Take, or in a dry run count, what is older than the settings say, or than `days` of one class (`entries` when None)."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Room inside a SQLite file that is free to be used again; None where the server looks after that."""
+        ...
+
+
 class Health(NamedTuple):
     """One part of the service: `ok` and, when not, what is wrong; `ok` is None when this process cannot tell."""
 
@@ -547,6 +609,7 @@ class Context(NamedTuple):
         corrections: repricing, estimates, and the closing of months.
         quarantine: spans that cannot be recorded.
         exports: the ledger as a whole.
+        retention: how long data is kept.
         switches: kill switches.
         health: the state of the parts, in a moment.
         clock: the time.
@@ -571,6 +634,7 @@ class Context(NamedTuple):
     corrections: Corrections
     quarantine: Quarantined
     exports: Exports
+    retention: Retention
     switches: Switches
     health: Callable[[], Sequence[Health]]
     clock: Clock

@@ -15,6 +15,7 @@ from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import Name, Paged, TenantScoped, Windowed, place_cursor
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
+from otel_finops.operations.retention import MonthGone, months_gone
 from otel_finops.operations.shapes import At, Count, Usd
 
 if TYPE_CHECKING:  # these load a database toolkit, which `--help` must not wait for
@@ -57,6 +58,9 @@ class Verification(Output):
     total_usd: Usd
     head_compared: bool
     faults: list[ChainFault]
+    pruned: list[MonthGone] = Field(
+        description="Months of which rows were pruned: their number and sum are proved by the blocks, what the rows said no longer is."
+    )
 
 
 @operation(
@@ -81,6 +85,7 @@ def verify(context: Context, principal: Principal, given: VerifyQuery) -> Json:
         "total_usd": format_usd(report.total_pico),
         "head_compared": against_head is not None,
         "faults": [{"shard": f.shard, "block": f.seq, "row": f.idx, "place": f.place, "message": f.what} for f in faults],
+        "pruned": months_gone(report.pruned),
     }
 
 

@@ -42,6 +42,7 @@ from otel_finops.operations.idempotency import StoredAnswers
 from otel_finops.operations.money_desk import MoneyDesk
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.pricing_desk import PricingDesk
+from otel_finops.operations.retention_desk import RetentionDesk
 from otel_finops.operations.watch_desk import WatchDesk
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.fx import OtherCurrency
@@ -182,6 +183,7 @@ def make_context(
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
         exports=LedgerExport(store, subjects),
         switches=KillSwitches(store, clock, settings.kill_switch),
+        retention=retention_desk(settings, store, clock),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,
         tokens=TokenDesk(store, clock, "api", settings.auth.tokens, live),
@@ -200,6 +202,11 @@ def corrections_desk(settings: Settings, store: Store, prices: CurrentPrices, cl
     leases = _leases(store, clock)
     projects = [Project.of(rule) for rule in settings.pricing.allowances]
     return CorrectionsDesk(store, leases, clock, lambda: _corrector(settings, store, clock, prices.fresh()), settings.ledger, projects)
+
+
+def retention_desk(settings: Settings, store: Store, clock: Clock) -> RetentionDesk:
+    """What takes away data that is older than the settings say."""
+    return RetentionDesk(store, _leases(store, clock), clock, settings.retention)
 
 
 def _corrector(settings: Settings, store: Store, clock: Clock, engine: PriceEngine) -> Corrector:

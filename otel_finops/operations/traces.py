@@ -13,6 +13,7 @@ from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import CallFilters, Paged, TenantScoped, TraceId, Windowed, given_filters, place_cursor
 from otel_finops.operations.registry import Input, Json, Output, operation
+from otel_finops.operations.retention import pruned_hint
 from otel_finops.operations.shapes import At, Count, Usd
 from otel_finops.trees.cost_tree import collector_paused, to_json
 from otel_finops.trees.queries import TraceQuery, TraceSummary
@@ -80,7 +81,7 @@ def show(context: Context, principal: Principal, given: TraceShow) -> Json:
     with collector_paused():
         tree = context.reads.trace(given.trace_id, principal.tenants)
         if tree is None:
-            raise NotFound(f"There is no trace {given.trace_id}.")
+            raise NotFound(f"There is no trace {given.trace_id}.{pruned_hint(context)}")
         return to_json(tree)
 
 

@@ -10,6 +10,8 @@ from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import Name, Paged, TenantScoped, TraceId, Windowed, given_filters
 from otel_finops.operations.registry import Input, Json, Output, operation
+from otel_finops.operations.retention import pruned_until
+from otel_finops.operations.shapes import At
 
 
 class RowFilters(Input):
@@ -48,6 +50,10 @@ class UsagePage(Output):
 
     entries: list[dict[str, Any]]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+    pruned_until: At | None = Field(
+        description="Rows of calls that started before this were pruned but for some; spend reports still have their sums. "
+        "Null where none was, or none that is asked for."
+    )
 
 
 @operation(
@@ -62,4 +68,4 @@ class UsagePage(Output):
 def rows(context: Context, principal: Principal, given: UsageQuery) -> Json:
     """A page of rows; rows that are booked meanwhile never shift a page."""
     page = context.reads.usage(given.tenants(principal), given.window(), given_filters(given, RowFilters), given.cursor, given.limit)
-    return {"entries": list(page.rows), "next_cursor": page.next_cursor}
+    return {"entries": list(page.rows), "next_cursor": page.next_cursor, "pruned_until": pruned_until(context, given.window())}

@@ -384,6 +384,11 @@ class Features(_Section):
     )
     settings: bool = Field(default=True, description="What is set, and from where.")
     diagnostics: bool = Field(default=True, description="What a call would cost and whether it would be let through.")
+    retention: bool = Field(
+        default=True,
+        description="Pruning what is older than the section `retention` says, by the clock and by hand. Off: nothing is pruned but "
+        "skeletons.",
+    )
     tokens: bool = Field(default=True, description="Stored tokens, for the API and for senders. Off: only those of the settings count.")
 
 
@@ -425,18 +430,38 @@ class Display(_Section):
     )
 
 
-class Retention(_Section):
-    """How long data is kept."""
+def _days(value: object) -> object:
+    return 0 if value is None else value
 
-    entries_days: int = Field(
+
+Days: TypeAlias = Annotated[int, BeforeValidator(_days), Field(ge=0, le=36_500)]
+"""Days for which something is kept; 0, or nothing, for ever."""
+
+
+class Retention(_Section):
+    """How long data is kept; what goes, and what that takes away, stands in docs/retention.md. 0: for ever."""
+
+    entries_days: Days = Field(
         default=730,
-        ge=1,
-        le=36_500,
-        description="Days for which ledger entries are kept at least. Nothing prunes entries by itself so far.",
+        description="Days after its end at which a closed month's entries are pruned, with the spans of their traces. "
+        "All sums and the chain's blocks stay; 0: never.",
+    )
+    journal_days: Days = Field(
+        default=0,
+        description="Days after their end at which spans of booked traces are pruned although their entries stay; 0: with the entries.",
     )
     skeletons_hours: float = Field(
         default=1.0, gt=0, le=8_760, description="Hours after which spans of traces without any GenAI span are pruned from the journal."
     )
+    quarantine_days: Days = Field(
+        default=0, description="Days for which spans are held in quarantine; 0: until they are retried or dropped."
+    )
+    audit_days: Days = Field(default=0, description="Days for which the trail of changes is kept; 0: for ever.")
+    correction_runs_days: Days = Field(
+        default=0,
+        description="Days for which it is kept who corrected money and why, and as long as an entry of the run is there; 0: for ever.",
+    )
+    price_refreshes_days: Days = Field(default=0, description="Days for which attempts to refresh the prices are kept; 0: for ever.")
 
 
 class Attribution(_Section):

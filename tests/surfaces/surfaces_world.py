@@ -77,6 +77,7 @@ HARMLESS: dict[str, Harmless] = {
     "pricing.quote": Harmless({"model": "gpt-4o", "output_tokens": 7}, ["--model", "gpt-4o", "--output-tokens", "7"]),
     "quarantine.drop": Harmless({"no": "all"}, ["all"]),
     "quarantine.retry": Harmless({"no": "all"}, ["all"]),
+    "retention.prune": Harmless({"dry_run": True}, ["--dry-run"]),
     "senders.create": Harmless({"name": "shop", "tenants": ["acme"], "dry_run": True}, ["shop", "--tenants", "acme", "--dry-run"]),
     "senders.revoke": Harmless({"no": 2}, ["2"]),
     "senders.rotate": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),

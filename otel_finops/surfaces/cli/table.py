@@ -10,7 +10,7 @@ from otel_finops.surfaces.cli.commands import HAND_WRITTEN
 from otel_finops.surfaces.cli.generated import command_of
 from otel_finops.surfaces.cli.lazy import Command
 
-ALIASES: Final = {("trace",): "traces.show", ("prices", "capture"): "prices.refresh"}
+ALIASES: Final = {("trace",): "traces.show", ("prices", "capture"): "prices.refresh", ("prune",): "retention.prune"}
 """Further names of operations."""
 
 
