@@ -91,7 +91,9 @@ def _from_file(path: Path, faults: list[_Fault]) -> Iterator[tuple[tuple[str, st
     try:
         tree = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
-        faults.append(_Fault(_place(path, error), f"not plain YAML: {getattr(error, 'problem', None) or 'unreadable characters'}"))
+        said = getattr(error, "problem", None) or "unreadable characters"
+        mend = "; settings are texts, numbers, switches, lists and objects without tags" if "for the tag" in said else ""
+        faults.append(_Fault(_place(path, error), f"not plain YAML: {said}{mend}"))
         return
     except (RecursionError, TypeError, ValueError):
         faults.append(_Fault(str(path), "not plain YAML: nested too deep, or a key or value that cannot be"))

@@ -36,6 +36,8 @@ def _address(text: str) -> str:
 def _database_url(text: str) -> str:
     if not text.startswith(("sqlite:///", "postgresql+psycopg://")):
         raise ValueError("not a database URL; write sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE")
+    if text.startswith("sqlite:///"):
+        _file_path(text.removeprefix("sqlite:///").partition("?")[0])
     return text
 
 

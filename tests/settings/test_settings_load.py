@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from otel_finops.base.errors import StartRefused
-from otel_finops.settings import load
+from otel_finops.settings import describe, load
+from otel_finops.settings.reference import SettingInfo
+from otel_finops.settings.tree import SECTIONS
 
 DIGEST = sha256(b"secret-token").hexdigest()
 
@@ -213,3 +215,42 @@ def test_settings_cannot_be_changed() -> None:
     settings = load(None, {})
     with pytest.raises(ValueError, match="frozen"):
         settings.ledger.settle_after = 1  # type: ignore[misc]
+
+
+NO_PATHS = {
+    "auth.resolver": "a URL or the name of a function",
+    "kill_switch.why": "a sentence",
+    "prices.refresh_source": "the name of an importer",
+}
+"""Texts that name no file, and what they are."""
+TEXTS = [one for one in describe() if one.type == "text"]
+
+
+@pytest.mark.parametrize("climbing", ["../../etc/passwd", "x/../../../etc/passwd", "/var/lib/../../etc/shadow", "a\0b"])
+@pytest.mark.parametrize("one", TEXTS, ids=lambda one: one.name)
+def test_no_setting_takes_a_path_that_climbs(one: SettingInfo, climbing: str) -> None:
+    value = f"sqlite:///{climbing}" if one.name == "database.url" else climbing
+    if one.name in NO_PATHS:
+        return
+    assert one.env in refusal(**{one.env.removeprefix("OTEL_FINOPS_"): value})
+
+
+def test_a_path_that_climbs_is_refused_with_how_to_mend_it() -> None:
+    for name in ("DATABASE__URL", "FORWARD__SPOOL_PATH", "PRICES__PATH", "PRICES__REFRESH_FROM", "FORWARD__TLS_CA_FILE"):
+        prefix = "sqlite:///" if name == "DATABASE__URL" else ""
+        assert "a path must not climb with '..'; write it absolute or below the working folder" in refusal(**{name: f"{prefix}../x"})
+    assert load(None, {"OTEL_FINOPS_DATABASE__URL": "sqlite:////var/lib/finops/ledger.db"}).database.url.endswith("/ledger.db")
+    assert load(None, {"OTEL_FINOPS_DATABASE__URL": "postgresql+psycopg://u:..@h/d"}).database.url.endswith("/d")  # a password
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_section_refuses_objects_of_yaml_and_names_that_do_not_exist(tmp_path: Path, section: str) -> None:
+    name = next(iter(SECTIONS[section].model_fields))
+    for tag in ("!!python/object/apply:os.system ['true']", "!!python/name:os.system", "!custom {a: 1}"):
+        text = refusal(settings_file(tmp_path, f"{section}: {{{name}: {tag}}}\n"))
+        assert "line 1: not plain YAML" in text
+        assert "settings are texts, numbers, switches, lists and objects without tags" in text
+    text = refusal(settings_file(tmp_path, f"{section}: {{{name}_: 1}}\n"))
+    assert f"{section}.{name}_: no such setting" in text
+    assert f"did you mean {name}?" in text or "there are" in text
+    assert "docs/settings.md" in text
