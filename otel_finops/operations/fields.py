@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, JsonValue
 
@@ -22,6 +22,7 @@ NAMED: Final[dict[str, JsonValue]] = {"x-named": True}
 """As `json_schema_extra` of a required field: the command line asks for it by name (`--why TEXT`), not by its place."""
 _INT64_MAX: Final = 2**63 - 1
 _CURSOR_CHARS_MAX: Final = 200
+Row = TypeVar("Row")
 
 
 def _instant(text: str) -> str:
@@ -50,12 +51,28 @@ def _trace_id(text: str) -> str:
 _DAY: Final = r"(19[7-9]\d|2[01]\d\d|22[0-6]\d)-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
 _TIME: Final = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)?"
 
+def _span_id(text: str) -> str:
+    lowered = text.lower()
+    if len(lowered) != 16 or not set(lowered) <= set("0123456789abcdef") or not lowered.strip("0"):
+        raise ValueError("a span id has 16 hex digits that are not all zero")
+    return lowered
+
+
+def _run_id(text: str) -> str:
+    trace_id, hyphen, span_id = text.partition("-")
+    if not hyphen:
+        raise ValueError("a run id is TRACE_ID-SPAN_ID, 32 and 16 hex digits")
+    return f"{_trace_id(trace_id)}-{_span_id(span_id)}"
+
+
 Instant: TypeAlias = Annotated[
     str, Field(max_length=64, json_schema_extra={"pattern": f"^{_DAY}([Tt ]{_TIME})?$"}), AfterValidator(_instant)
 ]
 """An RFC 3339 instant or a date, UTC unless it says otherwise."""
 Name: TypeAlias = Annotated[str, Field(max_length=NAME_CHARS_MAX, json_schema_extra={"pattern": "^[^\\u0000]*$"}), AfterValidator(_name)]
 TraceId: TypeAlias = Annotated[str, AfterValidator(_trace_id), Field(json_schema_extra={"pattern": "^[0-9a-fA-F]{32}$"})]
+SpanId: TypeAlias = Annotated[str, AfterValidator(_span_id), Field(json_schema_extra={"pattern": "^[0-9a-fA-F]{16}$"})]
+RunId: TypeAlias = Annotated[str, AfterValidator(_run_id), Field(json_schema_extra={"pattern": "^[0-9a-fA-F]{32}-[0-9a-fA-F]{16}$"})]
 Cursor: TypeAlias = Annotated[str, Field(max_length=_CURSOR_CHARS_MAX, json_schema_extra={"pattern": "^[A-Za-z0-9_=-]+$"})]
 
 
@@ -137,6 +154,19 @@ class Paged(Input):
         except (ValueError, TypeError, RecursionError):
             pass  # answered below, like a cursor that can be read and is of another order
         raise BadInput("cursor: not a next_cursor of this operation and order; leave it out to begin with the first page")
+
+
+def page_of(rows: Iterable[Row], given: Paged, order: str, place: Callable[[Row], tuple[int, ...]]) -> tuple[list[Row], str | None]:
+    """A page of rows that are in memory, and the cursor of the next one.
+
+    Args:
+        order: its name, which cursors bear.
+        place: where a row stands, ascending; no two rows have the same, and none ever changes it.
+    """
+    after = given.place(order)
+    found = sorted((row for row in rows if after is None or place(row) > after), key=place)
+    page = found[: given.limit]
+    return page, place_cursor(order, place(page[-1])) if 0 < len(page) < len(found) else None
 
 
 def place_cursor(order: str, place: Sequence[int]) -> str:

@@ -8,14 +8,14 @@ from otel_finops.base.money import format_usd
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import NAMED, TenantScoped
+from otel_finops.operations.fields import NAMED, Paged, TenantScoped, page_of
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.shapes import At, Usd
 
 _WHY_CHARS_MAX = 500
 
 
-class PeriodsQuery(TenantScoped):
+class PeriodsQuery(TenantScoped, Paged):
     """Whose."""
 
 
@@ -34,9 +34,10 @@ class PeriodRow(Output):
 
 
 class PeriodList(Output):
-    """Months, newest first."""
+    """A page of months, newest first."""
 
     periods: list[PeriodRow]
+    next_cursor: str | None
 
 
 @operation(
@@ -50,6 +51,7 @@ class PeriodList(Output):
 )
 def listed(context: Context, principal: Principal, given: PeriodsQuery) -> Json:
     """The months; sums are those of the principal's tenants."""
+    page, more = page_of(context.corrections.periods(given.tenants(principal)), given, "periods.list", lambda one: (-_number(one.month),))
     return {
         "periods": [
             {
@@ -63,9 +65,15 @@ def listed(context: Context, principal: Principal, given: PeriodsQuery) -> Json:
                 "late_usd": format_usd(one.late_cost_pico),
                 "late_calls": one.late_calls,
             }
-            for one in context.corrections.periods(given.tenants(principal))
-        ]
+            for one in page
+        ],
+        "next_cursor": more,
     }
+
+
+def _number(month: str) -> int:
+    """`2026-10` -> 202610."""
+    return int(month.replace("-", ""))
 
 
 class Closing(Input):

@@ -12,7 +12,7 @@ from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import Name, NoInput
+from otel_finops.operations.fields import Name, Paged, page_of
 from otel_finops.operations.prices import PriceMove
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.shapes import At, Count, Usd
@@ -44,9 +44,10 @@ class WatchShown(Output):
 
 
 class Watches(Output):
-    """All that one may see, oldest first."""
+    """A page of those that one may see, oldest first."""
 
     watches: list[WatchShown]
+    next_cursor: str | None
 
 
 class WatchNumber(Input):
@@ -74,15 +75,16 @@ def watch(context: Context, principal: Principal, given: NewWatch) -> Changed | 
 @operation(
     "prices.watches",
     "prices/watches",
-    takes=NoInput,
+    takes=Paged,
     output=Watches,
     permission="view",
     feature="prices",
     summary="List the watched models.",
 )
-def watches(context: Context, principal: Principal, given: NoInput) -> Json:
+def watches(context: Context, principal: Principal, given: Paged) -> Json:
     """Watches of all tenants are shown to everybody: prices are everybody's."""
-    return {"watches": [_shown(one) for one in context.watches.all(principal.tenants)]}
+    page, more = page_of(context.watches.all(principal.tenants), given, "prices.watches", lambda one: (one.no,))
+    return {"watches": [_shown(one) for one in page], "next_cursor": more}
 
 
 @operation(
@@ -101,7 +103,7 @@ def unwatch(context: Context, principal: Principal, given: WatchNumber) -> Chang
     return Changed(_shown(ended), _shown(ended), None) if now else Unchanged(_shown(ended))
 
 
-class ChangeQuery(Input):
+class ChangeQuery(Paged):
     """Over how many days."""
 
     days: int | None = Field(
@@ -133,10 +135,11 @@ class PriceChanged(Output):
 
 
 class PriceChanges(Output):
-    """All of them, latest first."""
+    """A page of them, latest first."""
 
     days: int
     changes: list[PriceChanged]
+    next_cursor: str | None
 
 
 @operation(
@@ -155,7 +158,8 @@ def changes(context: Context, principal: Principal, given: ChangeQuery) -> Json:
     if given.no is not None and given.no not in {one.no for one in context.watches.all(principal.tenants)}:
         raise NotFound(f"There is no watch {given.no}.")
     now_ns = context.clock.now_ns()
-    return {"days": days, "changes": [_change(one, now_ns) for one in found]}
+    page, more = page_of(found, given, "prices.changes", lambda one: (-one.change.at_ns, one.watch.no))
+    return {"days": days, "changes": [_change(one, now_ns) for one in page], "next_cursor": more}
 
 
 def _tenant(principal: Principal, named: str | None) -> str:

@@ -13,7 +13,7 @@ from otel_finops.base.errors import BadInput, NotFound
 from otel_finops.base.times import format_ns, parse_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import Instant, Name, NoInput
+from otel_finops.operations.fields import Instant, Name, NoInput, Paged, page_of
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.shapes import At, Count
 
@@ -159,11 +159,10 @@ def show(context: Context, principal: Principal, given: PriceQuery) -> Json:
     return row
 
 
-class DifferenceQuery(Input):
+class DifferenceQuery(Paged):
     """Which differences."""
 
     model: Name | None = Field(default=None, description="Part of a price key, in any capitals; all when it is not given.")
-    limit: int = Field(default=100, ge=0, le=10_000, description="Most prices that are listed.")
 
 
 class ContestedPrice(Output):
@@ -183,6 +182,7 @@ class Differences(Output):
     rows: Count = Field(description="Rows with such a price.")
     prices: Count
     differences: list[ContestedPrice]
+    next_cursor: str | None
 
 
 @operation(
@@ -195,17 +195,23 @@ class Differences(Output):
     summary="List the prices on which the price list and the second source differ; the list's hold.",
 )
 def differences(context: Context, principal: Principal, given: DifferenceQuery) -> Json:
-    """By key and field; prices as plain decimals."""
+    """By key and field; prices as plain decimals. A cursor is good for one version of the second source."""
     from otel_finops.pricing.diff import in_usd  # noqa: PLC0415 - `--help` must not load the price rooms
 
     source, version, contested = context.prices.differences()
     wanted = (given.model or "").lower()
     found = sorted(one for one in contested if wanted in one.key.lower())
-    listed = [{"key": key, "field": field, "list_usd": in_usd(own), "second_usd": in_usd(other)} for key, field, own, other in found]
-    rows = len({one.key for one in found})
+    page, more = page_of(enumerate(found), given, f"prices.differences {version}", lambda one: one[:1])
     return {
-        "second_source": source, "second_version": version, "rows": rows, "prices": len(found), "differences": listed[: given.limit],
-    }  # fmt: skip
+        "second_source": source,
+        "second_version": version,
+        "rows": len({one.key for one in found}),
+        "prices": len(found),
+        "differences": [
+            {"key": key, "field": field, "list_usd": in_usd(own), "second_usd": in_usd(other)} for _, (key, field, own, other) in page
+        ],
+        "next_cursor": more,
+    }
 
 
 # --- lists and their differences -------------------------------------------------------------------------------------
@@ -419,23 +425,25 @@ class KeptList(ListIdentity):
 
 
 class KeptLists(Output):
-    """All of them, newest first."""
+    """A page of them, newest first."""
 
     snapshots: list[KeptList]
+    next_cursor: str | None
 
 
 @operation(
     "prices.snapshots",
     "prices/snapshots",
-    takes=NoInput,
+    takes=Paged,
     output=KeptLists,
     permission="view",
     feature="prices",
     summary="List the stored price lists and when each was activated.",
 )
-def snapshots(context: Context, principal: Principal, given: NoInput) -> Json:
+def snapshots(context: Context, principal: Principal, given: Paged) -> Json:
     """Nothing is ever deleted: every price version of the ledger can be looked up."""
-    return {"snapshots": [_kept(stored, made) for stored, made in reversed(context.prices.lists())]}
+    page, more = page_of(context.prices.lists(), given, "prices.snapshots", lambda one: (-one[0].no,))
+    return {"snapshots": [_kept(stored, made) for stored, made in page], "next_cursor": more}
 
 
 class Activate(Input):

@@ -13,7 +13,7 @@ from otel_finops.base.times import format_ns, parse_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.faults import explained
-from otel_finops.operations.fields import NAMED, Instant, Name, NoInput, Paged, place_cursor
+from otel_finops.operations.fields import NAMED, Instant, Name, Paged, page_of, place_cursor
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.shapes import At, Count, Usd
 from otel_finops.settings.money import CallSelector, SubscriptionRule
@@ -41,23 +41,27 @@ class CoveredPeriod(Output):
 
 
 class CoveredPeriods(Output):
-    """All periods that have begun, by subscription in the order of the settings."""
+    """A page of the periods that have begun, by subscription in the order of the settings."""
 
     periods: list[CoveredPeriod]
+    next_cursor: str | None
 
 
 @operation(
     "subscriptions.list",
     "subscriptions",
-    takes=NoInput,
+    takes=Paged,
     output=CoveredPeriods,
     permission="view",
     feature="subscriptions",
     summary="List the periods of flat fees with what they covered and what of the fee is spread.",
 )
-def periods(context: Context, principal: Principal, given: NoInput) -> Json:
+def periods(context: Context, principal: Principal, given: Paged) -> Json:
     """The periods; a fee may cover calls of several tenants, so only those who see all of them may ask."""
     _sees_all(principal, "subscriptions.list")
+    covered = context.money.coverages()
+    order = {name: number for number, name in enumerate(dict.fromkeys(one.subscription.id for one in covered))}
+    page, more = page_of(covered, given, "subscriptions.list", lambda one: (order[one.subscription.id], one.period.from_ns))
     return {
         "periods": [
             {
@@ -73,8 +77,9 @@ def periods(context: Context, principal: Principal, given: NoInput) -> Json:
                 "shadow_usd": format_usd(one.shadow_pico),
                 "spread_usd": format_usd(one.spread_pico),
             }
-            for one in context.money.coverages()
-        ]
+            for one in page
+        ],
+        "next_cursor": more,
     }
 
 
