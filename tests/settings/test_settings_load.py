@@ -247,8 +247,8 @@ def test_a_path_that_climbs_is_refused_with_how_to_mend_it() -> None:
 def test_every_section_refuses_objects_of_yaml_and_names_that_do_not_exist(tmp_path: Path, section: str) -> None:
     name = next(iter(SECTIONS[section].model_fields))
     for tag in ("!!python/object/apply:os.system ['true']", "!!python/name:os.system", "!custom {a: 1}"):
-        text = refusal(settings_file(tmp_path, f"{section}: {{{name}: {tag}}}\n"))
-        assert "line 1: not plain YAML" in text
+        text = refusal(settings_file(tmp_path, f"{section}:\n  {name}: {tag}\n"))
+        assert "line 2: not plain YAML" in text
         assert "settings are texts, numbers, switches, lists and objects without tags" in text
     text = refusal(settings_file(tmp_path, f"{section}: {{{name}_: 1}}\n"))
     assert f"{section}.{name}_: no such setting" in text
