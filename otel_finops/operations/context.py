@@ -148,6 +148,12 @@ class Prices(Protocol):
         """
         ...
 
+    def models(
+        self, search: str | None, provider: str | None, source: str | None, start: int, limit: int, at_ns: int
+    ) -> tuple[Sequence[Mapping[str, Any]], int]:
+        """A page of the book's rows by key, live ones first, and how many there are: part of the key, provider family, source."""
+        ...
+
     def differences(self) -> Contested:
         """The prices on which the list and the second source differ; the list's hold."""
         ...

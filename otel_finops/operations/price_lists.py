@@ -14,9 +14,10 @@ from otel_finops.ledger import price_store
 from otel_finops.ledger.current_prices import CurrentPrices
 from otel_finops.ledger.price_refresh import FAILED, REFUSED, Given, PriceRefresher, Refreshed
 from otel_finops.ledger.price_store import Activation, Attempt, StoredList
-from otel_finops.pricing.book import BookStatus
+from otel_finops.pricing.book import BookStatus, PriceRow
 from otel_finops.pricing.dated import Difference, season_at
 from otel_finops.pricing.diff import Diff, compare
+from otel_finops.pricing.providers import canonical, row_family
 from otel_finops.pricing.sources.fetch import fetch, shown_url
 from otel_finops.pricing.sources.loading import load_sources
 from otel_finops.settings.tree import Prices as PriceSettings
@@ -86,17 +87,25 @@ class PriceLists:
         match = self._prices.fresh().resolve(provider, model, at_ns)
         if match is None:
             return None
-        row = match.row
-        fields = row.fields if row.seasons is None else season_at(row.seasons, at_ns).at(at_ns)
-        return {
-            "key": match.key,
-            "match": match.kind,
-            "provider": row.family,
-            "mode": row.mode or None,
-            "rates": _plain(fields),
-            "version": row.version,
-            "retired": row.retired,
-        }
+        return {**_row(match.row, at_ns), "key": match.key, "match": match.kind}
+
+    def models(
+        self, search: str | None, provider: str | None, source: str | None, start: int, limit: int, at_ns: int
+    ) -> tuple[Sequence[Mapping[str, Any]], int]:
+        """See `Prices.models`."""
+        engine, part = self._prices.fresh(), (search or "").lower()
+        family = None if provider is None else row_family(canonical(provider))
+        with self._store.read() as transaction:
+            sources = {stored.version: stored.source for stored in price_store.stored_lists(transaction)}
+        base = self._prices.base()
+        sources.setdefault(base.version, base.source)
+        rows = [
+            row
+            for row in engine.book.rows()
+            if part in row.key.lower() and family in (None, row.family) and source in (None, sources.get(row.version))
+        ]
+        rows.sort(key=lambda row: (row.retired, row.key))
+        return [{**_row(row, at_ns), "source": sources.get(row.version)} for row in rows[start : start + limit]], len(rows)
 
     def differences(self) -> Contested:
         """See `Prices.differences`."""
@@ -225,6 +234,18 @@ def _former(made: Sequence[Activation], newer: StoredList) -> StoredList:
     if not places or not places[-1]:
         raise NotFound(f"There is no list of {newer.source} before {newer.version}; name one (before).")
     return of_source[places[-1] - 1]
+
+
+def _row(row: PriceRow, at_ns: int) -> dict[str, Any]:
+    fields = row.fields if row.seasons is None else season_at(row.seasons, at_ns).at(at_ns)
+    return {
+        "key": row.key,
+        "provider": row.family,
+        "mode": row.mode or None,
+        "rates": _plain(fields),
+        "version": row.version,
+        "retired": row.retired,
+    }
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
