@@ -23,7 +23,6 @@ from otel_finops.genai.dialect_loading import load_dialects
 from otel_finops.genai.logs import LogNormaliser
 from otel_finops.genai.normalise import Normaliser
 from otel_finops.identity.entrance import entrance
-from otel_finops.identity.live import POLL_S as TOKENS_POLL_S
 from otel_finops.identity.principals import LOCAL, Principals
 from otel_finops.identity.senders import Senders
 from otel_finops.ledger.current_prices import POLL_S, CurrentPrices, base_of
@@ -236,9 +235,7 @@ class Service:
         self._context = make_context(
             core.settings, core.store, core.subjects, core.prices, core.clock, health=self._health, live=self._entrance.live
         )
-        self._followers = [Follower("the price book", core.prices.fresh, POLL_S)]
-        if self._entrance.live is not None:
-            self._followers.append(Follower("the stored tokens", self._entrance.live.look, TOKENS_POLL_S))
+        self._followers = [Follower("the price book", core.prices.fresh, POLL_S), *self._entrance.followers()]
         self._forwarder = _forwarder(core)
         self._receivers = _receivers(core, _pipeline(core, self._forwarder), self._entrance.senders)
         self._web = _web(core, self._context, self._entrance.principals) if core.settings.http.address else None

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import Busy, Unavailable
-from otel_finops.identity.live import LiveTokens
+from otel_finops.identity.live import NOTE_USES_EVERY_S, POLL_S, LiveTokens
 from otel_finops.identity.principals import Principals
 from otel_finops.identity.resolver import resolver_of
 from otel_finops.identity.senders import Senders
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
-
-_log: Final = logging.getLogger(__name__)
+from otel_finops.store.follower import Follower
 
 
 class Entrance(NamedTuple):
@@ -30,14 +28,17 @@ class Entrance(NamedTuple):
     principals: Principals
     senders: Senders
 
+    def followers(self) -> Sequence[Follower]:
+        """What keeps it up to date while the service runs."""
+        if self.live is None:
+            return ()
+        tokens = Follower("the stored tokens", self.live.fresh, POLL_S)
+        return tokens, Follower("the uses of tokens", self.live.keep_uses, NOTE_USES_EVERY_S)
+
     def close(self) -> None:
         """Write when stored tokens were last used, as far as that is not written yet."""
-        if self.live is None:
-            return
-        try:
-            self.live.note_uses()
-        except (Busy, Unavailable) as fault:
-            _log.warning("when tokens were used in the last minute is not on record: %s", fault)
+        if self.live is not None:
+            self.live.keep_uses()
 
 
 def entrance(settings: Settings, store: Store, clock: Clock) -> Entrance:

@@ -1,7 +1,8 @@
 """The stored tokens that hold now, in memory: what is asked with every request costs no look into the database.
 
 `fresh` asks whether tokens were made, rotated or revoked since, which is one look-up of one row; a follower calls it twice a second, so
-that a revocation holds in every process within one. When a token was last used is noted in memory and written once a minute.
+that a revocation holds in every process within one. When a token was last used is noted in memory and written once a minute, by a follower
+of its own: a write may have to wait for others.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class LiveTokens:
         self._lock = Lock()
         self._used: dict[tuple[TokenKind, int], int] = {}
         self._noted: dict[tuple[TokenKind, int], int] = {}
-        self._noted_at = clock.monotonic()
+        self._untold = True
 
     def find(self, kind: TokenKind, digest: str) -> StoredToken | None:
         """The token of this digest, None when there is none; it counts as used.
@@ -70,16 +71,6 @@ class LiveTokens:
             raise Unauthenticated(f"This token expired at {format_ns(found.said.expires_ns or 0)}; ask an admin for another one.")
         self._used[kind, found.no] = now_ns
         return found
-
-    def look(self) -> None:
-        """What a follower does: `fresh`, and once a minute `note_uses`.
-
-        Raises:
-            Busy, Unavailable: the store's.
-        """
-        self.fresh()
-        if self._clock.monotonic() - self._noted_at >= NOTE_USES_EVERY_S:
-            self.note_uses()
 
     def fresh(self) -> None:
         """Take up what was changed in the database.
@@ -100,7 +91,6 @@ class LiveTokens:
         Raises:
             Busy, Unavailable: the store's; the next time writes what this one could not.
         """
-        self._noted_at = self._clock.monotonic()
         used = {key: at_ns for key, at_ns in list(self._used.items()) if self._noted.get(key) != at_ns}
         if not used:
             return
@@ -111,6 +101,16 @@ class LiveTokens:
         for key in [key for key in list(self._used) if key[1] not in numbers[key[0]]]:
             self._used.pop(key, None)
         self._noted = {key: at_ns for key, at_ns in {**self._noted, **used}.items() if key in self._used}
+
+    def keep_uses(self) -> None:
+        """`note_uses`, and where that fails the next time does it; the first failure is told."""
+        try:
+            self.note_uses()
+            self._untold = True
+        except (Busy, Unavailable) as fault:
+            if self._untold:
+                _log.warning("when tokens were last used cannot be written now: %s", fault)
+            self._untold = False
 
     def _try(self) -> None:
         try:

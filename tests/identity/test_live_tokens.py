@@ -107,11 +107,11 @@ def test_what_one_process_changes_holds_there_at_once_and_elsewhere_after_a_look
     there = Process(store, clock)
     secret = here.made(VIEWER)
     assert (here.lets_in(secret), there.lets_in(secret)) == (True, False)
-    there.live.look()
+    there.live.fresh()
     assert there.lets_in(secret)
     there.tokens.revoke(1, None, who="ann")
     assert (here.lets_in(secret), there.lets_in(secret)) == (True, False)
-    here.live.look()
+    here.live.fresh()
     assert not here.lets_in(secret)
 
 
@@ -125,7 +125,7 @@ def test_a_change_that_was_rolled_back_holds_nowhere(store: Store, here: Process
 
     with pytest.raises(Unavailable, match="no record"):
         half_done()
-    here.live.look()
+    here.live.fresh()
     assert here.lets_in(secret)
 
 
@@ -166,7 +166,7 @@ def test_asking_reads_and_writes_nothing(here: Process, store: Store, monkeypatc
         assert not here.lets_in("ofk_" + "a" * 52)
 
 
-def test_uses_are_written_once_a_minute_and_the_latest_of_all_processes_stands(store: Store, clock: FakeClock, here: Process) -> None:
+def test_uses_are_written_together_and_the_latest_of_all_processes_stands(store: Store, clock: FakeClock, here: Process) -> None:
     there = Process(store, clock)
     secret, sender = here.made(VIEWER), here.made(TokenDraft("shop", ("acme",)))
     there.live.fresh()
@@ -174,20 +174,17 @@ def test_uses_are_written_once_a_minute_and_the_latest_of_all_processes_stands(s
     for _ in range(100):
         here.lets_in(secret)
         here.credentials(sender)
-        here.live.look()
     assert len(writes) == 0
     clock.advance(60)
-    there.lets_in(secret)  # at 12:01:00, which the other process writes later
-    here.live.look()
-    assert len(writes) == 1
-    assert here.tokens.find(1, None).last_used_ns == NOON
-    assert here.senders.find(1, None).last_used_ns == NOON
-    there.live.look()
-    clock.advance(60)
-    here.live.look()
-    there.live.look()
-    assert here.tokens.find(1, None).last_used_ns == NOON + 60 * NS_PER_SECOND
+    there.lets_in(secret)  # at 12:01:00
+    there.live.note_uses()
+    here.live.note_uses()  # what it knows of is a minute older
     assert len(writes) == 2
+    assert here.tokens.find(1, None).last_used_ns == NOON + 60 * NS_PER_SECOND
+    assert here.senders.find(1, None).last_used_ns == NOON
+    here.live.note_uses()
+    there.live.note_uses()
+    assert len(writes) == 2  # nobody used one since
 
 
 def count_writes(store: Store) -> list[int]:
@@ -205,7 +202,9 @@ def count_writes(store: Store) -> list[int]:
     return writes
 
 
-def test_uses_that_cannot_be_written_are_written_the_next_time(store: Store, here: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uses_that_cannot_be_written_are_written_the_next_time(
+    store: Store, here: Process, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     here.lets_in(here.made(VIEWER))
 
     @contextmanager
@@ -215,16 +214,17 @@ def test_uses_that_cannot_be_written_are_written_the_next_time(store: Store, her
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "write", away)
-        with pytest.raises(Unavailable):
-            here.live.note_uses()
-    here.live.note_uses()
+        for _ in range(3):
+            here.live.keep_uses()
+    assert [record.getMessage() for record in caplog.records] == ["when tokens were last used cannot be written now: away"]
+    here.live.keep_uses()
     assert here.tokens.find(1, None).last_used_ns == NOON
 
 
 def test_a_follower_knows_of_a_revocation_within_a_second(store: Store, clock: FakeClock, here: Process) -> None:
     there = Process(store, clock)
     secret = here.made(VIEWER)
-    follower = Follower("the stored tokens", there.live.look, POLL_S)
+    follower = Follower("the stored tokens", there.live.fresh, POLL_S)
     follower.start()
     try:
         assert seconds_until(lambda: there.lets_in(secret)) < 1

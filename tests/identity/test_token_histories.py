@@ -146,7 +146,7 @@ class Histories(RuleBasedStateMachine):
     def tokens_hold_exactly_as_long_as_they_should(self) -> None:
         if not hasattr(self, "follower"):
             return
-        self.follower.look()
+        self.follower.fresh()
         for secret, one in self.tokens.items():
             expected = (one.tenants, ROLES[one.role]) if one.ends > self.now() else None
             assert held(self.here, secret) == held(self.there, secret) == expected
