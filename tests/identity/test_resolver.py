@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 from otel_finops.base.errors import Busy, Forbidden, StartRefused, Unauthenticated, Unavailable
+from otel_finops.base.limits import RESOLVED_REMEMBERED_MAX, RESOLVER_CALLS_MAX
 from otel_finops.base.protocols import Credential
 from otel_finops.identity import resolver as resolver_module
 from otel_finops.identity.principals import Principals
 from otel_finops.identity.resolver import Resolver, resolver_of
 from otel_finops.identity.senders import Senders
+from otel_finops.identity.tokens import PREFIX_CHARS, TOKEN_PATTERN
 from otel_finops.settings import load
 from otel_finops.settings.tree import Auth
 from otel_finops.testing import FakeClock
@@ -329,6 +331,19 @@ def test_a_resolver_without_tokens_is_refused() -> None:
 
 def test_no_resolver_is_asked_where_none_is_named() -> None:
     assert resolver_of(auth(), FakeClock()) is None
+
+
+def test_what_the_documentation_says_in_numbers_is_so() -> None:
+    text = " ".join(SECURITY.read_text(encoding="utf-8").split())
+    assert f"At most {RESOLVER_CALLS_MAX} credentials are asked for at a time" in text
+    assert (RESOLVED_REMEMBERED_MAX, resolver_module._UNKNOWN_S) == (10_000, 5)
+    assert "refusals for five seconds, ten thousand of each" in text
+    said = Auth()
+    assert (said.resolver_timeout, said.resolver_cache) == (2, 30)
+    assert "`auth.resolver_timeout` (2 s)" in text
+    assert "`auth.resolver_cache` (30 s, at most 300)" in text
+    assert f"Scanners for secrets find all of them by `{TOKEN_PATTERN}`" in text
+    assert f"its first {PREFIX_CHARS} characters" in text
 
 
 def test_the_example_of_the_documentation_works(monkeypatch: pytest.MonkeyPatch) -> None:
