@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from otel_finops.store.engine import Store
 from otel_finops.store.schema import metadata
 from otel_finops.store.unit_of_work import Transaction
 from otel_finops.store.upgrade import MIGRATIONS, Upgrade, check, head, upgrade
+from otel_finops.store.upgrade import REVISIONS as KNOWN
 from otel_finops.testing import FakeClock
 from otel_finops.trees import tables as _tree_tables  # noqa: F401 - declares them in `metadata`
 
@@ -105,7 +108,13 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
 def test_there_is_one_line_of_revisions() -> None:
     assert len(ScriptDirectory(str(MIGRATIONS)).get_heads()) == 1
     assert head() == REVISIONS[-1]
+    assert list(KNOWN) == REVISIONS  # the files' names say what Alembic reads in them
     assert set(ROWS) <= set(REVISIONS)
+
+
+def test_looking_at_a_database_loads_no_alembic() -> None:
+    code = "import sys, otel_finops.operations.local; print([name for name in sys.modules if name.startswith('alembic')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_an_empty_database_gets_all_tables(empty: Store) -> None:
