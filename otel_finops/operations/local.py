@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Final, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from otel_finops.audit.clockwork import note
 from otel_finops.audit.reading import StoredAudit
@@ -49,7 +52,7 @@ from otel_finops.pricing.fx import OtherCurrency
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
-from otel_finops.store.signing import parsed
+from otel_finops.store.signing import load_key, parsed, public_hex
 from otel_finops.store.upgrade import Upgrade, check, upgrade
 from otel_finops.trees.cost_tree import CostTree
 from otel_finops.trees.projected import TraceFigures
@@ -234,6 +237,19 @@ def open_room(settings: Settings, *, clock: Clock | None = None) -> Iterator[Roo
         yield Room(settings, store, subjects, clock, prices, make_context(settings, store, subjects, prices, clock, anywhere=True))
     finally:
         store.close()
+
+
+def signing_key(room: Room, file: Path) -> Ed25519PrivateKey:
+    """The key that signs heads; a new one is put on record, so that the trail tells which keys there are.
+
+    Raises:
+        BadInput: see `store.signing.load_key`.
+    """
+    is_new = not file.exists()
+    key = load_key(file)
+    if is_new:
+        note(room.store, room.clock, "heads.key", None, {"file": file.name, "public_key": public_hex(key)}, who=LOCAL.who)
+    return key
 
 
 def upgrade_database(settings: Settings, clock: Clock | None = None) -> Upgrade:

@@ -38,8 +38,13 @@ def load_key(path: Path) -> Ed25519PrivateKey:
 
 def signed(statement: Mapping[str, Any], key: Ed25519PrivateKey) -> dict[str, Any]:
     """The statement with `public_key` and `signature`, both hex."""
-    whole = {**statement, "public_key": key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()}
+    whole = {**statement, "public_key": public_hex(key)}
     return {**whole, "signature": key.sign(_signed_bytes(whole)).hex()}
+
+
+def public_hex(key: Ed25519PrivateKey) -> str:
+    """The public half of a key, hex: what signatures are checked by."""
+    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
 
 
 def parsed(text: str, made_by: str) -> dict[str, Any]:

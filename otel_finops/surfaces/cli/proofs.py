@@ -59,19 +59,21 @@ def _text_of(path: Path) -> str:
 def ledger_head(context: typer.Context, key: SigningKey = _KEY, as_json: AlwaysJson = True) -> None:
     """Print the signed head of the chain, to be kept where the ledger's owner cannot change it."""
     from otel_finops.ledger.head import export_head  # noqa: PLC0415 - `--help` must not load the database rooms
-    from otel_finops.operations.local import open_room  # noqa: PLC0415
-    from otel_finops.store.signing import load_key  # noqa: PLC0415
+    from otel_finops.operations.local import open_room, signing_key  # noqa: PLC0415
 
-    with open_room(settings_of(context)) as room, room.store.read() as transaction:
-        write_json(export_head(transaction, load_key(key), room.clock))
+    with open_room(settings_of(context)) as room:
+        signed_by = signing_key(room, key)
+        with room.store.read() as transaction:
+            write_json(export_head(transaction, signed_by, room.clock))
 
 
 @guarded
 def audit_head(context: typer.Context, key: SigningKey = _KEY, as_json: AlwaysJson = True) -> None:
     """Print the signed head of the trail of changes, to be kept where the ledger's owner cannot change it."""
     from otel_finops.audit.head import export_head  # noqa: PLC0415 - `--help` must not load the database rooms
-    from otel_finops.operations.local import open_room  # noqa: PLC0415
-    from otel_finops.store.signing import load_key  # noqa: PLC0415
+    from otel_finops.operations.local import open_room, signing_key  # noqa: PLC0415
 
-    with open_room(settings_of(context)) as room, room.store.read() as transaction:
-        write_json(export_head(transaction, load_key(key), room.clock))
+    with open_room(settings_of(context)) as room:
+        signed_by = signing_key(room, key)
+        with room.store.read() as transaction:
+            write_json(export_head(transaction, signed_by, room.clock))
