@@ -1,8 +1,8 @@
 """The one door through the triggers that keep tables append-only; nothing but retention opens it.
 
-A pass lets rows of one table be deleted, and no other change, as long as the transaction that wrote it runs. A row that somebody left
-in the table of passes opens nothing: the triggers ask for one of the very transaction (revision 0004 says how). Of entries only
-those may go that stand in blocks which an unsealed statement of a pruning names.
+A pass lets rows of one table be deleted, and no other change, as long as the transaction that wrote it runs. It cannot be committed, and
+the triggers ask for one of the very transaction (revision 0004 says how). Of entries only those may go that stand in blocks which an
+unsealed statement of a pruning names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Guarded: TypeAlias = Literal["entries", "audit_entries", "correction_runs", "cor
 """Tables with a door."""
 
 _PASS_BITS: Final = 62
-_INSERT: Final = "INSERT INTO retention_passes (pass_no, name, shard, upto, xid) VALUES (?, ?, ?, ?, {})"
+_INSERT: Final = "INSERT INTO retention_passes (pass_no, name, shard, upto, xid, never_no) VALUES (?, ?, ?, ?, {}, 0)"
 
 
 @contextmanager

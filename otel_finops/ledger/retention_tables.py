@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+)
 
 from otel_finops.store.schema import SERIAL, metadata
 
@@ -46,6 +57,14 @@ pruned_blocks: Final = Table(
 """How a block is proved whose rows are not all there; the row with the greatest `by_seq` holds. Append-only."""
 Index("ix_pruned_blocks_by", pruned_blocks.c.shard, pruned_blocks.c.by_seq)
 
+retention_never: Final = Table(
+    "retention_never",
+    metadata,
+    Column("never_no", BigInteger, primary_key=True, autoincrement=False),
+    CheckConstraint("never_no < 0 AND never_no > 0", name="ck_retention_never"),
+)
+"""Has no row, ever: what refers to one can be written, and not committed."""
+
 retention_passes: Final = Table(
     "retention_passes",
     metadata,
@@ -54,5 +73,9 @@ retention_passes: Final = Table(
     Column("shard", SmallInteger, nullable=False, comment="of entries; 0 for others"),
     Column("upto", BigInteger, nullable=False, comment="entries: the block that will seal the statement; others: rows before this time"),
     Column("xid", BigInteger, nullable=False, comment="PostgreSQL: the transaction that wrote it, the only one in which it holds; else 0"),
+    Column("never_no", BigInteger, nullable=False, comment="keeps the row from being committed"),
+    ForeignKeyConstraint(
+        ["never_no"], ["retention_never.never_no"], name="fk_retention_passes_never", deferrable=True, initially="DEFERRED"
+    ),
 )
 """The door in the triggers of append-only tables; empty but inside the transaction that prunes (`ledger.door`)."""

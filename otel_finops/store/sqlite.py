@@ -46,6 +46,7 @@ PRAGMAS: Final = (
     f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
     f"PRAGMA journal_size_limit = {JOURNAL_BYTES_MAX}",
     "PRAGMA recursive_triggers = ON",
+    "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
 )
 

@@ -96,7 +96,6 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         "pruned_blocks": {
             "shard": 7, "seq": 0, "by_seq": 1, "rows_digest": bytes(32), "left_count": 0, "left_digest": bytes(32),
         },
-        "retention_passes": {"pass_no": 1, "name": "entries", "shard": 7, "upto": 1, "xid": 0},
         "subscription_windows": {
             "window_no": 1, "ends_no": None, "rule": "{}", "ends_ns": None, "who": "ann", "why": "the seats", "recorded_ns": 1,
         },

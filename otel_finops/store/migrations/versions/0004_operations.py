@@ -320,6 +320,12 @@ def _retention_tables() -> None:
     )
     op.create_index("ix_pruned_blocks_by", "pruned_blocks", ["shard", "by_seq"])
     op.create_table(
+        "retention_never",
+        sa.Column("never_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("never_no"),
+        sa.CheckConstraint("never_no < 0 AND never_no > 0", name="ck_retention_never"),
+    )
+    op.create_table(
         "retention_passes",
         sa.Column(
             "pass_no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False, comment="drawn at random"
@@ -338,6 +344,10 @@ def _retention_tables() -> None:
             nullable=False,
             comment="PostgreSQL: the transaction that wrote it, the only one in which it holds; else 0",
         ),
+        sa.Column("never_no", sa.BigInteger(), nullable=False, comment="keeps the row from being committed"),
+        sa.ForeignKeyConstraint(
+            ["never_no"], ["retention_never.never_no"], name="fk_retention_passes_never", deferrable=True, initially="DEFERRED"
+        ),
         sa.PrimaryKeyConstraint("pass_no"),
     )
 
@@ -345,8 +355,9 @@ def _retention_tables() -> None:
 def _door(table: str, allowed: str, mended: str) -> None:
     """Let rows of an append-only table be deleted under a pass that this very transaction wrote; all else stays refused.
 
-    On SQLite the pass must be the last row that this connection inserted: it is drawn at random, so one that was left behind by a
-    mistake is not. On PostgreSQL it must bear the number of the running transaction.
+    A pass refers to what never is, so that it cannot be committed. SQLite looks at that only where a connection asks for it, as ours
+    do: there the pass must also be the last row that the connection inserted, and it is drawn at random. On PostgreSQL it must also
+    bear the number of the running transaction.
 
     Args:
         allowed: a query, over `OLD`, that finds the pass; `{}` stands for the condition that it is this transaction's.
