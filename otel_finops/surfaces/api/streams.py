@@ -102,6 +102,7 @@ class _StreamResponse(Response):
                 await run_in_threadpool(self._rest.close)  # type: ignore[attr-defined]  # a generator
 
     async def _send_all(self, send: Send) -> None:
+        """Returns without the last chunk when something goes wrong: the server ends the connection then, behind what was sent."""
         try:
             await self._send(send, {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if not self._state.bodiless:
@@ -115,10 +116,8 @@ class _StreamResponse(Response):
             self._abort()
         except FinopsError as fault:
             log.warning("request %s: %s broke off: %s", self._id, self._name, fault)
-            self._abort()
         except Exception:
             log.exception("request %s: %s broke off", self._id, self._name)
-            self._abort()
 
     @property
     def _id(self) -> str:
@@ -129,7 +128,7 @@ class _StreamResponse(Response):
             await send(message)
 
     def _abort(self) -> None:
-        """End the connection without the last chunk."""
+        """End the connection with what waits to be sent: nobody takes it."""
         abort = getattr(self._state, ABORT_STATE, None)
         if abort is not None:
             abort()
