@@ -27,6 +27,7 @@ SENDER = "sends-for-both"
 NAMED = {
     "gen_ai.agent.name": "agent", "finops.step": "step", "finops.user": "user", "session.id": "session", "finops.cost_center": "costs",
     "finops.purpose": "purpose", "gen_ai.conversation.id": "conversation", "gen_ai.response.id": "answer",
+    "team": "team",
 }  # fmt: skip
 
 
@@ -57,6 +58,7 @@ def two_tenants(folder: Path) -> Iterator[Service]:
     senders = [{"token_sha256": _digest(f"sends-for-{tenant}"), "tenants": [tenant]} for tenant in TENANTS]
     senders.append({"token_sha256": _digest(SENDER), "tenants": list(TENANTS)})
     settings = {"AUTH__MODE": "token", "AUTH__TOKENS": json.dumps(tokens), "AUTH__SENDERS": json.dumps(senders), "HTTP__RATE_PER_S": "0"}
+    settings["ATTRIBUTION__TAGS"] = '["team"]'
     with running(f"sqlite:///{folder / 'ledger.db'}", **settings) as service:
         for tenant in TENANTS:
             _send(service, tenant, 1, f"sends-for-{tenant}")
@@ -78,6 +80,10 @@ def _named(span: Span, tenant: str, index: int) -> None:
     for key, name in NAMED.items():
         put(span, key, f"{mark}-{name}-{index}")
     span.name = f"{mark} span {index}"
+    if index == 0:
+        put(span, "gen_ai.operation.name", "invoke_agent")  # the run of an agent, which the calls are below
+    else:
+        span.parent_span_id = (1).to_bytes(8, "big")
     if index == 1:  # a model without a price
         put(span, "gen_ai.request.model", f"{mark}-model")
         put(span, "gen_ai.response.model", f"{mark}-model")
