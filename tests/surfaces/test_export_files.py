@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -20,9 +21,11 @@ from pyarrow import parquet
 from starlette.testclient import TestClient
 from surfaces_world import ACME_TRACE, SHARED_TRACE
 
+from otel_finops.base import limits
 from otel_finops.base.errors import BadInput
 from otel_finops.identity.principals import LOCAL, Principal, Principals
 from otel_finops.ledger.entry import Entry
+from otel_finops.ledger.extent import STEP_ROWS
 from otel_finops.ledger.rows import to_contract
 from otel_finops.operations.exports import ENTRY_COLUMNS
 from otel_finops.operations.local import Room
@@ -145,6 +148,20 @@ def test_columns_cover_the_contract_in_its_order() -> None:
     outer = list(dict.fromkeys(column.path[0] for column in ENTRY_COLUMNS))
     assert outer == list(contract)
     assert len({column.name for column in ENTRY_COLUMNS}) == len(ENTRY_COLUMNS)
+
+
+def test_the_page_names_every_column_and_limit() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "exports.md").read_text()
+    table = page.partition("## Columns of entries")[2]
+    assert re.findall(r"^\| `(.+)` \| (\w+) \|$", table, re.MULTILINE) == [(column.name, column.kind) for column in ENTRY_COLUMNS]
+    for said in (
+        f"at most {limits.PARQUET_GROUP_ROWS_MAX:,} rows or {limits.PARQUET_GROUP_BYTES_MAX // limits.MIB} MiB",
+        f"steps of {STEP_ROWS}",
+        f"more than {4 * STEP_ROWS:,}",
+        f"takes nothing for {limits.EXPORT_STALL_S:.0f} seconds",
+        f"writes {limits.EXPORTS_AT_ONCE_MAX} exports at a time",
+    ):
+        assert said in page.replace("\n", " ")
 
 
 def test_csv_is_flat_and_opens_by_rfc_4180(api: TestClient) -> None:
