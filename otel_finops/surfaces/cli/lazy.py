@@ -19,11 +19,11 @@ class Listed(NamedTuple):
 
     Attributes:
         help: its first sentence.
-        make: makes it: a function as typer takes it, or the commands of a group by name.
+        make: makes it: a function as typer takes it, or what a group knows of its commands, by name.
     """
 
     help: str
-    make: Callable[[], Command | Mapping[str, Command]]
+    make: Callable[[], Command | Mapping[str, Listed]]
 
 
 class LazyGroup(typer.core.TyperGroup):
@@ -70,7 +70,7 @@ def group_class(listed: Callable[[], Mapping[str, Listed]]) -> type[LazyGroup]:
 def _made(name: str, one: Listed) -> Any:
     made = one.make()
     if isinstance(made, Mapping):
-        commands = {word: Listed(first_sentence(command), lambda command=command: command) for word, command in made.items()}  # type: ignore[misc]
+        commands = made
         app = typer.Typer(cls=group_class(lambda: commands), no_args_is_help=True, rich_markup_mode=None, help=one.help)
         app.info.name = name
         return typer.main.get_group(app)

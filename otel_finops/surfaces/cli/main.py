@@ -84,22 +84,22 @@ def _listed(commands: Mapping[str, Command], features: Features | None) -> dict[
     }
 
 
-def _table(features: Features | None) -> dict[tuple[str, ...], Command]:
+def _table(features: Features | None) -> dict[tuple[str, ...], Listed]:
     from otel_finops.settings.tree import Features  # noqa: PLC0415 - `--help` must load neither settings nor operations
-    from otel_finops.surfaces.cli.table import command_table  # noqa: PLC0415
+    from otel_finops.surfaces.cli.table import listed_commands  # noqa: PLC0415
 
-    return command_table(Features() if features is None else features)
+    return listed_commands(Features() if features is None else features)
 
 
 def _same(command: Command) -> Command:
     return command
 
 
-def _below(table: Callable[[], Mapping[tuple[str, ...], Command]], name: str) -> Command | Mapping[str, Command]:
+def _below(table: Callable[[], Mapping[tuple[str, ...], Listed]], name: str) -> Command | Mapping[str, Listed]:
     """The command of this name, or those of this group in the order of their names."""
     commands = table()
     if name in SINGLE:
-        return commands[(name,)]
+        return commands[(name,)].make()
     return {words[1]: commands[words] for words in sorted(commands) if words[0] == name}
 
 
