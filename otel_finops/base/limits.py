@@ -220,10 +220,12 @@ HEADER_BYTES_MAX: Final = 64 * 1024
 """Request line and headers of one OTLP/HTTP request."""
 RESOLVER_CALLS_MAX: Final = 32
 """Credentials that a host application is asked for at the same time: more than it would answer sooner, and each is a thread."""
-RESOLVER_ANSWER_BYTES_MAX: Final = 1024 * 1024
-"""Of such an answer: a name, a role and up to ten thousand tenants."""
+RESOLVER_ANSWER_BYTES_MAX: Final = 128 * 1024
+"""Of such an answer: a name, a role and the most tenants with the longest names."""
 RESOLVED_REMEMBERED_MAX: Final = 10_000
 """Such answers that are remembered, and as many refusals: some megabytes, and more bearers than one process serves in half a minute."""
+TOKEN_TENANTS_MAX: Final = 256
+"""Tenants that a stored token, or a host application's answer, names one by one: thousands of either are in every process's memory."""
 TOKENS_MAX: Final = 10_000
 """Stored tokens of a kind that hold: all of them are in every process's memory. As many as the settings may list."""
 RECEIVE_THREADS: Final = 16

@@ -21,7 +21,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import Busy, StartRefused, Unavailable
-from otel_finops.base.limits import NAME_CHARS_MAX, RESOLVED_REMEMBERED_MAX, RESOLVER_ANSWER_BYTES_MAX, RESOLVER_CALLS_MAX
+from otel_finops.base.limits import (
+    NAME_CHARS_MAX,
+    RESOLVED_REMEMBERED_MAX,
+    RESOLVER_ANSWER_BYTES_MAX,
+    RESOLVER_CALLS_MAX,
+    TOKEN_TENANTS_MAX,
+)
 from otel_finops.identity.tokens import digest_of
 from otel_finops.settings.tree import Auth, RoleName, Tenants
 
@@ -46,7 +52,7 @@ class Resolved(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     who: Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]+$")]
-    tenants: Tenants
+    tenants: Annotated[Tenants, Field(max_length=TOKEN_TENANTS_MAX)]
     role: RoleName
     seconds: Annotated[float, Field(ge=0)] | None = None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from otel_finops.base.errors import BadInput
+from otel_finops.base.limits import TOKEN_TENANTS_MAX
 from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, format_ns, parse_ns
 from otel_finops.identity.principals import Principal, principal_of
@@ -47,12 +48,16 @@ def _printable(text: str) -> str:
     return text.strip()
 
 
+_FEW: Final = Field(max_length=TOKEN_TENANTS_MAX)
 _TENANTS_SCHEMA: Final = {
-    "anyOf": [{"type": "array", "items": {"type": "string"}, "minItems": 1}, {"type": "string", "minLength": 1}],
+    "anyOf": [
+        {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": TOKEN_TENANTS_MAX},
+        {"type": "string", "minLength": 1},
+    ],
     "example": ["acme"],
 }
-TenantList: TypeAlias = Annotated[tree.Tenants, BeforeValidator(_split), WithJsonSchema(_TENANTS_SCHEMA)]
-SenderTenantList: TypeAlias = Annotated[tree.SenderTenants, BeforeValidator(_split), WithJsonSchema(_TENANTS_SCHEMA)]
+TenantList: TypeAlias = Annotated[tree.Tenants, _FEW, BeforeValidator(_split), WithJsonSchema(_TENANTS_SCHEMA)]
+SenderTenantList: TypeAlias = Annotated[tree.SenderTenants, _FEW, BeforeValidator(_split), WithJsonSchema(_TENANTS_SCHEMA)]
 TokenName: TypeAlias = Annotated[Name, AfterValidator(_printable)]
 
 

@@ -100,7 +100,9 @@ def test_tokens_of_ours_never_leave_and_settings_come_first() -> None:
     "answer",
     [
         KeyError("x"), "ann", 7, [ANN], {}, {**ANN, "who": ""}, {**ANN, "who": "a\nb"}, {**ANN, "role": "root"}, {**ANN, "tenants": []},
-        {**ANN, "tenants": "acme"}, {**ANN, "tenants": [""]}, {**ANN, "seconds": -1}, {"who": "ann", "role": "admin"},
+        {**ANN, "tenants": "acme"}, {**ANN, "tenants": [""]},
+        {**ANN, "tenants": [f"t{n}" for n in range(257)]},
+        {**ANN, "seconds": -1}, {"who": "ann", "role": "admin"},
     ],
 )  # fmt: skip
 def test_an_answer_out_of_order_lets_nobody_in_and_is_not_logged(answer: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -119,7 +119,9 @@ def test_an_admin_of_tenants_makes_tokens_for_these(room: Room) -> None:
     "given",
     [
         {"name": ""}, {"name": " "}, {"name": "a\nb"}, {"name": "x" * 257}, {"role": "root"}, {"tenants": []}, {"tenants": ""},
-        {"tenants": "acme,,x"}, {"tenants": ["a\0"]}, {"tenants": 7}, {"days": 0}, {"days": 3_661}, {"expires": "tomorrow"}, {"no": 1},
+        {"tenants": "acme,,x"}, {"tenants": ["a\0"]}, {"tenants": 7},
+        {"tenants": [f"t{n}" for n in range(257)]}, {"tenants": ",".join(f"t{n}" for n in range(257))},
+        {"days": 0}, {"days": 3_661}, {"expires": "tomorrow"}, {"no": 1},
     ],
 )  # fmt: skip
 def test_input_that_makes_no_sense_is_refused(room: Room, given: dict[str, Any]) -> None:
