@@ -3,8 +3,8 @@
     python -m benchmarks.dashboard --rows 1000000 --keep /var/tmp/dashboard.db
     python -m benchmarks.dashboard --database postgresql+psycopg://user@host/empty --rows 1000000
 
-A month of made-up calls is written first through the ledger's own writer, roll-ups included: eight models, five tenants, forty agents,
-nine steps, four services; some failed, some without a price, some corrected, every fourth under a discount. Then each answer is asked
+A month of made-up calls is written first through the ledger's own writer, roll-ups included: eight models, five tenants, 41 agents with
+two models each, nine steps; some failed, some without a price, some corrected, every fourth under a discount. Then each answer is asked
 for again and again, on one connection, as the API's handlers ask for it; the sums are held against the entries. Printed are p50, p99 and
 the slowest, in milliseconds.
 """
@@ -47,7 +47,8 @@ CALLS_PER_TRACE: Final = 5
 DAYS: Final = 30
 NOW_NS: Final = parse_ns("2026-11-21T15:37:11Z")
 MODELS: Final = (
-    "gpt-4o", "gpt-4o-mini", "o3", "claude-opus-4-5", "claude-sonnet-4-5", "gemini-2.5-pro", "gemini-2.5-flash", "mistral-large",
+    ("openai", "gpt-4o"), ("openai", "gpt-4o-mini"), ("openai", "o3"), ("anthropic", "claude-opus-4-5"), ("anthropic", "claude-sonnet-4-5"),
+    ("gemini", "gemini-2.5-pro"), ("gemini", "gemini-2.5-flash"), ("mistral", "mistral-large-latest"),
 )  # fmt: skip
 TENANTS: Final = ("acme", "globex", "initech", "umbrella", "hooli")
 SERVICES: Final = ("shop", "search", "support", "batch")
@@ -84,17 +85,18 @@ def call(number: int, rows: int) -> Entry:
         CostLine("output", output, "0.00001", output * 10_000_000),
     )
     cost = sum(line.amount_pico for line in lines)
-    model, unpriced, failed = MODELS[number % 61 % len(MODELS)], number % 97 == 0, number % 53 == 0
+    agent, unpriced, failed = trace % 41, number % 97 == 0, number % 53 == 0
+    provider, model = MODELS[(agent + number % 2) % len(MODELS)]
     started_ns = NOW_NS - DAYS * NS_PER_DAY + number * (DAYS * NS_PER_DAY // rows)
     return Entry(
         "charge", REALM, TENANTS[trace % 7 % len(TENANTS)], f"{trace + 1:032x}", f"{number + 1:016x}", f"{trace + 1:016x}", "call",
-        started_ns, trace + 1, role_rule="call.single", operation="chat", provider=("openai", "anthropic", "gemini")[number % 61 % 3],
+        started_ns, trace + 1, role_rule="call.single", operation="chat", provider=provider,
         request_model=model, response_model=model, usage={"cache_read": cached, "input_uncached": uncached, "output": output},
         usage_source="reported", usage_rule="semconv.inclusive", error_type="rate_limit" if failed else None,
         cost_pico=None if unpriced else cost, cost_lines=() if unpriced else lines, cost_method="unpriced" if unpriced else "computed",
         price_key=model, price_match="exact", price_version="0123456789abcdef", unpriced_reason="unknown_model" if unpriced else None,
-        list_pico=cost * 2 if number % 4 == 0 and not unpriced else None, agent=f"agent-{trace % 40}", step=f"step {number % 9}",
-        user=f"{trace % 5000:024x}", cost_center=f"team-{trace % 3}", service=SERVICES[trace % 4], environment="production",
+        list_pico=cost * 2 if number % 4 == 0 and not unpriced else None, agent=f"agent-{agent}", step=f"step {number % 9}",
+        user=f"{trace % 5000:024x}", cost_center=f"team-{agent % 3}", service=SERVICES[agent % 4], environment="production",
         duration_ns=750_000_000,
     )  # fmt: skip
 

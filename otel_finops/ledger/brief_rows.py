@@ -51,7 +51,7 @@ def brief_rows(
     newest_first: bool = False,
     amount: str = COST,
     counts: Sequence[str] = (),
-    among: str | None = None,
+    among: Sequence[str] = (),
 ) -> Iterator[BriefRow]:
     """What stands of the spans that started in [from_ns, to_ns), trace by trace; all entries of a span bear its start.
 
@@ -62,9 +62,9 @@ def brief_rows(
         newest_first: traces in the reverse order of their numbers.
         amount: the money that is added up, as SQL; null where an entry says nothing of it.
         counts: further numbers that are added up, as SQL.
-        among: read only traces with such an entry in that time, as SQL; in place of `tenants`.
+        among: read only traces with such entries in that time, one for each of these conditions, as SQL; in place of `tenants`.
     """
-    where, values = _conditions(transaction, tenants, from_ns, to_ns) if among is None else _among(among, from_ns, to_ns)
+    where, values = _among(among, from_ns, to_ns) if among else _conditions(transaction, tenants, from_ns, to_ns)
     added = ("tokens", *counts)
     listed = ", ".join((amount, *added, *columns, *FACTS_OF_MONEY))
     order = f"trace_no {'DESC' if newest_first else 'ASC'}, {BOOK_ORDER}"
@@ -100,9 +100,9 @@ def _follow(standing: dict[bytes, BriefRow], kind: str, row: BriefRow) -> None:
     standing[span_id] = row
 
 
-def _among(condition: str, from_ns: int, to_ns: int) -> tuple[str, list[Any]]:
-    inner = f"SELECT trace_no FROM entries WHERE {condition} AND started_ns >= ? AND started_ns < ?"
-    return f"started_ns >= ? AND started_ns < ? AND trace_no IN ({inner})", [from_ns, to_ns] * 2
+def _among(conditions: Sequence[str], from_ns: int, to_ns: int) -> tuple[str, list[Any]]:
+    inner = (f"trace_no IN (SELECT trace_no FROM entries WHERE {one} AND started_ns >= ? AND started_ns < ?)" for one in conditions)
+    return " AND ".join(("started_ns >= ? AND started_ns < ?", *inner)), [from_ns, to_ns] * (1 + len(conditions))
 
 
 def _conditions(transaction: Transaction, tenants: Collection[str] | None, from_ns: int, to_ns: int) -> tuple[str, list[Any]]:

@@ -31,7 +31,7 @@ from otel_finops.ledger.projection import Projection
 from otel_finops.ledger.rows import entries_of_traces
 from otel_finops.ledger.settle import bounded, decided
 from otel_finops.ledger.shards import lease_name
-from otel_finops.ledger.standing import EntryKey, Standing, states
+from otel_finops.ledger.standing import EntryKey, Standing, real_amounts, states
 from otel_finops.ledger.tenants import Tenants, restricted
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.providers import canonical
@@ -133,6 +133,7 @@ class Corrected(NamedTuple):
         entries: entries appended.
         protected: rows that would change but started in a closed month.
         skipped: rows that could not be compared: they wait to be settled, or the journal holds them no longer.
+        lost_terms: changed rows that lose an account, a discount or a flat fee, because no rule of this run gives it.
     """
 
     run_no: int | None
@@ -141,6 +142,7 @@ class Corrected(NamedTuple):
     entries: int
     protected: int
     skipped: int
+    lost_terms: int = 0
 
 
 class _Fix(NamedTuple):
@@ -166,7 +168,7 @@ class _Found:
     def __init__(self) -> None:
         self.groups: dict[tuple[str | None, str | None], Group] = {}
         self.fixes: list[_Fix] = []
-        self.entries = self.protected = self.skipped = 0
+        self.entries = self.protected = self.skipped = self.lost_terms = 0
 
     def saw(self, net: Entry, fix: _Fix | None) -> None:
         """Count a row that was compared."""
@@ -181,6 +183,7 @@ class _Found:
         if fix is not None:
             self.fixes.append(fix)
             self.entries += len(fix.entries)
+            self.lost_terms += _loses_terms(net, fix.target)
 
     def take(self, other: _Found) -> None:
         """Add another round's sums; its fixes are not kept."""
@@ -189,6 +192,7 @@ class _Found:
         self.entries += other.entries
         self.protected += other.protected
         self.skipped += other.skipped
+        self.lost_terms += other.lost_terms
 
     def _add(self, one: Group) -> None:
         held = self.groups.get(one[:2])
@@ -202,7 +206,7 @@ class _Found:
         for one in self.groups.values():
             total = total.plus(one)
         groups = sorted(self.groups.values(), key=lambda one: (-abs(one.after_pico - one.before_pico), one.provider or "", one.model or ""))
-        return Corrected(run_no, tuple(groups), total, self.entries, self.protected, self.skipped)
+        return Corrected(run_no, tuple(groups), total, self.entries, self.protected, self.skipped, self.lost_terms)
 
 
 class Corrector:
@@ -373,6 +377,14 @@ class _Run:
             found.protected += 1
             return
         found.saw(net, _Fix(net, target, entries) if entries else None)
+
+
+def _loses_terms(net: Entry, target: Entry) -> bool:
+    """Whether what was agreed for a row is not agreed any more: an account, a flat fee, or a price below the list's."""
+    if (net.account is not None and target.account is None) or (net.coverage_id is not None and target.coverage_id is None):
+        return True
+    before, after = real_amounts(net), real_amounts(target)
+    return before["contracted_pico"] != before["list_pico"] and after["contracted_pico"] == after["list_pico"]
 
 
 def _calls(decisions: Iterable[Decision]) -> dict[EntryKey, Decision]:

@@ -14,7 +14,7 @@ from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, parse_ns
 from otel_finops.ledger.journal import pending
 from otel_finops.ledger.reader import SUBJECT_KEYS, by_reference
 from otel_finops.ledger.spend import Key, Question, Tallies, Tally, tally
-from otel_finops.ledger.spend_entries import failed
+from otel_finops.ledger.spend_entries import failed_calls
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction
@@ -191,7 +191,7 @@ def _figures(transaction: Transaction, question: Question, span: Span) -> Figure
         return Figures()
     kinds = _tallied(transaction, question._replace(with_cache=True), _KINDS, span)
     sums = _sum(kinds.values())
-    failures = sum(amounts.calls for _, amounts in failed(transaction, question._replace(group_by=()), *span))
+    failures = failed_calls(transaction, question, *span)
     models = sum(1 for (_, model), one in kinds.items() if model and one.calls)
     return Figures(
         sums.cost_pico, sums.calls, sums.tokens, models, sums.unpriced_calls, sums.unpriced_tokens, failures, sums.prompt, sums.cache_read

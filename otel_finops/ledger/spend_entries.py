@@ -53,6 +53,7 @@ _UNITS: Final[Mapping[EngineName, str]] = {
     "sqlite": "COALESCE(json_extract(usage, '$.{}'), 0)",
     "postgresql": "COALESCE(((usage::jsonb) ->> '{}')::bigint, 0)",
 }
+_CHARGES: Final = f"kind = 'charge' AND role = '{ROLE_CALL}' AND started_ns >= ? AND started_ns < ?"
 _NOT_CHANGED: Final[Mapping[EngineName, str]] = {
     "sqlite": f"e.trace_no NOT IN (SELECT trace_no FROM entries WHERE {CHANGED} AND started_ns >= ? AND started_ns < ?)",
     "postgresql": f"NOT EXISTS (SELECT 1 FROM entries c WHERE c.trace_no = e.trace_no AND c.{CHANGED} "
@@ -95,15 +96,22 @@ def differences(transaction: Transaction, question: Question, lower: int, upper:
         yield key, Amounts(-found.amount, 0, 0, -found.unknown, -found.unknown_tokens)
 
 
-def failed(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
-    """The calls that were answered with an error."""
-    return _summed(transaction, question, lower, upper, "cost", FAILED)
+def failed_calls(transaction: Transaction, question: Question, lower: int, upper: int) -> int:
+    """How many calls were answered with an error. Where nothing but tenants is asked for, an index alone tells of most."""
+    conditions, values = _filtered(question)
+    if question.tenants is not None:
+        conditions.append(f"tenant || '' IN ({_marks(question.tenants)})")  # so that the index of failures serves, not that of tenants
+        values += sorted(question.tenants)
+    where = " AND ".join((FAILED, _CHARGES, _NOT_CHANGED[transaction.engine_name], *conditions))
+    [(count,)] = transaction.execute(f"SELECT COUNT(*) FROM entries e WHERE {where}", (lower, upper, lower, upper, *values))
+    changed = _changed(transaction, question._replace(group_by=("error_type",)), lower, upper, "cost", FAILED)
+    return int(count) + sum(amounts.calls for (error,), amounts in changed if error)
 
 
 def _summed(
     transaction: Transaction, question: Question, lower: int, upper: int, basis: str, only: str | None
 ) -> Iterator[tuple[Key, Amounts]]:
-    """Args: only: rows of which this is true; of traces in which something was changed it says which are read at all."""
+    """Args: only: rows of which this is true, and changed traces that have such a row; a sum over them must not ask for the others."""
     yield from _unchanged(transaction, question, lower, upper, basis, only)
     yield from _changed(transaction, question, lower, upper, basis, only)
 
@@ -117,11 +125,15 @@ def _unchanged(
         f"{exact_sum(amount)}, COUNT(*), SUM(tokens), COUNT(*) - COUNT({amount}), "
         f"SUM(CASE WHEN ({amount}) IS NULL THEN tokens ELSE 0 END), {', '.join(_cache_sums(transaction, question))}"
     )
-    conditions, values = _conditions(transaction, question)
-    where = " AND ".join((
-        f"kind = 'charge' AND role = '{ROLE_CALL}' AND started_ns >= ? AND started_ns < ?", *([only] if only else ()),
-        _NOT_CHANGED[transaction.engine_name], *conditions,
-    ))  # fmt: skip
+    conditions, values = _filtered(question)
+    tenants = all_tenants(transaction) if question.tenants is None else sorted(question.tenants)
+    if only is None and len(tenants) <= LIST_VALUES_MAX:
+        conditions.append(f"tenant IN ({_marks(tenants)})")  # named, so that the index by tenant and time serves
+        values += tenants
+    elif question.tenants is not None:
+        conditions.append(f"tenant || '' IN ({_marks(tenants)})")  # so that the index of `only` serves
+        values += tenants
+    where = " AND ".join((*([only] if only else ()), _CHARGES, _NOT_CHANGED[transaction.engine_name], *conditions))
     grouped = f" GROUP BY {', '.join(str(place + 1) for place in range(len(keys)))}" if keys else ""
     sql = f"SELECT {', '.join((*keys, sums))} FROM entries e WHERE {where}{grouped}"
     for row in transaction.iterate(sql, (lower, upper, lower, upper, *values)):
@@ -146,15 +158,11 @@ def _cache_sums(transaction: Transaction, question: Question) -> tuple[str, ...]
     return tuple(f"SUM({count})" for count in _counts(transaction, question)) or ("0", "0")
 
 
-def _conditions(transaction: Transaction, question: Question) -> tuple[list[str], list[Any]]:
+def _filtered(question: Question) -> tuple[list[str], list[Any]]:
     conditions, values = [], []
     for name, allowed in question.filters.items():
         conditions.append(f"COALESCE({_COLUMNS[name]}, '') IN ({_marks(allowed)})")
         values += list(allowed)
-    tenants = all_tenants(transaction) if question.tenants is None else sorted(question.tenants)
-    if question.tenants is not None or len(tenants) <= LIST_VALUES_MAX:  # named, so that the index by tenant and time serves
-        conditions.append(f"tenant IN ({_marks(tenants)})")
-        values += tenants
     return conditions, values
 
 
@@ -170,10 +178,11 @@ def _changed(
     )
     columns = [_COLUMNS[name] for name in names]
     counts = _counts(transaction, question)
-    rows = brief_rows(transaction, columns, None, lower, upper, amount=_AMOUNTS[basis], counts=counts, among=CHANGED)
+    among = (CHANGED, *([only] if only else ()))
+    rows = brief_rows(transaction, columns, None, lower, upper, amount=_AMOUNTS[basis], counts=counts, among=among)
     for row in rows:
         known = dict(zip((*names, *FACTS_OF_MONEY), row.keys, strict=True))
-        if row.role == ROLE_CALL and _wanted(question, known) and (only != FAILED or known["error_type"] is not None):
+        if row.role == ROLE_CALL and _wanted(question, known):
             yield tuple(_valued(name, known[name]) for name in question.group_by), _amounts_of(row)
 
 

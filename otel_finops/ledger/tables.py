@@ -476,7 +476,7 @@ Index("ix_entries_changed", entries.c.started_ns, entries.c.trace_no, sqlite_whe
 _FAILED: Final = text("error_type IS NOT NULL")
 Index(
     "ix_entries_failed", entries.c.started_ns, entries.c.tenant, entries.c.role, entries.c.kind, entries.c.trace_no,
-    sqlite_where=_FAILED, postgresql_where=_FAILED,
+    entries.c.error_type, sqlite_where=_FAILED, postgresql_where=_FAILED,
 )  # fmt: skip
 _OTHER_MONEY: Final = text("billed_pico IS NOT NULL OR list_pico IS NOT NULL OR contracted_pico IS NOT NULL OR effective_pico IS NOT NULL")
 Index("ix_entries_other_money", entries.c.started_ns, entries.c.trace_no, sqlite_where=_OTHER_MONEY, postgresql_where=_OTHER_MONEY)

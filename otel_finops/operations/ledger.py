@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
@@ -150,6 +150,8 @@ class CorrectedCalls(CorrectedModel):
     entries: Count = Field(description="Ledger rows appended.")
     protected: Count = Field(description="Calls that would change but started in a closed month; see `force`.")
     skipped: Count = Field(description="Calls that wait to be settled, or whose spans are no longer kept.")
+    lost_terms: Count = Field(description="Changed calls that lose an account, a discount or a flat fee, because no rule of now gives it.")
+    warning: str | None = Field(description="What to look at when calls lose such terms.")
     models: list[CorrectedModel] = Field(description="By provider and model, the largest difference first.")
 
 
@@ -221,9 +223,23 @@ def _window(given: Windowed, latest_ns: int) -> tuple[int, int]:
     return from_ns or 0, latest_ns if to_ns is None else to_ns
 
 
+_LOST: Final = (
+    "Calls were booked with an account, a discount or a flat fee that no rule of this run gives. If these are not the settings of the "
+    "service (pricing.accounts, .discounts, .subscriptions), run it again with them."
+)
+
+
 def _answer(done: Corrected, selection: Selection, why: str, *, dry_run: bool) -> Changed | Unchanged:
     total = _sums(done.total)
-    counts = {"run": done.run_no, "dry_run": dry_run, "entries": done.entries, "protected": done.protected, "skipped": done.skipped}
+    counts = {
+        "run": done.run_no,
+        "dry_run": dry_run,
+        "entries": done.entries,
+        "protected": done.protected,
+        "skipped": done.skipped,
+        "lost_terms": done.lost_terms,
+        "warning": _LOST if done.lost_terms else None,
+    }
     answer = {**counts, **total, "models": [_sums(group) for group in done.groups]}
     if dry_run:
         return Unchanged(answer)

@@ -181,3 +181,26 @@ def test_settings_are_for_those_who_manage_the_whole_service(context: Context) -
         ask(context, "settings.show", ACME)
     with pytest.raises(Forbidden, match="permission manage"):
         ask(context, "settings.show", Principal("vera", None, ROLES["viewer"]))
+
+
+# --- repricing with other settings than the service's -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_repricing_without_the_services_rules_says_what_it_drops(store: Store, dry_run: bool) -> None:
+    """One call of acme at a fifth less (0.0028), one that the seat covers (0), one that has no terms at all."""
+    rig = Rig(store, cascade=Cascade.of(SETTINGS.pricing))
+    rig.settle(
+        call(1, trace=1, attribution={"tenant": "acme"}),
+        call(2, trace=2, attribution={"service": "coder"}),
+        call(3, trace=3, attribution={"tenant": "globex"}),
+    )
+    clock = FakeClock(rig.clock.now_ns())
+    prices = CurrentPrices(store, clock, packaged_snapshot)
+    shell = make_context(load(None, {}), store, rig.subjects, prices, clock, trail=RememberedTrail())
+    answer = ask(shell, "ledger.reprice", dry_run=dry_run)
+    assert (answer["changed"], answer["lost_terms"], answer["difference_usd"]) == (2, 2, "0.0042")  # 0.0007 + 0.0035
+    assert "pricing.accounts" in answer["warning"]
+    service = make_context(SETTINGS, store, rig.subjects, prices, clock, trail=RememberedTrail())
+    again = ask(service, "ledger.reprice")
+    assert (again["changed"], again["lost_terms"], again["warning"]) == (0 if dry_run else 2, 0, None)

@@ -243,7 +243,7 @@ def _indexes_of_entries() -> None:
     money = "billed_pico IS NOT NULL OR list_pico IS NOT NULL OR contracted_pico IS NOT NULL OR effective_pico IS NOT NULL"
     for name, columns, condition in (
         ("ix_entries_changed", ["started_ns", "trace_no"], "kind <> 'charge'"),
-        ("ix_entries_failed", ["started_ns", "tenant", "role", "kind", "trace_no"], "error_type IS NOT NULL"),
+        ("ix_entries_failed", ["started_ns", "tenant", "role", "kind", "trace_no", "error_type"], "error_type IS NOT NULL"),
         ("ix_entries_other_money", ["started_ns", "trace_no"], money),
     ):
         op.create_index(name, "entries", columns, sqlite_where=sa.text(condition), postgresql_where=sa.text(condition))
