@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from otel_finops.audit.pruning import next_beginning, prune
 from otel_finops.base.limits import PRUNE_STEP_ROWS
 from otel_finops.ledger.door import Guarded, opened
 from otel_finops.ledger.journal import prune_skeletons
@@ -42,11 +43,6 @@ _CLASSES: Final[dict[SideClass, _Rows]] = {
         "price_refreshes", "refresh_no", "at_ns", "refresh_no = (SELECT MAX(refresh_no) FROM price_refreshes)", "price_refreshes"
     ),
 }
-_SEQ_MAX: Final = 2**63 - 1
-_ANCHOR: Final = (
-    "INSERT INTO audit_anchors (tenant, seq, hash, pruned_ns) VALUES (?, ?, ?, ?) ON CONFLICT (tenant) DO UPDATE SET "
-    "seq = excluded.seq, hash = excluded.hash, pruned_ns = excluded.pruned_ns"
-)
 
 
 class Gone(NamedTuple):
@@ -104,22 +100,12 @@ class SidePruner:
         return taken
 
     def _shorten_chain(self, transaction: Transaction, before_ns: int) -> int:
-        """Take old entries from the beginning of one chain of the trail, and say on what the rest follows.
-
-        Where a clock went back, an old entry behind a younger one stays as long as that.
-        """
-        for (tenant,) in transaction.execute(
-            "SELECT tenant FROM audit_entries WHERE at_ns < ? GROUP BY tenant ORDER BY tenant", (before_ns,)
-        ):
-            young = "SELECT COALESCE(MIN(seq), ?) FROM audit_entries WHERE tenant = ? AND at_ns >= ?"
-            [(bound,)] = transaction.execute(young, (_SEQ_MAX, tenant, before_ns))
-            old = "SELECT seq, hash FROM audit_entries WHERE tenant = ? AND seq < ? ORDER BY seq LIMIT ?"
-            if links := transaction.execute(old, (tenant, bound, PRUNE_STEP_ROWS)):
-                seq, hash_ = links[-1]
-                transaction.execute(_ANCHOR, (tenant, seq, bytes(hash_), self._now_ns()))
-                with opened(transaction, "audit_entries", before_ns):
-                    return transaction.executemany("DELETE FROM audit_entries WHERE tenant = ? AND seq <= ?", [(tenant, seq)])
-        return 0
+        """Take old entries from the beginning of one chain of the trail."""
+        one = next_beginning(transaction, before_ns, PRUNE_STEP_ROWS)
+        if one is None:
+            return 0
+        prune(transaction, one, before_ns, self._now_ns(), lambda transaction, upto: opened(transaction, "audit_entries", upto))
+        return one.entries
 
 
 def _old(rows: _Rows) -> str:

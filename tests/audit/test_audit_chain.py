@@ -15,7 +15,7 @@ from audit_rig import append_many, change
 
 from otel_finops.audit.chain import NO_HASH, Link, append, end_of
 from otel_finops.audit.head import export_head
-from otel_finops.audit.pruning import Beginning, beginnings, prune
+from otel_finops.audit.pruning import next_beginning, prune
 from otel_finops.audit.reading import StoredAudit
 from otel_finops.audit.stored import StoredTrail
 from otel_finops.audit.verify import AuditFault, Report
@@ -181,13 +181,16 @@ def test_a_head_that_was_changed_or_signed_by_another_is_refused(store: Store, t
         StoredAudit(store).verify(None, json.dumps(head), "00" * 32)
 
 
-def pruned(store: Store, before_ns: int) -> list[Beginning]:
-    """Prune all chains as retention does."""
-    with store.write() as transaction:
-        found = beginnings(transaction, before_ns)
-        for one in found:
-            prune(transaction, one, before_ns, NOON, "ann", lambda transaction, upto: opened(transaction, "audit_entries", upto))
-    return found
+def pruned(store: Store, before_ns: int, most: int = 100) -> list[tuple[str, int, int]]:
+    """Prune all chains as retention does; tenant, last number and number of the entries that went, step by step."""
+    steps: list[tuple[str, int, int]] = []
+    while True:
+        with store.write() as transaction:
+            one = next_beginning(transaction, before_ns, most)
+            if one is None:
+                return steps
+            prune(transaction, one, before_ns, NOON, lambda transaction, upto: opened(transaction, "audit_entries", upto))
+            steps.append((one.tenant, one.last.seq, one.entries))
 
 
 def test_a_chain_whose_beginning_was_pruned_is_proved_from_there(store: Store, tmp_path: Path) -> None:
@@ -196,18 +199,18 @@ def test_a_chain_whose_beginning_was_pruned_is_proved_from_there(store: Store, t
     StoredTrail(store).record(change(tenant="globex"))
     with store.read() as transaction:
         head = json.dumps(export_head(transaction, load_key(tmp_path / "key"), FakeClock()))
-    assert pruned(store, NOON - 7) == [Beginning("acme", 2, 2)]
+    assert pruned(store, NOON - 7) == [("acme", 2, 2)]
     assert StoredAudit(store).verify(None, head, None) == Report(2, 4, 2, (), 0)
     assert [seq for seq, *_ in rows(store)] == [3, 4, 5]
     assert json.loads(rows(store)[-1][3])["what"] == "audit.prune"
-    assert pruned(store, NOON - 6) == [Beginning("acme", 3, 1)]
-    assert StoredAudit(store).verify(None, head, None) == Report(2, 4, 3, (), 0)
+    assert pruned(store, NOON - 5, 1) == [("acme", 3, 1), ("acme", 4, 1)]
+    assert StoredAudit(store).verify(None, head, None) == Report(2, 4, 4, (), 0)
 
 
 def test_what_lies_behind_a_younger_entry_stays_with_it(store: Store) -> None:
     for at_ns in (1, NOON, 2):
         StoredTrail(store).record(change(at_ns=at_ns))
-    assert pruned(store, NOON) == [Beginning("acme", 1, 1)]
+    assert pruned(store, NOON) == [("acme", 1, 1)]
 
 
 def test_a_beginning_that_somebody_took_away_is_no_pruned_one(store: Store) -> None:
