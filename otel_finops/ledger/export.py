@@ -21,6 +21,8 @@ from otel_finops.ledger.tenants import Tenants, restricted
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Row, Transaction
 
+Times: TypeAlias = tuple[int | None, int | None]
+"""From (inclusive) and to (exclusive) in nanoseconds; None leaves the end open."""
 Contract: TypeAlias = dict[str, Any]
 Batches: TypeAlias = Iterator[list[Contract]]
 
@@ -62,7 +64,7 @@ class LedgerExport:
         stretches = [whole._replace(values=(shard,), upto_value=seq) for shard, seq in sorted(extent.last_seqs.items())]
         return self._contracts(self._entries(stretches, extent), clear)
 
-    def usage(self, tenants: Tenants, window: tuple[int | None, int | None], filters: Mapping[str, str], *, clear: bool = False) -> Batches:
+    def usage(self, tenants: Tenants, window: Times, filters: Mapping[str, str], *, clear: bool = False) -> Batches:
         """The entries that `LedgerReader.usage` pages through, tenant by tenant, earliest start first.
 
         Raises:
@@ -72,15 +74,16 @@ class LedgerExport:
             extent = Extent.of(transaction)
             wanted, values = usage_conditions(transaction, None, None, filters)
             names = list(visible_tenants(transaction, restricted(tenants)))
+            from_ns, to_ns = _narrowed(transaction, window, filters.get("trace_id"))
         whole = Stretch(
             "entries",
             COLUMN_LIST,
             "tenant = ?",
             (),
             ("started_ns", "shard", "block_seq", "idx"),
-            begin=None if window[0] is None else (window[0], -1, -1, -1),
-            upto="" if window[1] is None else "started_ns < ?",
-            upto_value=window[1],
+            begin=None if from_ns is None else (from_ns, -1, -1, -1),
+            upto="" if to_ns is None else "started_ns < ?",
+            upto_value=to_ns,
             wanted=" AND ".join(wanted),
             wanted_values=tuple(values),
         )
@@ -147,6 +150,18 @@ class LedgerExport:
         with self._store.read() as transaction:
             names = self._subjects.clear(transaction, refs)
         return [entry._replace(user=names.get(entry.user or ""), session=names.get(entry.session or "")) for entry in batch]
+
+
+def _narrowed(transaction: Transaction, window: Times, trace_id: str | None) -> Times:
+    """The window, no wider than a trace that is asked for: its rows are few, and steps would look at all others between."""
+    if trace_id is None:
+        return window
+    sql = "SELECT MIN(started_ns), MAX(started_ns) FROM entries WHERE trace_no IN (SELECT trace_no FROM traces WHERE trace_id = ?)"
+    [(first, last)] = transaction.execute(sql, (bytes.fromhex(trace_id),))
+    if first is None:
+        return 0, 0
+    from_ns, to_ns = window
+    return max(first, from_ns or 0), last + 1 if to_ns is None else min(last + 1, to_ns)
 
 
 def _of_tenants(allowed: Collection[str] | None) -> tuple[str, tuple[str, ...]]:

@@ -78,6 +78,9 @@ def test_windows_filters_and_tenants_select_rows(rig: Rig) -> None:
     assert spans(steps.usage(["acme", "globex"], window, {"kind": "reversal"})) == [4]
     assert spans(steps.usage(None, EVER, {"agent": "planner"})) == [5]
     assert spans(steps.usage(["nobody"], EVER, {})) == spans(steps.usage((), EVER, {})) == []
+    assert spans(steps.usage(None, EVER, {"trace_id": f"{96:032x}"})) == [4, 4, 4]
+    assert spans(steps.usage(None, (window[0], NOON + 4 * SECOND), {"trace_id": f"{96:032x}"})) == []
+    assert spans(steps.usage(None, EVER, {"trace_id": f"{999:032x}"})) == []
     assert spans(steps.entries(["globex"])) == [3, 6, 9]
     assert spans(steps.net(["globex", "acme"])) == [7, 4, 1, 9, 6, 3]
     with pytest.raises(BadInput, match="entries cannot be filtered by 'colour'"):
