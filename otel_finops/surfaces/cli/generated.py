@@ -96,7 +96,7 @@ def _parameter(name: str, field: FieldInfo) -> tuple[Any, Any]:
     completion = completion_of(name, field)
     if field.annotation is bool and field.default is False:
         return Annotated[bool, typer.Option(flag, help=help_text)], False
-    if field.json_schema_extra == NAMED:
+    if isinstance(field.json_schema_extra, dict) and NAMED.items() <= field.json_schema_extra.items():
         return Annotated[str, typer.Option(flag, help=help_text, autocompletion=completion)], inspect.Parameter.empty
     if field.is_required():
         return Annotated[str, typer.Argument(help=help_text, metavar=name.upper(), autocompletion=completion)], inspect.Parameter.empty
