@@ -100,7 +100,7 @@ def _parameter(name: str, field: FieldInfo) -> tuple[Any, Any]:
         return Annotated[str, typer.Option(flag, help=help_text, autocompletion=completion)], inspect.Parameter.empty
     if field.is_required():
         return Annotated[str, typer.Argument(help=help_text, metavar=name.upper(), autocompletion=completion)], inspect.Parameter.empty
-    if field.default not in (None, ""):
+    if field.default not in (None, "", (), []):
         help_text = f"{help_text} [default: {field.default}]"
     return Annotated[str | None, typer.Option(flag, help=help_text, autocompletion=completion)], None
 

@@ -42,6 +42,7 @@ GROUPS: Final = {
 SINGLE: Final = {
     "report": "Show what was spent in the last days: sums, change, a curve, and what cost most.",
     "trace": "Show what every agent, step, tool and call of a trace cost.",
+    "prune": "Take away data that is older than it is kept for: closed months of entries whole, with their sums and blocks left.",
     "health": "Say whether all parts of the service work.",
     "price": "Price records of standard input, one JSON object a line (docs/pricing.md).",
     "resolve": "Find the price row of every model of standard input, one JSON object a line.",

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from otel_finops.surfaces.cli import render_coverage, render_dashboard, render_prices, render_trees
+from otel_finops.surfaces.cli import render_coverage, render_dashboard, render_prices, render_runs, render_trees
 from otel_finops.surfaces.cli.tables import draw_rows, plain, screen
 
 
@@ -36,6 +36,7 @@ _ENTRY: Final = (
     "started_at", "kind", "role", "tenant", "provider", "request_model", "response_model", "agent", "step",
     "cost_usd", "cost_method", "trace_id",
 )  # fmt: skip
+_PRUNED: Final = ("class", "keeps_days", "rows", "traces", "spans", "oldest", "newest", "months", "held", "finished", "lost")
 _TOKEN: Final = ("no", "name", "prefix", "role", "tenants", "state", "expires_at", "last_used_at")
 _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "audit.list": partial(_listed, "entries", ("at", "tenant", "seq", "who", "what", "outcome", "origin")),
@@ -50,7 +51,13 @@ _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "pricing.quote": render_prices.quote,
     "pricing.rules": render_prices.rules,
     "pricing.unpriced": render_prices.unpriced,
+    "retention.prune": partial(_listed, "classes", _PRUNED),
+    "runs.list": partial(
+        _listed, "runs", ("started_at", "name", "kind", "status", "cost_usd", "calls", "tokens", "failed_calls", "duration_ms", "run_id")
+    ),
+    "runs.show": render_runs.run,
     "senders.list": partial(_listed, "tokens", _TOKEN),
+    "sessions.list": partial(_listed, "sessions", ("session", "users", "last_at", "cost_usd", "traces", "runs", "calls", "tokens")),
     "settings.show": partial(_listed, "settings", ("section", "name", "value", "source")),
     "tokens.list": partial(_listed, "tokens", _TOKEN),
     "traces.show": render_trees.trace,
