@@ -19,6 +19,7 @@ from otel_finops.ledger.booking import Booking
 from otel_finops.ledger.corrections import Corrected, Corrector, Group, Selection, booked_tenants
 from otel_finops.ledger.entry import ROLE_CALL, Entry
 from otel_finops.ledger.free_searches import charged_searches, free_searches, with_free_searches
+from otel_finops.ledger.pruned import pruned_until_ns
 from otel_finops.ledger.rows import entries_of_traces
 from otel_finops.ledger.standing import EntryKey, states
 from otel_finops.pricing.allowances import Allowance, allowance_of, period_of
@@ -80,16 +81,17 @@ class _Searching(NamedTuple):
 class _Grants:
     """How many searches of which calls should be free; asked about calls in their order."""
 
-    def __init__(self, now_ns: int) -> None:
+    def __init__(self, now_ns: int, pruned_ns: int) -> None:
         self._now_ns = now_ns
+        self._pruned_ns = pruned_ns
         self._used: Counter[tuple[int, str, str, int]] = Counter()
 
     def of(self, call: _Searching) -> int:
-        """The call's free searches; those that stand where its period is not over yet."""
+        """The call's free searches; those that stand where its period is not over yet, or its first calls were pruned."""
         if call.project is None or call.allowance is None:
             return 0
         from_ns, to_ns = period_of(call.allowance, call.started_ns)
-        if to_ns > self._now_ns:
+        if to_ns > self._now_ns or from_ns < self._pruned_ns:
             return call.free
         place = call.project, call.allowance.family, call.allowance.group, from_ns
         left = max(call.allowance.searches - self._used[place], 0)
@@ -130,7 +132,8 @@ def grant_allowances(
     """
     found: dict[EntryKey, int] = {}
     times: list[int] = []
-    grants = _Grants(corrector.now_ns)
+    with corrector.store.read() as transaction:
+        grants = _Grants(corrector.now_ns, pruned_until_ns(transaction))
     for call in _searching(corrector.store, corrector.prices().book, projects, selection, corrector.now_ns):
         free = grants.of(call)
         if free != call.free and call.started_ns >= selection.from_ns:

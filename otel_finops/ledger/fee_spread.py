@@ -22,6 +22,7 @@ from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.fx_store import dated_rates
 from otel_finops.ledger.held_lease import held_lease
 from otel_finops.ledger.projection import Projection
+from otel_finops.ledger.pruned import pruned_until_ns
 from otel_finops.ledger.rows import entries_of_traces
 from otel_finops.ledger.shards import lease_name, shard_of
 from otel_finops.ledger.standing import EntryKey, states
@@ -154,15 +155,19 @@ class FeeSpreader:
     def run(self, *, who: str, why: str, ended_after_ns: int = 0) -> Spread:
         """Spread the fees of all periods that are over and ended after an instant; a second run finds nothing to do.
 
+        Of periods whose first calls were pruned the shares stay: the others would have to bear those of the pruned ones.
+
         Raises:
             MissingRate: a fee's currency has no rate for the first day of a period; nothing of that period is spread.
             Busy: somebody else held a shard for long; what was done stands, and asking again goes on from there.
         """
         now_ns = self._clock.now_ns()
+        with self._store.read() as transaction:
+            pruned_ns = pruned_until_ns(transaction)
         done = Spread(0, 0, None)
         for subscription in self._subscriptions():
             for period in subscription.periods(now_ns):
-                if ended_after_ns < period.to_ns <= now_ns:
+                if ended_after_ns < period.to_ns <= now_ns and period.from_ns >= pruned_ns:
                     asked = Asked(VERB, who, why, _selection(subscription, period), "", now_ns)
                     done = self._spread(subscription, period, asked, done)
         return done

@@ -450,7 +450,8 @@ class Retention(_Section):
     )
     journal_days: Days = Field(
         default=0,
-        description="Days after their end at which spans of booked traces are pruned although their entries stay; 0: with the entries.",
+        description="Days after they came and ended at which spans of booked traces are pruned although their entries stay; "
+        "0: with the entries.",
     )
     skeletons_hours: float = Field(
         default=1.0, gt=0, le=8_760, description="Hours after which spans of traces without any GenAI span are pruned from the journal."

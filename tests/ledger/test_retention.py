@@ -8,18 +8,25 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ledger_rig import Rig, call, plain, span_id, trace_id
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ledger_rig import PRICES, Rig, call, plain, span_id, trace_id
 
-from otel_finops.base.errors import BrokenLedger
-from otel_finops.base.times import NS_PER_HOUR, month_end_ns, parse_ns
+from otel_finops.base.errors import BadInput, BrokenLedger
+from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, month_end_ns, parse_ns
+from otel_finops.ledger.corrections import Corrector, Selection
 from otel_finops.ledger.head import export_head, verify_head
 from otel_finops.ledger.journal import JournalRow, record
 from otel_finops.ledger.periods import Periods
 from otel_finops.ledger.pruned import pruned_months
+from otel_finops.ledger.reprice import reprice
 from otel_finops.ledger.retention import Held, LedgerPruner, Pruned
+from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.verify import Report, verify
 from otel_finops.store.engine import Store
 from otel_finops.store.signing import load_key
+from otel_finops.store.upgrade import upgrade
+from otel_finops.testing import FakeClock
 
 COST = 3_500_000_000
 """0.0035 USD in pico-USD."""
@@ -271,3 +278,118 @@ def test_a_broken_block_is_not_pruned(store: Store) -> None:
         keeper.prune()
     assert len(keeper.entries()) == 4
     assert not keeper.verified().sound
+
+
+# --- spans alone -----------------------------------------------------------------------------------------------------
+
+
+MONTH_S = 35 * 24 * 3600.0
+
+
+def test_spans_go_before_their_entries_where_the_settings_say_so(keeper: Keeper) -> None:
+    """They came 35 days ago and ended before that; with 30 days they go, and no entry does. What came today stays."""
+    keeper.settle(at(AUGUST, 1), at(SEPTEMBER, 2), at(OCTOBER, 3))
+    keeper.clock.advance(MONTH_S)
+    keeper.settle(at(NOVEMBER, 4))
+    before = keeper.totals(), keeper.canonical()
+    rule = keeper.pruner.spans_before(30)
+    assert keeper.pruner.would_prune(rule) == (done := keeper.pruner.prune(rule, "test"))
+    assert (done.traces, done.spans, done.entries) == (3, 3, 0)
+    assert (keeper.totals(), keeper.canonical()) == before
+    assert (keeper.count("journal"), keeper.count("traces")) == (1, 4)
+    assert keeper.verified().entries == 4
+
+
+def test_what_lost_its_spans_takes_no_more_of_them(keeper: Keeper) -> None:
+    """A framework's span of the same call that came now could not be told from a call of its own."""
+    four_months(keeper)
+    keeper.clock.advance(MONTH_S)
+    keeper.pruner.prune(keeper.pruner.spans_before(30), "test")
+    before = keeper.spent()
+    assert keeper.settle(at(AUGUST, 1), at(AUGUST, 50, 1, scope="framework", rank=30)) == []
+    assert keeper.spent() == before
+
+
+def test_the_spans_of_an_original_stay_while_a_younger_copy_is_open(keeper: Keeper) -> None:
+    keeper.settle(at(SEPTEMBER, 1, response_id="one"))
+    keeper.clock.advance(MONTH_S)
+    keeper.settle(copy := at(NOVEMBER, 2, response_id="one"))
+    assert keeper.pruner.prune(keeper.pruner.spans_before(30), "test").held == Held(shared=1)
+    keeper.settle(copy._replace(end_ns=NOVEMBER + 5 * SECOND))
+    assert keeper.net()[span_id(2)].role == "gateway_copy"
+    assert keeper.spent() == COST
+
+
+def test_a_session_that_goes_on_keeps_all_its_spans(keeper: Keeper) -> None:
+    keeper.settle(at(AUGUST, 1), plain(9, 1, start_ns=AUGUST, end_ns=NOVEMBER + 30 * NS_PER_DAY))
+    keeper.clock.advance(MONTH_S)
+    done = keeper.pruner.prune(keeper.pruner.spans_before(30), "test")
+    assert (done.spans, done.held) == (0, Held(reaching=1))
+
+
+# --- reports ---------------------------------------------------------------------------------------------------------
+
+
+def test_reports_by_what_only_rows_say_have_the_pruned_money_under_not_known(keeper: Keeper) -> None:
+    keeper.settle(at(AUGUST, 1, attribution={"step": "plan"}), at(NOVEMBER, 2, attribution={"step": "plan"}))
+    keeper.close()
+    assert keeper.by("step") == {("plan",): 2 * COST}
+    keeper.prune()
+    assert keeper.by("step") == {("plan",): COST, (None,): COST}
+    assert keeper.by("step", step="plan") == {("plan",): COST}
+    assert keeper.by("step", "model") == {("plan", "gpt-4o"): COST, (None, "gpt-4o"): COST}
+    assert keeper.by("step", "day") == {("plan", "2026-11-10"): COST, (None, "2026-08-10"): COST}
+
+
+def test_a_cut_hour_of_a_pruned_month_is_refused_and_others_are_answered(keeper: Keeper) -> None:
+    four_months(keeper)
+    keeper.prune()
+    half = NS_PER_HOUR // 2
+    assert keeper.reader.spend(None, (), AUGUST, AUGUST + NS_PER_HOUR).total_pico == COST
+    assert keeper.reader.spend(None, (), AUGUST - half, SEPTEMBER - half).total_pico == COST
+    with pytest.raises(BadInput, match="give whole hours"):
+        keeper.reader.spend(None, (), AUGUST + 1, SEPTEMBER)
+    with pytest.raises(BadInput, match="only their cost is kept"):
+        keeper.reader.spend(None, (), AUGUST, NOVEMBER, basis="list")
+
+
+# --- whatever the ledger ---------------------------------------------------------------------------------------------
+
+MONTHS = (AUGUST, SEPTEMBER, OCTOBER, NOVEMBER)
+ANSWERS = st.sampled_from([None, None, None, "one", "two"])
+CALLS = st.lists(
+    st.tuples(st.integers(1, 12), st.integers(1, 6), st.sampled_from(MONTHS), st.integers(0, 400), ANSWERS, st.booleans()), max_size=12
+)
+"""Span, trace, month, hours into it (16 days, so that months are crossed), answer id, and whether it comes after the months closed."""
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(CALLS, st.sampled_from([20, 30, 60]))
+def test_sums_and_what_stays_are_as_before(tmp_path_factory: pytest.TempPathFactory, calls: Any, days: int) -> None:
+    """Verify passes, no sum moves, kept rows are equal to the byte, all that is sent again adds nothing, repricing finds the same."""
+    store = Store.open(f"sqlite:///{tmp_path_factory.mktemp('p') / 'l.db'}", FakeClock())
+    upgrade(store)
+    keeper = Keeper(store)
+    spans = [
+        (at(month + hours * NS_PER_HOUR, span, trace, response_id=answer), late)
+        for span, trace, month, hours, answer, late in calls
+        if month + hours * NS_PER_HOUR < keeper.clock.now_ns()
+    ]
+    keeper.settle(*(span for span, late in spans if not late))
+    keeper.close()
+    keeper.settle(*(span for span, late in spans if late))
+    before, kept_before = keeper.totals(), {(row["trace_id"], row["span_id"]): row for row in keeper.canonical()}
+    expected = keeper.would_prune(days)
+    done = keeper.prune(days)
+    assert (done.entries, done.months, done.traces) == (expected.entries, expected.months, expected.traces)
+    report = keeper.verified()
+    assert report.sound
+    assert sum(rows for rows, _ in report.pruned.values()) == done.entries
+    assert keeper.totals() == before
+    assert all(kept_before[row["trace_id"], row["span_id"]] == row for row in keeper.canonical())
+    assert [entry.span_id for entry in keeper.settle(*(span for span, _ in spans))] == []
+    assert keeper.totals() == before
+    corrector = Corrector(store, keeper.leases, PRICES, (Rollups(),), keeper.clock, sleep=keeper.clock.advance)
+    assert reprice(corrector, Selection(0, 2**62, force=True), who="test", why="same prices").total.changed == 0
+    assert keeper.prune(days).entries == 0
+    store.close()
