@@ -13,9 +13,12 @@ from typing import Any, Final, NamedTuple
 from otel_finops.audit.chain import NO_HASH, Link, link_hash
 from otel_finops.audit.pruning import PRUNED
 from otel_finops.base.limits import AUDIT_FAULTS_MAX
+from otel_finops.base.progress import tell
 from otel_finops.base.times import format_ns
 from otel_finops.store.unit_of_work import Row, Transaction
 
+_TOLD_EACH: Final = 4_096
+"""Entries between two reports of how far the walk is."""
 _SELECT: Final = "SELECT tenant, seq, prev, hash, body, at_ns, who, what, outcome FROM audit_entries"
 _ANCHORS: Final = "SELECT tenant, seq, hash FROM audit_anchors"
 
@@ -56,8 +59,10 @@ def verify(transaction: Transaction, tenants: Collection[str] | None) -> Report:
     where, params = _of(tenants)
     begins = {tenant: Link(int(seq), bytes(hash_)) for tenant, seq, hash_ in transaction.execute(f"{_ANCHORS}{where}", params)}
     walk = _Walk(begins)
-    for row in transaction.iterate(f"{_SELECT}{where} ORDER BY tenant, seq", params):
+    for number, row in enumerate(transaction.iterate(f"{_SELECT}{where} ORDER BY tenant, seq", params)):
         walk.see(row)
+        if not number % _TOLD_EACH:
+            tell("entries", number)
     return walk.report()
 
 
