@@ -152,6 +152,10 @@ ESTIMATES_REMEMBERED_MAX: Final = 4_096
 ALLOWANCE_CHANGES_MAX: Final = 250_000
 """Calls whose free searches one run changes, some 75 MB: a month of a project has a few ten thousand free ones by the lists of today."""
 
+SESSION_USERS_SHOWN: Final = 20
+"""Users named of a session that several people share; filters know all of them."""
+LINKED_TRACES_MAX: Final = 64
+"""Traces that link to a run, or that it links to, of which one answer tells: hand-offs have one or two, and each is read whole."""
 FIGURES_TRACES_AT_ONCE: Final = 256
 """Traces whose runs are worked out from the store at a time: some 3,000 spans, which are in memory meanwhile."""
 

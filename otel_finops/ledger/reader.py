@@ -23,7 +23,7 @@ from otel_finops.ledger.spend import PERIOD, InCurrency, Key, Question, SpendGro
 from otel_finops.ledger.spend_currency import tally_converted
 from otel_finops.ledger.spend_entries import Basis
 from otel_finops.ledger.standing import EntryKey, states
-from otel_finops.ledger.subjects import Subjects
+from otel_finops.ledger.subjects import Subjects, refs_of
 from otel_finops.ledger.tables import DIMENSIONS, ROLLUP_TOKENS
 from otel_finops.ledger.tenants import Tenants, restricted
 from otel_finops.pricing.fx import OtherCurrency
@@ -40,10 +40,14 @@ USAGE_FILTERS: Final = {
     "request_model": "request_model", "response_model": "response_model", "cost_method": "cost_method",
     "unpriced_reason": "unpriced_reason", "agent": "agent", "step": "step", "tool": "tool", "workflow": "workflow",
     "user": "user_ref", "session": "session_ref", "cost_center": "cost_center", "purpose": "purpose", "service": "service",
-    "environment": "environment", "price_key": "price_key",
+    "environment": "environment", "price_key": "price_key", "service_tier": "service_tier", "region": "region",
+    "model": "COALESCE(response_model, request_model)", "status": "error_type", "tag": "tags",
 }  # fmt: skip
 """By what a page of entries can be filtered, with the columns."""
-
+_TAGGED: Final = {
+    "sqlite": "EXISTS (SELECT 1 FROM json_each(tags) AS one WHERE one.key = ? AND one.value = ?)",
+    "postgresql": "CAST(tags AS jsonb) ->> CAST(? AS text) = ?",
+}
 
 class UsagePage(NamedTuple):
     """Entries, newest start first, and where the next page begins (None: there is none)."""
@@ -248,18 +252,29 @@ def usage_conditions(
     for name, allowed in by_reference(transaction, {name: (value,) for name, value in filters.items()}).items():
         if name not in USAGE_FILTERS:
             raise BadInput(f"entries cannot be filtered by {name[:40]!r}; use one of {', '.join(USAGE_FILTERS)}")
-        conditions.append(f"{USAGE_FILTERS[name]} IN ({', '.join('?' * len(allowed)) or 'NULL'})")
-        values += [_trace_bytes(value) if name == "trace_id" else value for value in allowed]
+        condition, found = _usage_condition(transaction, name, list(allowed))
+        conditions.append(condition)
+        values += found
     return conditions, values
+
+
+def _usage_condition(transaction: Transaction, name: str, allowed: list[str]) -> tuple[str, list[Any]]:
+    """One filter as SQL; all but users and sessions have one value."""
+    if name == "trace_id":
+        return "trace_no IN (SELECT trace_no FROM traces WHERE trace_id = ?)", [_trace_bytes(allowed[0])]
+    if name == "status":
+        return f"error_type IS {'NOT ' if allowed[0] == 'failed' else ''}NULL", []
+    if name == "tag":
+        key, equals, value = allowed[0].partition("=")
+        if not equals:
+            raise BadInput("tag: write KEY=VALUE, e.g. team=search")
+        return _TAGGED[transaction.engine_name], [key, value]
+    return f"{USAGE_FILTERS[name]} IN ({', '.join('?' * len(allowed)) or 'NULL'})", list(allowed)
 
 
 def by_reference(transaction: Transaction, filters: Mapping[str, Collection[str]]) -> dict[str, Collection[str]]:
     """The filters with users and sessions as the references under which every realm stores them."""
-    sql = "SELECT ref FROM subjects WHERE kind = ? AND clear IN ({})"
-    return {
-        name: [ref for (ref,) in transaction.select_in(sql, sorted(allowed), before=(name,))] if name in SUBJECT_KEYS else allowed
-        for name, allowed in filters.items()
-    }
+    return {name: refs_of(transaction, name, allowed) if name in SUBJECT_KEYS else allowed for name, allowed in filters.items()}
 
 
 def visible_tenants(transaction: Transaction, tenants: Tenants) -> Iterator[str]:

@@ -84,3 +84,13 @@ class Subjects:
         raced = [text for text in new if text not in known]
         known.update(transaction.select_in(_FIND, raced, before=(realm, kind)))
         return {clear: known[text] for clear, text in storable.items()}
+
+
+def refs_of(transaction: Transaction, kind: str, clears: Collection[str]) -> list[str]:
+    """The references of clear ids in every realm; found by jumps through the index from realm to realm."""
+    wanted, refs = sorted(set(clears)), list[str]()
+    realm = transaction.execute("SELECT MIN(realm) FROM subjects")[0][0]
+    while realm is not None:
+        refs += [ref for _, ref in transaction.select_in(_FIND, wanted, before=(realm, kind))]
+        realm = transaction.execute("SELECT MIN(realm) FROM subjects WHERE realm > ?", (realm,))[0][0]
+    return refs

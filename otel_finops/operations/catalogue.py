@@ -22,7 +22,9 @@ from otel_finops.operations import (
     pricing,
     quarantine,
     retention,
+    runs,
     senders,
+    sessions,
     settings,
     spend,
     subscriptions,
@@ -82,6 +84,10 @@ OPERATIONS: Final = Registry(
         quarantine.retry,
         retention.prune,
         retention.status,
+        runs.listed,
+        runs.show,
+        sessions.listed,
+        sessions.show,
         senders.create,
         senders.listed,
         senders.revoke,
@@ -100,6 +106,7 @@ OPERATIONS: Final = Registry(
         tokens.whoami,
         traces.search,
         traces.show,
+        usage.history,
         usage.rows,
     ]
 )

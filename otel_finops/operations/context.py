@@ -10,7 +10,7 @@ from otel_finops.base.clock import Clock
 from otel_finops.pricing.fx import OtherCurrency
 from otel_finops.settings.tree import ApiToken, Features, SenderToken, Settings
 from otel_finops.trees.cost_tree import CostTree
-from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
+from otel_finops.trees.queries import RunPage, RunQuery, SessionCourse, SessionPage, SessionQuery, Tenants, TracePage, TraceQuery
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.audit.reading import AuditEntry, AuditQuery
@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.ledger.dashboard import Course, Ranking, Span
     from otel_finops.ledger.fee_spread import Coverage, Spread
     from otel_finops.ledger.fx_store import CurrencySpan, Imported
+    from otel_finops.ledger.history import History
     from otel_finops.ledger.periods import Period
     from otel_finops.ledger.price_refresh import Given, Refreshed
     from otel_finops.ledger.price_rules import Draft, Rule
@@ -45,6 +46,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.pricing.diff import Diff
     from otel_finops.pricing.engine import PriceEngine
     from otel_finops.settings.money import SubscriptionRule
+    from otel_finops.trees.run_reads import RunShown
 
 
 class Window(NamedTuple):
@@ -116,6 +118,35 @@ class Dashboards(Protocol):
 
     def trend(self, asked: Question, spans: Sequence[Span], split: str | None, top: int) -> Course:
         """The sums of pieces that follow each other without gaps; with a split, those of the dearest and of all others."""
+        ...
+
+
+class Trees(Protocol):
+    """Runs, sessions and single spans; whose they are is an argument of all of it.
+
+    Raises:
+        BadInput: an unknown order, or a place that is none of it.
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def runs(self, query: RunQuery) -> RunPage:
+        """Runs of settled traces, greatest first."""
+        ...
+
+    def run(self, trace_id: str, span_id: str, tenants: Tenants) -> RunShown | None:
+        """One run in full; None when there is none for these tenants."""
+        ...
+
+    def sessions(self, query: SessionQuery) -> SessionPage:
+        """Sessions, greatest first."""
+        ...
+
+    def session(self, session: str, tenants: Tenants, after: tuple[int, ...] | None, limit: int) -> SessionCourse | None:
+        """One session by its clear id with a page of its traces, first to last; None when there is none for these tenants."""
+        ...
+
+    def history(self, trace_id: str, span_id: str, tenants: Tenants, realm: str | None) -> History | None:
+        """Every entry of one span, users and sessions in clear; None when there is none for these tenants."""
         ...
 
 
@@ -603,6 +634,7 @@ class Context(NamedTuple):
 
     Attributes:
         reads: the ledger.
+        trees: runs, sessions and single spans.
         dashboard: the figures of a dashboard.
         verify: walks the chain; the arguments are the JSON text of an exported signed head, and the hex key
             that must have signed it, or None.
@@ -629,6 +661,7 @@ class Context(NamedTuple):
     """
 
     reads: Reads
+    trees: Trees
     dashboard: Dashboards
     verify: Callable[[str | None, str | None], Verdict]
     prices: Prices

@@ -46,6 +46,7 @@ from otel_finops.operations.money_desk import MoneyDesk
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.pricing_desk import PricingDesk
 from otel_finops.operations.retention_desk import RetentionDesk
+from otel_finops.operations.trees_desk import TreesDesk
 from otel_finops.operations.watch_desk import WatchDesk
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.fx import OtherCurrency
@@ -172,6 +173,7 @@ def make_context(
     """
     return Context(
         reads=StoreReads(store, subjects),
+        trees=TreesDesk(store, subjects),
         dashboard=Dashboard(store, subjects),
         verify=lambda head, public_key: verdict(store, head, public_key),
         prices=PriceLists(store, prices, settings.prices, anywhere=anywhere),

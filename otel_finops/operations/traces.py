@@ -11,7 +11,7 @@ from otel_finops.base.money import format_usd
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import CallFilters, Paged, TenantScoped, TraceId, Windowed, given_filters, place_cursor
+from otel_finops.operations.fields import CallFilters, Name, Paged, TenantScoped, TraceId, Windowed, given_filters, place_cursor
 from otel_finops.operations.registry import Input, Json, Output, operation
 from otel_finops.operations.retention import pruned_hint
 from otel_finops.operations.shapes import At, Count, Usd
@@ -85,9 +85,17 @@ def show(context: Context, principal: Principal, given: TraceShow) -> Json:
         return to_json(tree)
 
 
-class TraceSearch(Windowed, TenantScoped, CallFilters, Paged):
+class WhoseCalls(Input):
+    """Selects by whose calls they are."""
+
+    user: Name | None = Field(default=None, description="Only calls of this user, by the id that the application sent.")
+    session: Name | None = Field(default=None, description="Only calls of this session, by the id that the application sent.")
+
+
+class TraceSearch(Windowed, TenantScoped, CallFilters, WhoseCalls, Paged):
     """Which traces."""
 
+    status: Literal["failed", "ok"] | None = Field(default=None, description="Only calls that failed, or that did not.")
     sort: Literal["cost", "calls", "tokens", "started"] = Field(
         default="cost", description="Greatest first: cost, calls, tokens or started."
     )
@@ -123,8 +131,11 @@ class TraceList(Output):
 )
 def search(context: Context, principal: Principal, given: TraceSearch) -> Json:
     """A page of traces; the cursor is a place in the order, so that what arrives meanwhile shifts no page."""
-    window, filters = given.window(), given_filters(given, CallFilters)
-    query = TraceQuery(given.tenants(principal), window.from_ns, window.to_ns, filters, given.sort, given.place(given.sort), given.limit)
+    window, filters = given.window(), given_filters(given, CallFilters, WhoseCalls)
+    failed = None if given.status is None else given.status == "failed"
+    query = TraceQuery(
+        given.tenants(principal), window.from_ns, window.to_ns, filters, given.sort, given.place(given.sort), given.limit, failed
+    )
     page = context.reads.traces(query)
     return {"traces": [_line(one) for one in page.traces], "next_cursor": page.next and place_cursor(given.sort, page.next)}
 

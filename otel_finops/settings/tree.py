@@ -364,6 +364,8 @@ class Features(_Section):
     api: bool = Field(default=True, description="The HTTP API under `/api/v1`.")
     metrics: bool = Field(default=True, description="`/metrics` for Prometheus.")
     traces: bool = Field(default=True, description="Cost trees of traces, and the search for costly ones.")
+    runs: bool = Field(default=True, description="Runs of agents and workflows.")
+    sessions: bool = Field(default=True, description="Sessions: what conversations cost.")
     spend: bool = Field(default=True, description="Spend reports.")
     usage: bool = Field(default=True, description="The ledger's rows.")
     exports: bool = Field(default=True, description="Files of the ledger, of its rows and of spend: JSON lines, CSV, Parquet.")

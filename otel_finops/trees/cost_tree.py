@@ -90,12 +90,12 @@ class CostTree(NamedTuple):
     omitted_nodes: int = 0
 
 
-_Span: TypeAlias = tuple[int, str, str, str | None, Sighting | None, Entry | None]
+TreeSpan: TypeAlias = tuple[int, str, str, str | None, Sighting | None, Entry | None]
 """What is known of a span: start, span id, realm, parent's id, its sighting, its entry. Plain, because there are so many."""
 _PARENT: Final = 3
 
 
-class _Forest(NamedTuple):
+class Forest(NamedTuple):
     """The shape, by position in the list of spans.
 
     Attributes:
@@ -107,12 +107,29 @@ class _Forest(NamedTuple):
     repairs: dict[int, notes.Repair]
 
 
-class _Sums(NamedTuple):
+class Sums(NamedTuple):
     """Amounts by position in the list of spans."""
 
     pico: list[int]
     calls: list[int]
     tokens: list[int]
+
+
+class Grown(NamedTuple):
+    """A tree with its sums, before it is told.
+
+    Attributes:
+        spans: by start, then id.
+        order: (position, depth) of every span, parents before children.
+        sums: over each span and everything below it.
+        calls: the standing calls with their tokens, in the order of their spans.
+    """
+
+    spans: list[TreeSpan]
+    forest: Forest
+    order: list[tuple[int, int]]
+    sums: Sums
+    calls: list[tuple[Entry, int]]
 
 
 @contextmanager
@@ -141,12 +158,7 @@ def build(trace_id: str, sightings: Iterable[Sighting], entries: Iterable[Entry]
         entries: the net entries of the trace (`ledger.standing.fold`), duplicates and wrappers included.
         pending: whether spans wait for being settled.
     """
-    spans = _spans(sightings, entries)
-    forest = _forest(spans)
-    order = _depth_first(forest.parents)
-    sums = _own_sums(spans)
-    calls = [(entry, tokens) for (*_, entry), tokens in zip(spans, sums.tokens, strict=True) if _is_call(entry)]
-    _add_up(sums, forest.parents, order)
+    spans, forest, order, sums, calls = grow(sightings, entries)
     return CostTree(
         trace_id=trace_id,
         total_pico=sum(entry.cost_pico or 0 for entry, _ in calls),
@@ -158,6 +170,17 @@ def build(trace_id: str, sightings: Iterable[Sighting], entries: Iterable[Entry]
     )
 
 
+def grow(sightings: Iterable[Sighting], entries: Iterable[Entry]) -> Grown:
+    """The tree of one trace with its sums; arguments as of `build`."""
+    spans = _spans(sightings, entries)
+    forest = _forest(spans)
+    order = _depth_first(forest.parents)
+    sums = _own_sums(spans)
+    calls = [(entry, tokens) for (*_, entry), tokens in zip(spans, sums.tokens, strict=True) if _is_call(entry)]
+    _add_up(sums, forest.parents, order)
+    return Grown(spans, forest, order, sums, calls)
+
+
 def mended_parents(sightings: Iterable[Sighting], entries: Iterable[Entry]) -> dict[str, str | None]:
     """The parent of every span of a trace in one realm, by span id, as the tree has it: None for roots and where a circle was cut."""
     spans = _spans(sightings, entries)
@@ -165,14 +188,14 @@ def mended_parents(sightings: Iterable[Sighting], entries: Iterable[Entry]) -> d
     return {span[1]: None if parent == _NONE else spans[parent][1] for span, parent in zip(spans, parents, strict=True)}
 
 
-def _spans(sightings: Iterable[Sighting], entries: Iterable[Entry]) -> list[_Span]:
+def _spans(sightings: Iterable[Sighting], entries: Iterable[Entry]) -> list[TreeSpan]:
     booked: dict[str, dict[str, Entry]] = {}
     for entry in entries:
         booked.setdefault(entry.realm, {})[entry.span_id] = entry
     seen: dict[str, dict[str, Sighting]] = {}
     for sighting in sightings:
         seen.setdefault(sighting.realm, {})[sighting.span_id] = sighting
-    spans: list[_Span] = []
+    spans: list[TreeSpan] = []
     for realm, sighted in seen.items():
         entry_of = booked.setdefault(realm, {}).pop
         spans += [(one.start_ns, span_id, realm, one.parent_span_id, one, entry_of(span_id, None)) for span_id, one in sighted.items()]
@@ -185,12 +208,12 @@ def _spans(sightings: Iterable[Sighting], entries: Iterable[Entry]) -> list[_Spa
 # --- shape ---------------------------------------------------------------------------------------------------------
 
 
-def _forest(spans: Sequence[_Span]) -> _Forest:
+def _forest(spans: Sequence[TreeSpan]) -> Forest:
     by_realm: dict[str, dict[str, int]] = {}
     for at, (_, span_id, realm, *_) in enumerate(spans):
         by_realm.setdefault(realm, {})[span_id] = at
     anywhere = _earliest(by_realm.values())
-    forest = _Forest([], {})
+    forest = Forest([], {})
     for at, (_, span_id, realm, wanted, _, _) in enumerate(spans):
         parent, repair = _NONE, None
         if wanted == span_id:
@@ -219,7 +242,7 @@ def _earliest(by_realm: Collection[Mapping[str, int]]) -> Mapping[str, int]:
     return found
 
 
-def _cut_circles(spans: Sequence[_Span], forest: _Forest) -> None:
+def _cut_circles(spans: Sequence[TreeSpan], forest: Forest) -> None:
     """Make the earliest span of every circle a root; every span is walked over once."""
     walked_from = [_NONE] * len(spans)
     for start in range(len(spans)):
@@ -271,8 +294,8 @@ def _families(parents: Sequence[int]) -> tuple[list[int], list[int]]:
 # --- sums ----------------------------------------------------------------------------------------------------------
 
 
-def _own_sums(spans: Sequence[_Span]) -> _Sums:
-    sums = _Sums([0] * len(spans), [0] * len(spans), [0] * len(spans))
+def _own_sums(spans: Sequence[TreeSpan]) -> Sums:
+    sums = Sums([0] * len(spans), [0] * len(spans), [0] * len(spans))
     for at, (*_, entry) in enumerate(spans):
         if _is_call(entry):
             sums.pico[at] = entry.cost_pico or 0
@@ -285,7 +308,7 @@ def _is_call(entry: Entry | None) -> TypeGuard[Entry]:
     return entry is not None and entry.role == ROLE_CALL
 
 
-def _add_up(sums: _Sums, parents: Sequence[int], order: Sequence[tuple[int, int]]) -> None:
+def _add_up(sums: Sums, parents: Sequence[int], order: Sequence[tuple[int, int]]) -> None:
     """Add every span to its parent, children before parents."""
     pico, calls, tokens = sums
     for at, _ in reversed(order):
@@ -296,7 +319,7 @@ def _add_up(sums: _Sums, parents: Sequence[int], order: Sequence[tuple[int, int]
             tokens[parent] += tokens[at]
 
 
-def _node(at: int, span: _Span, depth: int, repair: notes.Repair | None, sums: _Sums) -> CostNode:
+def _node(at: int, span: TreeSpan, depth: int, repair: notes.Repair | None, sums: Sums) -> CostNode:
     """The node; its fields are given by place, which is half the time of giving them by name."""
     started_ns, span_id, _, parent_span_id, sighting, entry = span
     own_pico: int | None = None

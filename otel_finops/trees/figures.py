@@ -19,6 +19,8 @@ from otel_finops.trees.cost_tree import mended_parents
 
 RUN_KINDS: Final = frozenset({AGENT, WORKFLOW})
 _MARKED: Final = frozenset({AGENT, WORKFLOW, TOOL})
+_MAKES_AN_AGENT: Final = "create_agent"
+"""Operation of a span that only sets an agent up: it is of kind agent, and no run."""
 _AT: Final = {name: place for place, name in enumerate(Sighting._fields)}
 _span_id: Final = itemgetter(_AT["span_id"])
 _span_and_parent: Final = itemgetter(_AT["span_id"], _AT["parent_span_id"])
@@ -124,7 +126,7 @@ def runs_of(sightings: Sequence[Sighting], standing: Mapping[str, Entry]) -> lis
         sightings: every span as it stands.
         standing: what stands in the ledger, by span id.
     """
-    marked = {sighting.span_id: sighting for sighting in sightings if sighting[_KIND] in _MARKED}
+    marked = {one.span_id: one for one in sightings if one[_KIND] in _MARKED and one.operation != _MAKES_AN_AGENT}
     if not any(sighting.kind in RUN_KINDS for sighting in marked.values()):
         return []
     parents: dict[str, str | None] = dict(map(_span_and_parent, sightings))
@@ -135,6 +137,11 @@ def runs_of(sightings: Sequence[Sighting], standing: Mapping[str, Entry]) -> lis
     except Circle:
         ladder = Ladder(mended_parents(sightings, standing.values()), marked, circles=True)
         return _Trace(ladder, sightings, standing).runs()
+
+
+def is_run(sighting: Sighting | None) -> bool:
+    """Whether a span is the invocation of an agent or a workflow."""
+    return sighting is not None and sighting.kind in RUN_KINDS and sighting.operation != _MAKES_AN_AGENT
 
 
 class Circle(Exception):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 GROUPS: Final = {
     "traces": "What traces cost.",
+    "runs": "What single runs of agents did and cost.",
+    "sessions": "What conversations cost.",
     "spend": "Spend reports.",
     "usage": "The ledger's rows.",
     "coverage": "Calls that are unpriced, estimated or merged.",
