@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otel_finops.base.limits import AUDIT_TEXT_CHARS_MAX, AUDIT_VALUE_BYTES_MAX, AUDIT_VALUE_DEPTH_MAX
@@ -28,16 +28,17 @@ _BEGINNING_CHARS: Final = 200
 
 def redacted(value: Any) -> Any:
     """A JSON value without secrets; its shape stays, so that a stored answer still has the form of the first one."""
-    return _without_secrets(value, AUDIT_VALUE_DEPTH_MAX)
+    return _without_secrets(value, AUDIT_VALUE_DEPTH_MAX, _without_tokens)
 
 
 def recorded(value: Any) -> Any:
     """What of a JSON value goes on record: redacted, long texts cut, and a value that is large all the same replaced by a digest.
 
     Returns:
-        The value, or `{"cut": true, "bytes", "sha256", "begins"}`; digests are over what is left without secrets, as canonical JSON.
+        The value, or `{"cut": true, "bytes", "sha256", "begins"}`, its digest over what is left without secrets, as canonical JSON. That
+        of a long text is over the text itself.
     """
-    kept = _shortened(redacted(value))
+    kept = _without_secrets(value, AUDIT_VALUE_DEPTH_MAX, _shortened)
     text = canonical(kept)
     if len(text) <= AUDIT_VALUE_BYTES_MAX:
         return kept
@@ -50,22 +51,22 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode("utf-8", "backslashreplace")
 
 
-def _without_secrets(value: Any, depth: int) -> Any:
+def _without_secrets(value: Any, depth: int, text: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return _without_tokens(value)
+        return text(value)
     if depth == 0:
         return REDACTED if isinstance(value, Mapping | list | tuple) else value
     if isinstance(value, Mapping):
-        return {str(name): _field(str(name), one, depth) for name, one in value.items()}
+        return {str(name): _field(str(name), one, depth, text) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_secrets(one, depth - 1) for one in value]
+        return [_without_secrets(one, depth - 1, text) for one in value]
     return value
 
 
-def _field(name: str, value: Any, depth: int) -> Any:
+def _field(name: str, value: Any, depth: int, text: Callable[[str], str]) -> Any:
     if name.lower().replace("-", "_") in SECRET_FIELDS and value is not None and not isinstance(value, bool | int | float):
         return REDACTED
-    return _without_secrets(value, depth - 1)
+    return _without_secrets(value, depth - 1, text)
 
 
 def _without_tokens(text: str) -> str:
@@ -74,12 +75,9 @@ def _without_tokens(text: str) -> str:
     return text
 
 
-def _shortened(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > AUDIT_TEXT_CHARS_MAX:
-        digest = hashlib.sha256(value.encode("utf-8", "backslashreplace")).hexdigest()
-        return f"{value[:_BEGINNING_CHARS]}… ({len(value)} characters, SHA-256 {digest})"
-    if isinstance(value, dict):
-        return {name: _shortened(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_shortened(one) for one in value]
-    return value
+def _shortened(text: str) -> str:
+    """A long text's beginning and digest. More of it than is shown is looked through, so that no half of a secret is left at the cut."""
+    if len(text) <= AUDIT_TEXT_CHARS_MAX:
+        return _without_tokens(text)
+    digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+    return f"{_without_tokens(text[:AUDIT_TEXT_CHARS_MAX])[:_BEGINNING_CHARS]}… ({len(text)} characters, SHA-256 {digest})"

@@ -69,7 +69,7 @@ class WatchNumber(Input):
 def watch(context: Context, principal: Principal, given: NewWatch) -> Changed | Unchanged:
     """The watch; one that is there already is given back as it is."""
     made, new = context.watches.add(_tenant(principal, given.tenant), given.provider, given.model, who=principal.who)
-    return Changed(_shown(made), None, _shown(made)) if new else Unchanged(_shown(made))
+    return Changed(_shown(made), None, _shown(made), made.tenant) if new else Unchanged(_shown(made))
 
 
 @operation(
@@ -100,7 +100,7 @@ def watches(context: Context, principal: Principal, given: Paged) -> Json:
 def unwatch(context: Context, principal: Principal, given: WatchNumber) -> Changed | Unchanged:
     """The watch that was ended; it stays on record."""
     ended, now = context.watches.end(given.no, principal.tenants, who=principal.who)
-    return Changed(_shown(ended), _shown(ended), None) if now else Unchanged(_shown(ended))
+    return Changed(_shown(ended), _shown(ended), None, ended.tenant) if now else Unchanged(_shown(ended))
 
 
 class ChangeQuery(Paged):

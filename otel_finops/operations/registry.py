@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
+from otel_finops.audit.redaction import recorded
 from otel_finops.audit.trail import Change, Outcome
 from otel_finops.base.errors import FinopsError, Forbidden, NotFound
 from otel_finops.base.protocols import ANY_TENANT
@@ -47,7 +48,7 @@ class Changed(NamedTuple):
         before, after: JSON values for the audit trail; None for what did not exist. Fields with names of secrets are cut out of them,
             and long ones are cut short.
         tenant: whose thing was changed, in whose chain it goes on record; None: the tenant of the principal who has but one, otherwise
-            the whole service's. A run's chain is that of its intent.
+            the whole service's. A run's chain is that of its intent: of the `tenant` in its input, where that names one.
     """
 
     output: Json
@@ -249,6 +250,12 @@ class _Asked(NamedTuple):
         tenants = self.principal.tenants
         return tenants[0] if tenants is not None and len(tenants) == 1 else ANY_TENANT
 
+    @property
+    def tenant_of_run(self) -> str:
+        """The same of a run, whose intent is recorded before the handler says anything: the tenant that is asked for, if there is one."""
+        named = getattr(self.given, "tenant", None)
+        return named if named and self.principal.sees(named) else self.tenant
+
 
 def _change(asked: _Asked) -> Json:
     """Change and record in one transaction."""
@@ -263,10 +270,11 @@ def _change(asked: _Asked) -> Json:
 
 def _run(asked: _Asked) -> Json:
     """The intent on record, the run, its outcome on record."""
+    wanted = recorded(asked.given.model_dump(mode="json", by_alias=True, exclude_none=True))  # a file's megabytes, before anybody waits
     with asked.context.trail.together():
         if (replayed := asked.claimed()) is not None:
             return replayed
-        began = asked.record(asked.tenant, "begun", None, asked.given.model_dump(mode="json", by_alias=True, exclude_none=True))
+        began = asked.record(asked.tenant_of_run, "begun", None, wanted)
     try:
         answer = asked.handled()
     except BaseException as fault:
@@ -274,7 +282,7 @@ def _run(asked: _Asked) -> Json:
         raise
     with asked.context.trail.together():
         before, after = (answer.before, answer.after) if isinstance(answer, Changed) else (None, None)
-        asked.record(asked.tenant, "done" if isinstance(answer, Changed) else "unchanged", before, after, began)
+        asked.record(asked.tenant_of_run, "done" if isinstance(answer, Changed) else "unchanged", before, after, began)
         return asked.keep(answer.output)
 
 
@@ -283,7 +291,7 @@ def _failed(asked: _Asked, began: int, fault: BaseException) -> None:
     said = str(fault) if isinstance(fault, FinopsError) else type(fault).__name__
     try:
         with asked.context.trail.together():
-            asked.record(asked.tenant, "failed", None, {"fault": said}, began)
+            asked.record(asked.tenant_of_run, "failed", None, {"fault": said}, began)
             if asked.key is not None:
                 asked.context.answers.release(asked.key)
     except FinopsError as unrecorded:

@@ -46,6 +46,18 @@ def test_a_long_text_keeps_its_beginning_and_a_digest() -> None:
     assert recorded({"content": text}) == {"content": f"{'x' * 200}… (5000 characters, SHA-256 {digest})"}
 
 
+def test_no_half_of_a_secret_is_left_where_a_long_text_is_cut() -> None:
+    """200 characters are shown: the token would begin at the 195th."""
+    shown = recorded("x" * 194 + " ofs_0123456789abcdefghij" + " y" * 2_000)
+    assert shown.startswith("x" * 194 + " (secr… (4219 characters")
+
+
+def test_what_is_recorded_twice_stays_as_it_is() -> None:
+    for value in ({"content": "x" * 5_000}, ["y" * 1_000] * 40, {"token": "hunter2", "n": 1}):
+        once = recorded(value)
+        assert recorded(once) == once
+
+
 def test_a_large_value_is_replaced_by_its_size_and_a_digest_over_what_is_left_without_secrets() -> None:
     """40 texts of 1,000 characters are more than the 16 KiB that are kept."""
     value = {"token": "hunter2", "rows": ["y" * 1_000] * 40}

@@ -87,6 +87,16 @@ def test_a_change_stands_in_the_chain_of_whose_thing_it_is(world: World, princip
     assert world.recorded() == [(chain, "test.change", "done")]
 
 
+@pytest.mark.parametrize(
+    ("principal", "tenant", "chain"), [(ACME, None, "acme"), (BOTH, None, "*"), (BOTH, "globex", "globex"), (ACME, "globex", "acme")]
+)
+def test_a_run_stands_in_the_chain_of_the_tenant_that_is_asked_for(
+    world: World, principal: Principal, tenant: str | None, chain: str
+) -> None:
+    world.ask(world.run, "a", principal, tenant=tenant)
+    assert [tenant for tenant, *_ in world.recorded()] == [chain, chain]
+
+
 def test_a_run_is_on_record_before_it_begins_and_when_it_is_done(world: World) -> None:
     seen: list[Any] = []
     world.inside = lambda: seen.append(world.recorded())
