@@ -195,7 +195,7 @@ TREE_NODES_MAX: Final = 200_000
 
 # --- exporting -----------------------------------------------------------------------------------------------------
 EXPORTS_AT_ONCE_MAX: Final = 4
-"""Exports that one process writes at a time: each takes a core while its reader keeps up, and holds some 10 MB, as Parquet 100 MB."""
+"""Exports that one process writes at a time: each takes a core while its reader keeps up, and holds some 40 MB, as Parquet 100 MB."""
 EXPORT_STALL_S: Final = 60.0
 """A client that takes nothing of its export for so long is cut off, so that its place is free for others."""
 PARQUET_GROUP_ROWS_MAX: Final = 65_536
