@@ -149,10 +149,14 @@ class Store:
                 yield
             return
         with ExitStack() as stack:
-            whole = self._here.whole = _Whole(lambda: stack.enter_context(self._writing()))
+            whole = self._here.whole = _Whole(lambda: stack.enter_context(self._writing()), self.driver.fault)
             try:
                 yield
                 whole.confirm()
+            except BaseException:
+                if whole.broken is not None:
+                    raise whole.broken from None  # whatever was made of it: the connection that saw it must not be used again
+                raise
             finally:
                 self._here.whole = None
         for action in whole.afterwards:
@@ -236,11 +240,14 @@ class _Whole:
 
     Attributes:
         afterwards: what is to be done once it is durable.
+        broken: the driver's error that ended it; None while there was none.
     """
 
-    def __init__(self, begin: Callable[[], Transaction]) -> None:
+    def __init__(self, begin: Callable[[], Transaction], fault_of: Callable[[BaseException], FinopsError | None]) -> None:
         self.afterwards: list[Callable[[], None]] = []
+        self.broken: BaseException | None = None
         self._begin = begin
+        self._fault_of = fault_of
         self._transaction: Transaction | None = None
         self._failed: BaseException | None = None
 
@@ -266,9 +273,13 @@ class _Whole:
             yield
         except harmless:
             raise
-        except BaseException as fault:
-            self._failed = self._failed or fault
-            raise
+        except BaseException as error:
+            self._failed = self._failed or error
+            fault = self._fault_of(error)
+            if fault is None:
+                raise
+            self.broken = self.broken or error
+            raise fault from error
 
     def confirm(self) -> None:
         """Raise what a part failed with."""

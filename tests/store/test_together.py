@@ -3,14 +3,18 @@
 # ruff: noqa: PT012 - it is whole blocks that fail here
 from __future__ import annotations
 
+import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 
-from otel_finops.base.errors import NotFound
+from otel_finops.base.errors import NotFound, Unavailable
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
 from otel_finops.store.unit_of_work import Transaction
+from otel_finops.store.upgrade import upgrade
+from otel_finops.testing import FakeClock
 
 _ADD = "INSERT INTO counters (name, value) VALUES (?, 1)"
 
@@ -83,6 +87,26 @@ def test_a_statement_that_the_database_refuses_while_reading_undoes_the_whole(st
         with pytest.raises(Exception, match="no_such_table"), store.read() as transaction:
             transaction.execute("SELECT 1 FROM no_such_table")
     assert names(store) == []
+
+
+def test_a_fault_of_the_disk_is_told_in_safe_words_inside_and_outside_and_its_connection_is_given_up(tmp_path: Path) -> None:
+    full = sqlite3.OperationalError("database or disk is full: INSERT INTO counters")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    store = Store.open(f"sqlite:///{tmp_path / 'ledger.db'}", FakeClock())
+    upgrade(store)
+    with store.write() as transaction:
+        before = transaction._connection  # type: ignore[attr-defined]
+    with pytest.raises(Unavailable, match="the database's disk is full; nothing was stored") as told, store.together():
+        add(store, "a")
+        with pytest.raises(Unavailable, match="disk is full"), store.write():
+            raise full
+        raise NotFound("what a handler makes of it")
+    assert told.value.__cause__ is full
+    add(store, "b")
+    with store.write() as transaction:
+        assert transaction._connection is not before  # type: ignore[attr-defined]
+    assert names(store) == ["b"]
+    store.close()
 
 
 def test_memos_follow_once_the_whole_is_durable(store: Store) -> None:
