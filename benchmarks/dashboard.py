@@ -6,7 +6,7 @@
 A month of made-up calls is written first through the ledger's own writer, roll-ups included: eight models, five tenants, 41 agents with
 two models each, nine steps; some failed, some without a price, some corrected, every fourth under a discount. Then each answer is asked
 for again and again, on one connection, as the API's handlers ask for it; the sums are held against the entries. Printed are p50, p99 and
-the slowest, in milliseconds.
+the slowest in milliseconds, and the p50 of CPU time, which a busy machine moves less.
 """
 
 from __future__ import annotations
@@ -138,13 +138,16 @@ def measure(context: Context, verb: str, given: dict[str, Any], rounds: int) -> 
     one = OPERATIONS.named(verb)
     model = one.input.model_validate(given)
     taken: list[float] = []
+    cpu: list[float] = []
     while len(taken) < (rounds if not taken or taken[0] < _SLOW_S else max(3, rounds // 20)):
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         invoke(one, context, LOCAL, model, origin="benchmark")
         taken.append(time.perf_counter() - began)
+        cpu.append(time.process_time() - worked)
     ordered = sorted(round(1_000 * seconds, 1) for seconds in taken)
     place = {name: ordered[min(len(ordered) - 1, int(len(ordered) * part))] for name, part in (("p50", 0.5), ("p99", 0.99))}
-    return {"asked": verb, **given, "times": len(ordered), **place, "max": ordered[-1]}
+    worked_ms = round(1_000 * sorted(cpu)[len(cpu) // 2], 1)
+    return {"asked": verb, **given, "times": len(ordered), **place, "max": ordered[-1], "cpu_p50": worked_ms}
 
 
 def main() -> None:
