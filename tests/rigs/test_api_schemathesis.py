@@ -72,8 +72,8 @@ def test_a_tenants_admin_finds_no_fault_and_nothing_of_the_other(service: Servic
     [other] = set(TENANTS) - {tenant}
     before = belongings(service, other)
     assert all(TENANTS[other] in json.dumps(before[path]) for path in ("usage?limit=1000", "coverage"))
-    cases = fuzz(service, token(tenant), marks(other), tmp_path, "--phases", "fuzzing", "-n", "4")
-    assert cases > 200
+    cases = fuzz(service, token(tenant), marks(other), tmp_path, "--phases", "fuzzing", "-n", "2")
+    assert cases > 100
     assert belongings(service, other) == before
 
 

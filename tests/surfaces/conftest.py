@@ -27,6 +27,7 @@ from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.settings.money import SubscriptionRule
 from otel_finops.store.lease import Leases
 from otel_finops.testing import FakeClock
+from otel_finops.trees.projected import TraceFigures
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +57,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
             store_rates(transaction, read_rates(RATES.read_bytes(), date(2026, 11, 22)), RATES.name, b"", "test", clock.now_ns())
             record(transaction, rows, now_ns=clock.now_ns(), settle_after_ns=0, subjects=room.subjects)
         clock.advance(10)
-        Settler(room.store, Leases(room.store, clock, "test"), engine, [Rollups()], clock, sleep=clock.advance).settle_all()
+        leases = Leases(room.store, clock, "test")
+        figures = (TraceFigures(),)
+        Settler(room.store, leases, engine, [Rollups()], clock, sleep=clock.advance, trace_projections=figures).settle_all()
     return url
 
 

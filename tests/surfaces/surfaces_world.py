@@ -78,9 +78,11 @@ HARMLESS: dict[str, Harmless] = {
     "quarantine.drop": Harmless({"no": "all"}, ["all"]),
     "quarantine.retry": Harmless({"no": "all"}, ["all"]),
     "retention.prune": Harmless({"dry_run": True}, ["--dry-run"]),
+    "runs.show": Harmless({"run_id": f"{ACME_TRACE}-{2:016x}"}, [f"{ACME_TRACE}-{2:016x}"]),
     "senders.create": Harmless({"name": "shop", "tenants": ["acme"], "dry_run": True}, ["shop", "--tenants", "acme", "--dry-run"]),
     "senders.revoke": Harmless({"no": 2}, ["2"]),
     "senders.rotate": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
+    "sessions.show": Harmless({"session": "session-1"}, ["session-1"]),
     "tokens.create": Harmless(
         {"name": "ann", "role": "viewer", "tenants": ["acme", "globex"], "dry_run": True},
         ["ann", "--role", "viewer", "--tenants", "acme,globex", "--dry-run"],
@@ -96,6 +98,7 @@ HARMLESS: dict[str, Harmless] = {
         ["old-seats", "--at", "2027-01-01", "--why", "tried", "--dry-run"],
     ),
     "traces.show": Harmless({"trace_id": ACME_TRACE}, [ACME_TRACE]),
+    "usage.show": Harmless({"trace_id": ACME_TRACE, "span_id": f"{3:016x}"}, [ACME_TRACE, f"{3:016x}"]),
 }
 """By operation; one that is not here is asked without any input."""
 NO_INPUT = Harmless({}, [])
@@ -133,7 +136,7 @@ def sighting(trace_id: str, number: int, parent: int | None, *, kind: str = CALL
 SIGHTINGS = [
     sighting(ACME_TRACE, 1, None, kind=OTHER, realm="acme", attribution={"tenant": "acme"}),
     sighting(ACME_TRACE, 2, 1, kind=AGENT, realm="acme", attribution={"agent": "planner", "tenant": "acme"}),
-    sighting(ACME_TRACE, 3, 2, realm="acme", attribution={"tenant": "acme", "user": "user-7", "step": "plan"}),
+    sighting(ACME_TRACE, 3, 2, realm="acme", attribution={"tenant": "acme", "user": "user-7", "session": "session-1", "step": "plan"}),
     sighting(ACME_TRACE, 4, 2, realm="acme", attribution={"tenant": "acme", "step": "act"}, response_id="r4"),
     sighting(SHARED_TRACE, 5, None, kind=OTHER),
     sighting(SHARED_TRACE, 6, 5, attribution={"tenant": "globex", "step": HOSTILE}, response_id="r6"),

@@ -30,6 +30,7 @@ WHOLE = {
     "prices.status": "the active list of each source",
     "pricing.explain": "the lines of one call",
     "pricing.quote": "an answer for each call that was given",
+    "retention.status": "classes of data, and the months that are pruned",
     "runs.show": "one run, bounded by base.limits",
     "settings.show": "one for each setting",
     "spend.report": "groups, bounded by base.limits.GROUPS_MAX; finer ones are exported",
