@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
@@ -61,6 +61,7 @@ class Verification(Output):
     pruned: list[MonthGone] = Field(
         description="Months of which rows were pruned: their number and sum are proved by the blocks, what the rows said no longer is."
     )
+    note: str | None = Field(description="What can no longer be proved; null when everything can.")
 
 
 @operation(
@@ -86,7 +87,14 @@ def verify(context: Context, principal: Principal, given: VerifyQuery) -> Json:
         "head_compared": against_head is not None,
         "faults": [{"shard": f.shard, "block": f.seq, "row": f.idx, "place": f.place, "message": f.what} for f in faults],
         "pruned": months_gone(report.pruned),
+        "note": _note(sorted(report.pruned)),
     }
+
+
+def _note(months: Sequence[str]) -> str | None:
+    if not months:
+        return None
+    return f"Rows of {', '.join(months)} were pruned: the blocks prove their number and sum, what they said can no longer be proved."
 
 
 class Correction(Windowed, TenantScoped):
