@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_world import Said, scripted
 from surfaces_world import ACME_TRACE
 
 from otel_finops.operations.catalogue import OPERATIONS
@@ -271,6 +272,15 @@ def test_long_work_shows_a_bar_on_a_terminal_and_none_in_a_pipe(database: str, t
     assert "pages" in shown
     quiet = finops("--database", database, "ledger", "verify", cwd=tmp_path)
     assert (quiet.stdout.startswith("ok: yes"), quiet.stderr) == (True, "")
+
+
+def test_a_person_who_waits_for_a_service_sees_that_something_goes_on(tmp_path: Path) -> None:
+    """It answers after two pauses of a second, which it asked for; a bar is shown after the first."""
+    busy, done = Said(503, b"{}", {"retry-after": "1"}), Said(200, b'{"ok": true, "faults": []}')
+    with scripted(busy, busy, done) as at:
+        out, shown = on_terminal("--url", at.url, "ledger", "verify", cwd=tmp_path)
+    assert out.startswith("ok: yes")
+    assert "ledger.verify" in shown
 
 
 def test_a_bar_tells_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def run_operation(context: typer.Context, one: Operation, given: Input, key: str
         key: idempotency key of a change.
     """
     transport = transport_of(context)
-    with shown(one.name):
+    with shown(one.name, waits=one.is_run(given) or one.name in CHECKS):
         return transport.run(one, given, key)
 
 

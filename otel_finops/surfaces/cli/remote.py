@@ -155,7 +155,7 @@ class Service:
         """
         if one.changes:
             key = secrets.token_hex(16) if key is None else checked_key(key)
-        with self.answer(request_of(one, given), key=key, repeatable=not one.runs) as response:
+        with self.answer(request_of(one, given), key=key, repeatable=not one.is_run(given)) as response:
             try:
                 answer = orjson.loads(_body(response))
             except orjson.JSONDecodeError:
