@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from otel_finops.genai.sighting import Sighting
 from otel_finops.ledger.entry import Entry
@@ -33,6 +33,9 @@ class SettledTrace(NamedTuple):
     sightings: Sequence[Sighting]
     standing: Mapping[str, Entry]
 
+
+TRACE_TABLES: Final = ("runs", "run_shares", "trace_sums")
+"""Where trace projections keep their rows, by `trace_no`: they go when their trace goes (`ledger.write_off`)."""
 
 Write: TypeAlias = Callable[[Transaction], None]
 

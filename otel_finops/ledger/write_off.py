@@ -15,6 +15,7 @@ from otel_finops.ledger.blocks import NO_HASH, Block, Seal, blocks_of_numbers, i
 from otel_finops.ledger.door import opened
 from otel_finops.ledger.entry import ROLE_CALL, Entry
 from otel_finops.ledger.period_bounds import month_name, month_of
+from otel_finops.ledger.projection import TRACE_TABLES
 from otel_finops.ledger.pruned import Months, Remains, Statement, add_months, remains_of, write_statement
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.rows import BOOK_ORDER, COLUMN_LIST, COLUMNS, entry_of, read_values
@@ -62,6 +63,8 @@ def write_off(transaction: Transaction, shard: int, trace_nos: Collection[int], 
         raise BrokenLedger(f"{deleted} instead of {len(entries)} entries of shard {shard} would go; run `ledger verify`")
     empty = Block(shard, statement.seq, last.hash, NO_HASH, 0, 0, recorded_ns, b"")
     insert_block(transaction, empty.sealed(statement.digest(left)))
+    for table in TRACE_TABLES:
+        transaction.executemany(f"DELETE FROM {table} WHERE trace_no = ?", [(number,) for number in sorted(trace_nos)])
     rollups.note_pruned(transaction, [net for net in _nets(entries) if net.role == ROLE_CALL])
     starts = [entry.started_ns for entry in entries]
     return WrittenOff(months, min(starts), max(starts))

@@ -15,6 +15,8 @@ from other_prices import TimesPrices
 from otel_finops.genai.sighting import AGENT, TOOL, WORKFLOW, Sighting
 from otel_finops.ledger.corrections import Corrector, Selection
 from otel_finops.ledger.reprice import reprice
+from otel_finops.ledger.shards import shard_of
+from otel_finops.ledger.write_off import write_off
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction
 from otel_finops.store.upgrade import upgrade
@@ -132,6 +134,15 @@ def test_runs_whose_spans_the_journal_no_longer_holds_stay(store: Store) -> None
         transaction.execute("DELETE FROM journal")
         rig.figures.remake(transaction, [1])
     assert stored_runs(rig, 1) == before
+
+
+def test_figures_go_with_their_trace(store: Store) -> None:
+    rig = Rig(store)
+    rig.settle(agent(1), call(2, parent=1), agent(1, 2), call(2, 2, parent=1, at_s=300))
+    with rig.store.write() as transaction:
+        write_off(transaction, shard_of("default"), [1], rig.rollups, "ann", rig.clock.now_ns())
+    assert (stored_runs(rig, 1), stored_sums(rig, 1)) == ({}, {})
+    assert stored_runs(rig, 2) == {(span_id(1), "default"): (1, 0, 0, 1100, COST)}
 
 
 def test_what_was_settled_before_there_were_figures_gets_them(store: Store) -> None:
