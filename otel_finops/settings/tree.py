@@ -268,6 +268,13 @@ class Http(_Section):
         description="Host names besides loopback's that requests may call the service by while auth.mode is off, e.g. "
         '`["host.docker.internal"]`; all others are refused (docs/security.md).',
     )
+    open_metrics: bool = Field(
+        default=False,
+        description="With auth.mode `token`: `/metrics`, sums over all tenants, without a token. Off: with one of all tenants.",
+    )
+    open_probes: bool = Field(
+        default=True, description="With auth.mode `token`: `/healthz` and `/readyz` without a token. Off: with any known API token."
+    )
     rate_per_s: float = Field(
         default=100.0,
         ge=0,
@@ -282,13 +289,6 @@ class Http(_Section):
         ge=1,
         le=API_BODY_MIB_MAX,
         description=f"Most MiB of a request's body; larger ones are answered 413, at most {API_BODY_MIB_MAX}.",
-    )
-    open_metrics: bool = Field(
-        default=False,
-        description="With auth.mode `token`: `/metrics`, sums over all tenants, without a token. Off: with one of all tenants.",
-    )
-    open_probes: bool = Field(
-        default=True, description="With auth.mode `token`: `/healthz` and `/readyz` without a token. Off: with any known API token."
     )
 
 
