@@ -71,7 +71,7 @@ from otel_finops.store.follower import Follower
 from otel_finops.store.lease import Leases
 from otel_finops.surfaces.api.app import build_api
 from otel_finops.surfaces.api.metrics_page import metrics_endpoint
-from otel_finops.trees.projected import TraceFigures, fill
+from otel_finops.trees.projected import TraceFigures, fill, leave
 
 _log: Final = logging.getLogger(__name__)
 
@@ -183,8 +183,9 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     reports = ReportTally(Cascade.of(settings.pricing).reports)
     rules = CurrentRules(store, settings.pricing)
     metrics.watch_reports(reports.read)
+    figures = _figures(settings, store)
     settler = Settler(
-        store, leases, prices.fresh, (Rollups(), reports), clock, cascade=rules.seen_by, recent=recent, trace_projections=(TraceFigures(),)
+        store, leases, prices.fresh, (Rollups(), reports), clock, cascade=rules.seen_by, recent=recent, trace_projections=figures
     )
     return Core(
         settings, clock, store, leases, subjects, prices, received, metrics, own, admission, committer, quarantine, pipeline,
@@ -195,6 +196,15 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
 def _adopted(refresher: PriceRefresher, purpose: str) -> str:
     made = refresher.adopt(purpose)
     return "nothing to adopt" if made is None else f"{made.stored.source} {made.stored.version} with {made.stored.rows} rows"
+
+
+def _figures(settings: Settings, store: Store) -> tuple[TraceFigures, ...]:
+    """What keeps runs and sessions, where anybody asks for them; else it is noted that theirs are missing."""
+    if settings.features.figures:
+        return (TraceFigures(),)
+    with store.write() as transaction:
+        leave(transaction)
+    return ()
 
 
 class Ports(NamedTuple):
@@ -220,7 +230,8 @@ class Service:
         self._price_watches = WatchDesk(core.store, core.clock, core.prices, core.settings.prices.watch_days)
         if core.settings.prices.refresh_from and core.settings.features.prices:
             self._scheduler.add(Job("refresh_prices", _LOOK_EVERY_S, _work(core, "prices.refresh", self._lists.refresh_by_the_clock)))
-        self._scheduler.add(Job("fill_run_figures", _FILL_EVERY_S, self._fill, first_after_s=_FILL_FIRST_S))
+        if core.settings.features.figures:
+            self._scheduler.add(Job("fill_run_figures", _FILL_EVERY_S, self._fill, first_after_s=_FILL_FIRST_S))
         self._scheduler.add(Job("prune_skeletons", _PRUNE_EVERY_S, self._prune, first_after_s=_PRUNE_EVERY_S))
         if core.settings.features.subscriptions:
             spread = _work(core, "subscriptions.spread", self._spread)

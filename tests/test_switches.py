@@ -21,6 +21,7 @@ from otel_finops.settings.tree import Features, Settings
 from otel_finops.surfaces.api.app import openapi
 from otel_finops.surfaces.cli.table import command_table
 from otel_finops.testing import NOON, FakeClock
+from otel_finops.trees.projected import TraceFigures, fill
 
 SWITCHES = tuple(Features.model_fields)
 SURFACES = ("api", "metrics")
@@ -143,6 +144,25 @@ def test_no_job_runs_for_what_is_off(tmp_path: Path) -> None:
     assert everything >= set(JOBS)
     for name in set(JOBS.values()):
         assert everything - jobs(name) == {job for job, switch in JOBS.items() if switch == name}
+
+
+def test_runs_and_sessions_are_worked_out_while_either_is_on_and_anew_once_they_are_on_again(tmp_path: Path) -> None:
+    def after(*off: str) -> tuple[bool, int, int]:
+        """Whether there is a job that fills in what is missing; traces with sums; whether all are to be filled in."""
+        with open_core(switched(tmp_path, *off), "serve") as core:
+            filling = "fill_run_figures" in {job.name for job in Service(core)._scheduler.status()}
+            core.pipeline(one_call())
+            core.settler.settle_all()
+            with core.store.write() as transaction:
+                sums = transaction.execute("SELECT COUNT(*) FROM trace_sums")[0][0]
+                missing = transaction.execute("SELECT COUNT(*) FROM counters WHERE name = 'run_figures_to_fill'")[0][0]
+                if filling:
+                    fill(transaction, TraceFigures(), 10)
+            return filling, sums, missing
+
+    assert after("runs", "sessions") == (False, 0, 1)
+    assert after("runs") == (True, 0, 1)
+    assert after() == (True, 1, 0)
 
 
 def test_all_gauges_are_there_while_everything_is_on(tmp_path: Path) -> None:

@@ -217,7 +217,8 @@ def retention_desk(settings: Settings, store: Store, clock: Clock) -> RetentionD
 def _corrector(settings: Settings, store: Store, clock: Clock, engine: PriceEngine) -> Corrector:
     """What corrects the ledger by these prices, under the settings' rules of money."""
     rules = CurrentRules(store, settings.pricing)
-    return Corrector(store, _leases(store, clock), engine, (Rollups(), TraceFigures()), clock, rules.seen_by)
+    figures = (TraceFigures(),) if settings.features.figures else ()
+    return Corrector(store, _leases(store, clock), engine, (Rollups(), *figures), clock, rules.seen_by)
 
 
 def _leases(store: Store, clock: Clock) -> Leases:

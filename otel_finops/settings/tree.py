@@ -395,6 +395,11 @@ class Features(_Section):
     )
     tokens: bool = Field(default=True, description="Stored tokens, for the API and for senders. Off: only those of the settings count.")
 
+    @property
+    def figures(self) -> bool:
+        """Whether anybody asks for what is worked out of whole traces, runs and sessions."""
+        return self.runs or self.sessions
+
 
 class Prices(_Section):
     """Where prices come from."""

@@ -22,6 +22,8 @@ from otel_finops.trees.figures import Amounts, RunFigures, TraceSum, runs_of, su
 TO_FILL: Final = "run_figures_to_fill"
 """Counter: traces up to this number were settled by a version that kept no figures, and still have none."""
 
+_ALL: Final = 2**62
+"""More than any trace's number."""
 Key: TypeAlias = tuple[Any, ...]
 
 
@@ -124,6 +126,14 @@ def fill(transaction: Transaction, figures: TraceFigures, traces: int) -> int:
     else:
         transaction.execute("DELETE FROM counters WHERE name = ?", (TO_FILL,))
     return left
+
+
+def leave(transaction: Transaction) -> None:
+    """Say that no figures are kept for now: whoever keeps them again makes those of every trace."""
+    if transaction.execute("SELECT 1 FROM counters WHERE name = ? AND value = ?", (TO_FILL, _ALL)):
+        return
+    sql = "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    transaction.execute(sql, (TO_FILL, _ALL))
 
 
 def _ends(trace_nos: Sequence[int]) -> tuple[int, int]:
