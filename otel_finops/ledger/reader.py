@@ -135,7 +135,7 @@ class LedgerReader:
             if cursor is not None:
                 conditions.append("(started_ns, shard, block_seq, idx) < (?, ?, ?, ?)")
                 values += _cursor_values(cursor)
-            where = " AND ".join(("tenant = ?", *conditions))
+            where = " AND ".join((_whose(filters or {}), *conditions))
             pages = (
                 _tenant_page(transaction, tenant, where, values, size + 1) for tenant in visible_tenants(transaction, restricted(tenants))
             )
@@ -286,6 +286,11 @@ def visible_tenants(transaction: Transaction, tenants: Tenants) -> Iterator[str]
     while found is not None:
         yield found
         found = transaction.execute("SELECT MIN(tenant) FROM entries WHERE tenant > ?", (found,))[0][0]
+
+
+def _whose(filters: Mapping[str, str]) -> str:
+    """The tenant's condition. Where few rows are asked for that an index of their own finds, it keeps off the index by tenant and time."""
+    return "tenant || '' = ?" if "trace_id" in filters or filters.get("status") == "failed" else "tenant = ?"
 
 
 def _tenant_page(transaction: Transaction, tenant: str, where: str, values: Sequence[Any], size: int) -> list[Entry]:
