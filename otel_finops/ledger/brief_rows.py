@@ -101,8 +101,8 @@ def _follow(standing: dict[bytes, BriefRow], kind: str, row: BriefRow) -> None:
 
 
 def _among(conditions: Sequence[str], from_ns: int, to_ns: int) -> tuple[str, list[Any]]:
-    inner = (f"trace_no IN (SELECT trace_no FROM entries WHERE {one} AND started_ns >= ? AND started_ns < ?)" for one in conditions)
-    return " AND ".join(("started_ns >= ? AND started_ns < ?", *inner)), [from_ns, to_ns] * (1 + len(conditions))
+    inner = " INTERSECT ".join(f"SELECT trace_no FROM entries WHERE {one} AND started_ns >= ? AND started_ns < ?" for one in conditions)
+    return f"started_ns >= ? AND started_ns < ? AND trace_no IN ({inner})", [from_ns, to_ns] * (1 + len(conditions))
 
 
 def _conditions(transaction: Transaction, tenants: Collection[str] | None, from_ns: int, to_ns: int) -> tuple[str, list[Any]]:

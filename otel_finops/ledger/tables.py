@@ -472,7 +472,7 @@ subscription_windows: Final = Table(
 """Flat fees that were set without the settings (`ledger.subscription_windows`), append-only."""
 
 _CHANGED: Final = text("kind <> 'charge'")
-Index("ix_entries_changed", entries.c.started_ns, entries.c.trace_no, sqlite_where=_CHANGED, postgresql_where=_CHANGED)
+Index("ix_entries_changed", entries.c.started_ns, entries.c.trace_no, entries.c.kind, sqlite_where=_CHANGED, postgresql_where=_CHANGED)
 _FAILED: Final = text("error_type IS NOT NULL")
 Index(
     "ix_entries_failed", entries.c.started_ns, entries.c.tenant, entries.c.role, entries.c.kind, entries.c.trace_no,

@@ -242,7 +242,7 @@ def _indexes_of_entries() -> None:
     """What reports look for among many entries: changed ones, failed ones, those that really cost something else."""
     money = "billed_pico IS NOT NULL OR list_pico IS NOT NULL OR contracted_pico IS NOT NULL OR effective_pico IS NOT NULL"
     for name, columns, condition in (
-        ("ix_entries_changed", ["started_ns", "trace_no"], "kind <> 'charge'"),
+        ("ix_entries_changed", ["started_ns", "trace_no", "kind"], "kind <> 'charge'"),
         ("ix_entries_failed", ["started_ns", "tenant", "role", "kind", "trace_no", "error_type"], "error_type IS NOT NULL"),
         ("ix_entries_other_money", ["started_ns", "trace_no"], money),
     ):
