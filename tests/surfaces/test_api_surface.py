@@ -286,7 +286,7 @@ def test_the_description_is_openapi_3_1_and_names_every_operation(api: TestClien
     assert named == sorted([*(one.name for one in OPERATIONS), *(f"{one.name}.post" for one in OPERATIONS if one.by_body)])
     spend = document["paths"]["/api/v1/spend"]["get"]
     assert {p["name"] for p in spend["parameters"]} >= {"group_by", "from", "to"}
-    assert set(spend["responses"]) == {"200", "400", "401", "403", "404", "405", "414", "429", "500", "503"}
+    assert set(spend["responses"]) == {"200", "400", "401", "403", "404", "405", "414", "429", "431", "500", "503"}
     assert {"413", "415"} <= set(document["paths"]["/api/v1/ledger/reprice"]["post"]["responses"])
 
 

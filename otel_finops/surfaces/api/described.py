@@ -34,6 +34,7 @@ _FAULTS: Final[Mapping[int, tuple[str, Mapping[str, Any]]]] = {
     415: ("The body is no JSON.", {}),
     422: ("The idempotency key was sent with another request before.", {}),
     429: ("Too many requests; try again after `Retry-After` seconds.", _AGAIN),
+    431: ("Request line and headers too long.", {}),
     500: ("Unexpected fault; the instance is in the log.", {}),
     503: ("Try again after `Retry-After` seconds.", _AGAIN),
 }
