@@ -74,7 +74,7 @@ class _Bar:
         """Say that work goes on, if nothing was told yet."""
         with self._turn:
             if not self._closed and self._progress is None:
-                self._draw("so far", 0, None)
+                self._draw("done so far", 0, None)
 
     def _draw(self, what: str, done: int, all_: int | None) -> None:
         progress = self._progress or self._begin()

@@ -28,14 +28,16 @@ _TEXT_MIN: Final = 12
 """A text is folded to this width before a table gives way to blocks."""
 _ID_MIN: Final = 16
 """An id of 32 digits is folded into two halves."""
+_SENTENCE_CHARS: Final = 60
+"""A list with anything longer has a line for each."""
 _DEPTH_MAX: Final = 4
 """Objects within objects that are indented; deeper ones stand on one line."""
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _DECIMAL: Final = re.compile(r"-?\d{1,24}(\.\d{1,30})?")
-_ID: Final = re.compile(r"[0-9a-f]{16,}")
-_LEAST_TELLING: Final = ("realm", "retired_rows", "first_seen", "source_version", "origin")
+_ID: Final = re.compile(r"[0-9a-f]{16,}(-[0-9a-f]{16})?")
+_LEAST_TELLING: Final = ("realm", "retired_rows", "first_seen", "source_version", "origin", "duration_ms", "kind", "failed_calls")
 """Columns that a narrow screen goes without, in this order."""
-_LEFT_OUT_MAX: Final = 2
+_LEFT_OUT_MAX: Final = 3
 """Where more would have to go, blocks with everything tell more."""
 _EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
 
@@ -126,6 +128,10 @@ def _draw_value(console: Console, name: str, value: Any, depth: int) -> None:
         for key, inner in value.items():
             if inner not in _EMPTY:
                 _draw_value(console, str(key), inner, depth + 1)
+    elif isinstance(value, list) and any(len(str(one)) > _SENTENCE_CHARS for one in value):
+        console.print(label)
+        for one in value:
+            console.print(Text(f"{'  ' * (depth + 1)}{cell(one)}"))
     else:
         console.print(label.append(inline(value)))
 
