@@ -6,7 +6,7 @@ import csv
 import io
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 
@@ -98,16 +98,14 @@ def _lines(rows: Sequence[Sequence[str]] | zip[tuple[object, ...]]) -> bytes:
 
 def table_of(columns: Sequence[Column], batch: Sequence[Json]) -> list[Cells]:
     """The rows as columns of values; None where a row holds nothing."""
-    known: dict[tuple[str, ...], Cells] = {}
-
-    def values_at(path: tuple[str, ...]) -> Cells:
-        if path not in known:
-            *outer, name = path
-            holders = values_at(tuple(outer)) if outer else batch
-            known[path] = [None if holder is None else holder.get(name) for holder in holders]
-        return known[path]
-
-    return [values_at(column.path) for column in columns]
+    known: dict[tuple[str, ...], Sequence[Any]] = {(): batch}
+    for column in columns:
+        # A loop, as a function that calls itself would keep every batch until cycles are collected, which a service does seldom.
+        for depth in range(1, len(column.path) + 1):
+            path = column.path[:depth]
+            if path not in known:
+                known[path] = [None if holder is None else holder.get(path[-1]) for holder in known[path[:-1]]]
+    return [known[column.path] for column in columns]
 
 
 def encoded(stream: Stream, given: Streamed) -> Iterator[bytes]:
