@@ -112,7 +112,7 @@ def _faults() -> Iterator[str]:
 
 
 def _reasons() -> Iterator[str]:
-    return _table_of({**REASONS, quarantine.REASON: quarantine.MESSAGE})
+    return _table_of({**REASONS, quarantine.REASON: quarantine.MESSAGE, quarantine.PRUNED: quarantine.PRUNED_MESSAGE})
 
 
 def _table_of(reasons: Mapping[str, str]) -> Iterator[str]:
