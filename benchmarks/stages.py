@@ -36,6 +36,7 @@ from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
 from otel_finops.store.unit_of_work import Transaction
 from otel_finops.store.upgrade import upgrade
+from otel_finops.trees.projected import TraceFigures
 
 _REQUESTS_PER_COMMIT: Final = 8
 """Eight senders that wait for one commit."""
@@ -110,7 +111,7 @@ def measure(requests: int, shape: Shape, folder: Path) -> Figures:
     )
     journal_s, journal_ms = _journal(store, clock, rows)
     rollups = _Timed(Rollups())
-    settler = Settler(store, Leases(store, clock, "bench"), prices, [rollups], clock)
+    settler = Settler(store, Leases(store, clock, "bench"), prices, [rollups], clock, trace_projections=(TraceFigures(),))
     began, began_cpu = time.perf_counter(), time.process_time()
     settler.settle_all()
     settle_cpu, settle_s = time.process_time() - began_cpu, time.perf_counter() - began

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
+from figures_model import check_figures
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
@@ -207,7 +208,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def corrector(self, rig: Rig, factor: int, projection: Any) -> Corrector:
         self.clock.advance(11)
         engine: Any = PRICES if factor == 1 else TimesPrices(factor)
-        return Corrector(rig.store, rig.leases, engine, [projection], self.clock, sleep=self.clock.advance)
+        return Corrector(rig.store, rig.leases, engine, [projection, rig.figures], self.clock, sleep=self.clock.advance)
 
     @rule(which=REPLICAS)
     def restart(self, which: int) -> None:
@@ -243,7 +244,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     @precondition(lambda self: bool(self.booked))
     def both_replicas_show_the_same_sound_ledger(self) -> None:
-        """`canonical` verifies the chain and compares roll-ups with what stands."""
+        """`canonical` verifies the chain and compares roll-ups with what stands, `check_figures` runs and sums with the trees."""
+        check_figures(self.replicas[0].rig)
         dumps = [canonical(replica.rig) for replica in self.replicas]
         assert dumps[0] == dumps[1]
         calls = {entry.span_id: entry for entry in self.replicas[0].rig.net().values()}
