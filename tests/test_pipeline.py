@@ -15,8 +15,8 @@ from otel_finops.base.protocols import Credential, ExportOutcome, ExportRequest
 from otel_finops.ingest import ingest_files
 from otel_finops.ledger.export import LedgerExport
 from otel_finops.ledger.shards import SHARDS, lease_name
-from otel_finops.operations.context import Window
 from otel_finops.operations.local import StoreReads
+from otel_finops.operations.readers import Window
 from otel_finops.settings import load
 from otel_finops.store.lease import Leases
 

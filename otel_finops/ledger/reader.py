@@ -49,6 +49,7 @@ _TAGGED: Final = {
     "postgresql": "CAST(tags AS jsonb) ->> CAST(? AS text) = ?",
 }
 
+
 class UsagePage(NamedTuple):
     """Entries, newest start first, and where the next page begins (None: there is none)."""
 

@@ -14,7 +14,7 @@ from otel_finops.base.limits import NAME_CHARS_MAX, PAGE_ROWS_MAX
 from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.base.times import parse_ns
 from otel_finops.identity.principals import Principal
-from otel_finops.operations.context import Window
+from otel_finops.operations.readers import Window
 from otel_finops.operations.registry import Input
 from otel_finops.trees.queries import Tenants
 
@@ -50,6 +50,7 @@ def _trace_id(text: str) -> str:
 
 _DAY: Final = r"(19[7-9]\d|2[01]\d\d|22[0-6]\d)-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
 _TIME: Final = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)?"
+
 
 def _span_id(text: str) -> str:
     lowered = text.lower()

@@ -20,7 +20,7 @@ from otel_finops.base.errors import BadInput, Conflict, KeyReused
 from otel_finops.base.limits import IDEMPOTENCY_ANSWER_BYTES_MAX, IDEMPOTENCY_KEY_CHARS_MAX, IDEMPOTENCY_KEY_HOURS
 from otel_finops.base.times import NS_PER_HOUR, format_ns
 from otel_finops.identity.principals import Principal
-from otel_finops.operations.context import Keyed, Replayed
+from otel_finops.operations.desks import Keyed, Replayed
 
 if TYPE_CHECKING:  # the store loads a database toolkit, which `--help` must not wait for
     from otel_finops.base.clock import Clock

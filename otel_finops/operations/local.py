@@ -39,12 +39,13 @@ from otel_finops.ledger.spend_entries import Basis
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.subscription_windows import CurrentRules
 from otel_finops.ledger.verify import verify
-from otel_finops.operations.context import Context, Health, Page, Verdict, Window
+from otel_finops.operations.context import Context, Health
 from otel_finops.operations.corrections_desk import CorrectionsDesk
 from otel_finops.operations.idempotency import StoredAnswers
 from otel_finops.operations.money_desk import MoneyDesk
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.pricing_desk import PricingDesk
+from otel_finops.operations.readers import Page, Verdict, Window
 from otel_finops.operations.retention_desk import RetentionDesk
 from otel_finops.operations.trees_desk import TreesDesk
 from otel_finops.operations.watch_desk import WatchDesk

@@ -14,7 +14,8 @@ from otel_finops.base.errors import FinopsError, Forbidden, NotFound
 from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.identity.principals import Principal
 from otel_finops.identity.roles import Permission
-from otel_finops.operations.context import Context, Keyed, Replayed
+from otel_finops.operations.context import Context
+from otel_finops.operations.desks import Keyed, Replayed
 from otel_finops.operations.idempotency import keyed
 from otel_finops.settings.tree import Features
 

@@ -10,8 +10,10 @@ from pydantic import Field
 from otel_finops.base.money import format_usd
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
-from otel_finops.operations.context import CLASSES, ClassOfData, ClassPruned, Context, Window
+from otel_finops.operations.context import Context
+from otel_finops.operations.desks import CLASSES, ClassOfData, ClassPruned
 from otel_finops.operations.fields import NoInput
+from otel_finops.operations.readers import Window
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.shapes import At, Count, Usd
 

@@ -12,7 +12,7 @@ from otel_finops.base.times import NS_PER_HOUR
 from otel_finops.ledger.pruned import PrunedMonth, pruned_months, pruned_until_ns
 from otel_finops.ledger.retention import LedgerPruner, Pruned
 from otel_finops.ledger.retention_classes import SideClass, SidePruner
-from otel_finops.operations.context import CLASSES, ClassOfData, ClassPruned
+from otel_finops.operations.desks import CLASSES, ClassOfData, ClassPruned
 from otel_finops.settings.tree import Retention
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases

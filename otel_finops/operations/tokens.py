@@ -14,7 +14,8 @@ from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, format_ns, parse_ns
 from otel_finops.identity.principals import Principal, principal_of
 from otel_finops.identity.roles import ROLES
 from otel_finops.identity.senders import SENDS
-from otel_finops.operations.context import Context, Tokens
+from otel_finops.operations.context import Context
+from otel_finops.operations.desks import Tokens
 from otel_finops.operations.fields import NAMED, Instant, Name, NoInput, Paged, place_cursor
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.shapes import At

@@ -13,7 +13,7 @@ from otel_finops.base.errors import BadInput, Busy, Conflict, KeyReused, Unavail
 from otel_finops.base.limits import IDEMPOTENCY_KEY_HOURS
 from otel_finops.identity.principals import Principal
 from otel_finops.identity.roles import PERMISSIONS, ROLES
-from otel_finops.operations.context import Replayed
+from otel_finops.operations.desks import Replayed
 from otel_finops.store.engine import Store
 
 ANN = Principal("ann", None, PERMISSIONS)

@@ -16,8 +16,8 @@ from surfaces_world import ACME_TRACE
 from otel_finops.base.errors import TooManyRequests
 from otel_finops.base.limits import API_JSON_CONTAINERS_MAX, API_URL_BYTES_MAX, HEAVY_AT_ONCE_MAX, MIB
 from otel_finops.identity.principals import LOCAL, Principals
-from otel_finops.operations.context import Verdict
 from otel_finops.operations.local import Room
+from otel_finops.operations.readers import Verdict
 from otel_finops.settings import load
 from otel_finops.settings.tree import Http
 from otel_finops.surfaces.api.app import build_api

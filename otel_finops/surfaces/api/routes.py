@@ -17,7 +17,8 @@ from starlette.responses import Response
 from otel_finops.base.errors import BadInput, Busy, FinopsError
 from otel_finops.base.limits import API_GZIP_BYTES_MIN, HEAVY_AT_ONCE_MAX
 from otel_finops.identity.principals import Principal
-from otel_finops.operations.context import Context, Replayed
+from otel_finops.operations.context import Context
+from otel_finops.operations.desks import Replayed
 from otel_finops.operations.registry import Operation, admit, invoke
 from otel_finops.operations.requests import PREFIX
 from otel_finops.surfaces.api.described import answers, route_extras
