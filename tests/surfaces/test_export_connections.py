@@ -17,9 +17,9 @@ import pytest
 import urllib3
 from cli_world import run
 
-from otel_finops.base.errors import Unavailable
+from otel_finops.base.errors import Unauthenticated, Unavailable
 from otel_finops.base.limits import EXPORTS_AT_ONCE_MAX
-from otel_finops.identity.principals import LOCAL
+from otel_finops.identity.principals import LOCAL, Principal
 from otel_finops.operations.local import Room
 from otel_finops.otlp.http_server import AsgiServer, Listener
 from otel_finops.settings.addresses import Address
@@ -113,6 +113,36 @@ def test_a_client_that_stands_still_is_cut_off(port: int, source: Source, monkey
                 answer += piece
     assert not answer.endswith(b"0\r\n\r\n")
     assert "took nothing for 0 s and is cut off" in caplog.text
+
+
+@pytest.mark.parametrize("now", [Unauthenticated("revoked"), Unavailable("who knows"), LOCAL._replace(tenants=("acme",))])
+def test_who_loses_his_token_meanwhile_gets_no_more_of_it(room: Room, source: Source, now: Exception | Principal) -> None:
+    """An export runs for as long as its reader takes; the token that began it may be revoked, or stand for less, by then."""
+    answers: list[Any] = [LOCAL]
+
+    def known(token: str | None) -> Principal:
+        if isinstance(answers[-1], Exception):
+            raise answers[-1]
+        return answers[-1]  # type: ignore[no-any-return]
+
+    server = AsgiServer(
+        build_api(room.context._replace(exports=source), known),  # type: ignore[arg-type]
+        Address("127.0.0.1", 0),
+        Listener("the web side", "http.address"),
+    )
+    server.start()
+    try:
+        with ask(server.port) as client:
+            until(lambda: source.given >= 2)
+            answers.append(now)
+            given, answer = source.given, b""
+            while piece := client.recv(1 << 20):
+                answer = piece
+        assert not answer.endswith(b"0\r\n\r\n")
+        assert source.given <= given + 1
+        assert source.closed.wait(WAIT_S)
+    finally:
+        server.stop(1)
 
 
 @pytest.mark.parametrize("fault", [Unavailable("the store is away"), RuntimeError("a mistake of ours")])

@@ -46,6 +46,16 @@ class Gate:
             self._rates.take(f"as {principal.who} of {principal.tenants}")
         return principal
 
+    def still(self, request: Request, principal: Principal) -> None:
+        """Ask once more, for answers that take long; it counts as no request.
+
+        Raises:
+            Unauthenticated: the token that was shown has been revoked, has expired, or stands for something else by now.
+            Busy, Unavailable: that cannot be told.
+        """
+        if self._authenticate(bearer_token(request.headers.get("authorization"))) != principal:
+            raise Unauthenticated("This token stands for something else by now; ask again.")
+
     def stranger(self, request: Request) -> None:
         """Count a request by its address; raises TooManyRequests."""
         if self._rates is not None:

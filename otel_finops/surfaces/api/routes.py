@@ -6,6 +6,7 @@ import gzip
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Final, NamedTuple
 
 import orjson
@@ -100,7 +101,8 @@ def _endpoint(one: Operation, shared: Shared, *, body: bool) -> Endpoint:
                 held = ExitStack()
                 held.enter_context(shared.exports.taken())
                 takes_gzip = _takes_gzip(request.headers.get("accept-encoding", ""))
-                return await stream_answer(one, request, shared.context, principal, held, takes_gzip=takes_gzip)
+                still = partial(shared.gate.still, request, principal)
+                return await stream_answer(one, request, shared.context, principal, held, still, takes_gzip=takes_gzip)
             given = await request.body() if body else None
             with shared.places.taken() if one.runs or one.name in HEAVY else nullcontext():
                 return await run_in_threadpool(_answer, one, request, shared.context, principal, given)

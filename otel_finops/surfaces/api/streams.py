@@ -1,14 +1,15 @@
 """Answers of streaming operations: any number of rows at the pace of the client, from one small buffer.
 
 Between two pieces an export holds no transaction, no connection to the database and no thread, so a slow client keeps nobody waiting; one
-that goes away, or takes nothing for a minute, frees everything at once. What goes wrong after the answer began cannot be a problem
-document any more: the connection ends without the last chunk, which every HTTP/1.1 client takes for the fault that it is.
+that goes away, or takes nothing for a minute, frees everything at once; so does one whose token is revoked or expires meanwhile. What
+goes wrong after the answer began cannot be a problem document any more: the connection ends without the last chunk, which every HTTP/1.1
+client takes for the fault that it is.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -44,12 +45,20 @@ class _Begun(NamedTuple):
 
 
 async def stream_answer(
-    one: Operation, request: Request, context: Context, principal: Principal, held: ExitStack, *, takes_gzip: bool
+    one: Operation,
+    request: Request,
+    context: Context,
+    principal: Principal,
+    held: ExitStack,
+    still: Callable[[], None],
+    *,
+    takes_gzip: bool,
 ) -> Response:
     """The answer to a request for a stream.
 
     Args:
         held: what the export holds while it runs; it is closed at its end.
+        still: raises where the client may have no more of it; asked before each piece, on the thread that reads it.
         takes_gzip: the client can undo that coding.
 
     Raises:
@@ -62,7 +71,7 @@ async def stream_answer(
                 "An export needs HTTP/1.1: over HTTP/1.0 its end looks like a fault; a proxy in between can be told to speak it."
             )
         begun = await run_in_threadpool(_begun, one, request, context, principal, takes_gzip)
-        return _StreamResponse(begun, one.name, request, held.pop_all())
+        return _StreamResponse(begun, one.name, request, held.pop_all(), still)
 
 
 def _begun(one: Operation, request: Request, context: Context, principal: Principal, takes_gzip: bool) -> _Begun:
@@ -81,7 +90,7 @@ def _begun(one: Operation, request: Request, context: Context, principal: Princi
 class _StreamResponse(Response):
     """Sends pieces as the client takes them."""
 
-    def __init__(self, begun: _Begun, name: str, request: Request, held: ExitStack) -> None:
+    def __init__(self, begun: _Begun, name: str, request: Request, held: ExitStack, still: Callable[[], None]) -> None:
         super().__init__(headers=begun.headers)
         del self.headers["content-length"]
         self._first = begun.first
@@ -89,6 +98,7 @@ class _StreamResponse(Response):
         self._name = name
         self._state = request.state
         self._held = held
+        self._still = still
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send everything, unless the client goes away."""
@@ -107,7 +117,7 @@ class _StreamResponse(Response):
             await self._send(send, {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if not self._state.bodiless:
                 await self._send(send, _body(self._first))
-                while (piece := await run_in_threadpool(next, self._rest, None)) is not None:
+                while (piece := await run_in_threadpool(self._next)) is not None:
                     if piece:
                         await self._send(send, _body(piece))
             await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
@@ -118,6 +128,11 @@ class _StreamResponse(Response):
             log.warning("request %s: %s broke off: %s", self._id, self._name, fault)
         except Exception:
             log.exception("request %s: %s broke off", self._id, self._name)
+
+    def _next(self) -> bytes | None:
+        """The next piece, None behind the last one."""
+        self._still()
+        return next(self._rest, None)
 
     @property
     def _id(self) -> str:
