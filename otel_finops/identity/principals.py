@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_finops.base.errors import Forbidden, NotFound, Unauthenticated
 from otel_finops.base.protocols import ANY_TENANT
+from otel_finops.base.times import format_ns
 from otel_finops.identity.roles import PERMISSIONS, ROLES, Permission
 from otel_finops.identity.tokens import MARKS, TokenKind, TokenTable, digest_to_find, looks_like_ours
 from otel_finops.settings.tree import ApiToken, Auth, RoleName
@@ -23,11 +24,13 @@ class Principal(NamedTuple):
         who: a name for the audit trail.
         tenants: whose data he may see; None for all.
         permissions: what he may do.
+        until_ns: when the stored token by which he came expires, nanoseconds; None: never, or nobody here knows.
     """
 
     who: str
     tenants: tuple[str, ...] | None
     permissions: frozenset[Permission]
+    until_ns: int | None = None
 
     def may(self, permission: Permission) -> bool:
         """Whether his role has this permission."""
@@ -63,6 +66,21 @@ class Principal(NamedTuple):
             self.must_see(tenant)
         if beyond := sorted(permissions - self.permissions):
             raise Forbidden(f"Nobody hands on more than he has: you have not the permission {', '.join(beyond)}.")
+
+    def must_outlast(self, expires_ns: int | None) -> None:
+        """Refuse to hand on for longer than he has it himself: who finds an admin's token would keep what he found for ever.
+
+        Args:
+            expires_ns: until when it would hold; None: for ever.
+
+        Raises:
+            Forbidden: his own token ends before that.
+        """
+        if self.until_ns is not None and (expires_ns is None or expires_ns > self.until_ns):
+            raise Forbidden(
+                f"Nobody hands on for longer than he has: your own token ends at {format_ns(self.until_ns)}. Say `expires` with that "
+                "instant or an earlier one, or use a token that holds longer."
+            )
 
     def must_see_all(self, what: str) -> None:
         """Refuse what concerns the whole service to those who see some tenants only.
@@ -111,7 +129,7 @@ class Principals:
         if (held := self._tokens.find(digest)) is not None:
             return principal_of(held)
         if self._live is not None and (stored := self._live.find("api", digest)) is not None:
-            return _principal(stored.who, stored.said.tenants, stored.said.role or "viewer")
+            return _principal(stored.who, stored.said.tenants, stored.said.role or "viewer")._replace(until_ns=stored.said.expires_ns)
         if (resolved := resolved_by(self._resolver, token)) is not None:
             return _principal(resolved.who, resolved.tenants, resolved.role)
         raise unknown(token, "api")

@@ -94,6 +94,7 @@ def create(context: Context, principal: Principal, given: NewSenderToken) -> Cha
 
     principal.must_have(given.tenants, SENDS)
     draft = TokenDraft(given.name, given.tenants, expires_ns=given.expires_ns(context.clock.now_ns()))
+    principal.must_outlast(draft.expires_ns)
     return created(context, context.senders.create(draft, who=principal.who, dry_run=given.dry_run), given)
 
 

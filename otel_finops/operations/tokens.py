@@ -238,6 +238,7 @@ def create(context: Context, principal: Principal, given: NewApiToken) -> Change
 
     principal.must_have(given.tenants, ROLES[given.role])
     draft = TokenDraft(given.name, given.tenants, given.role, given.expires_ns(context.clock.now_ns()))
+    principal.must_outlast(draft.expires_ns)
     return created(context, context.tokens.create(draft, who=principal.who, dry_run=given.dry_run), given)
 
 
@@ -321,10 +322,12 @@ def rotated(context: Context, principal: Principal, given: Rotation, desk: Token
     now_ns = context.clock.now_ns()
     old = desk.find(given.no, principal.tenants)
     principal.must_have(old.said.tenants, _permissions(old))
+    expires_ns = given.successor_expires_ns(old, now_ns)
+    principal.must_outlast(expires_ns)
     done: Rotated = desk.rotate(
         given.no,
         principal.tenants,
-        expires_ns=given.successor_expires_ns(old, now_ns),
+        expires_ns=expires_ns,
         overlap_ns=round(given.overlap_hours * NS_PER_HOUR),
         who=principal.who,
         dry_run=given.dry_run,

@@ -12,7 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from otel_finops.base.errors import BadInput, Forbidden, NotFound
-from otel_finops.identity.principals import LOCAL, Principal
+from otel_finops.identity.live import LiveTokens
+from otel_finops.identity.principals import LOCAL, Principal, Principals
 from otel_finops.identity.roles import ROLES
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.first_admin import first_admin
@@ -108,6 +109,27 @@ def test_nobody_hands_on_a_permission_that_he_has_not(room: Room) -> None:
     assert board(room, role="manager")["made"]["no"] == 2
     with pytest.raises(Forbidden, match="you have not the permission"):
         run(room, "tokens.rotate", halved, no=2)
+
+
+@pytest.mark.parametrize("more", [{}, {"days": 2}, {"expires": "2026-11-22T12:00:00.000000001Z"}])
+def test_nobody_hands_on_for_longer_than_he_has(room: Room, more: dict[str, Any]) -> None:
+    """The clock stands at noon of 2026-11-21 and the admin's own token is made for one day: one who finds it has that day."""
+    brief = board(room, role="admin", tenants="*", days=1)
+    run(room, "senders.create", name="shop", tenants="acme")
+    live = LiveTokens(room.store, FakeClock())
+    live.fresh()
+    admin = Principals(room.context.settings.auth, live)(brief["secret"])
+    for verb, given in (
+        ("tokens.create", {"name": "board", "role": "viewer", "tenants": ["acme"]}),
+        ("senders.create", {"name": "shop", "tenants": ["acme"]}),
+        ("tokens.rotate", {"no": 1}),
+        ("senders.rotate", {"no": 1}),
+    ):
+        longer = more or ({"days": 2} if verb == "tokens.rotate" else {})  # a successor of the one day's token would have a day
+        for dry_run in (True, False):
+            with pytest.raises(Forbidden, match=r"your own token ends at 2026-11-22T12:00:00.000000000Z. Say `expires`"):
+                run(room, verb, admin, **given, **longer, dry_run=dry_run)
+        assert run(room, verb, admin, **given, expires="2026-11-22T12:00:00Z")["made"]["expires_at"] == "2026-11-22T12:00:00.000000000Z"
 
 
 def test_an_admin_of_tenants_makes_tokens_for_these(room: Room) -> None:
