@@ -62,7 +62,8 @@ class ImportedRates(Output):
     summary="Import the European Central Bank's exchange rates from a file.",
 )
 def import_rates(context: Context, principal: Principal, given: RatesFile) -> Changed:
-    """Store what is not known yet."""
+    """Store what is not known yet. Amounts and fees of all tenants are converted by it, so only those who see all of them may ask."""
+    principal.must_see_all("fx.import changes the rates by which all tenants' amounts are converted")
     content, origin = _file_of(context, given)
     done = context.money.import_rates(content, origin, principal.who, given.sha256)
     answer = {"origin": origin, **done._asdict()}

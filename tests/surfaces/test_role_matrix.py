@@ -37,10 +37,11 @@ def table(first: str) -> tuple[list[str], dict[str, list[bool]]]:
 
 
 class House(NamedTuple):
-    """A service's web side over an empty ledger, and a token of each role for all tenants."""
+    """A service's web side over an empty ledger, a token of each role for all tenants, and one of an admin of the tenant acme."""
 
     api: TestClient
     tokens: Mapping[str, str]
+    bound: str
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with open_room(settings, clock=clock) as room:
         drafts = {role: TokenDraft(role, ("*",), role) for role in ROLE_NAMES}
         tokens = {role: room.context.tokens.create(draft, who="ann", dry_run=False).secret or "" for role, draft in drafts.items()}
+        bound = room.context.tokens.create(TokenDraft("acme's admin", ("acme",), "admin"), who="ann", dry_run=False).secret or ""
         doors = entrance(settings, room.store, clock)
-        yield House(TestClient(build_api(room.context, doors.principals), raise_server_exceptions=False), tokens)
+        yield House(TestClient(build_api(room.context, doors.principals), raise_server_exceptions=False), tokens, bound)
 
 
 def test_the_matrix_of_roles_is_the_declared_one() -> None:
@@ -80,3 +82,20 @@ def test_every_cell_is_as_declared(house: House, one: Any) -> None:
     assert found == expected
     for headers in ({}, {"Authorization": "Bearer ofk_" + "a" * 52}, {"Authorization": "Basic YTpi"}):
         assert house.api.request(method, path, headers=headers, **given).status_code == 401
+
+
+OF_ALL_TENANTS = {
+    "fx.import", "kill_switch.clear", "kill_switch.set", "ledger.allowances", "ledger.corrections", "ledger.verify", "periods.close",
+    "prices.activate", "prices.refresh", "pricing.alias", "pricing.end", "pricing.override", "retention.prune", "retention.status",
+    "settings.show", "subscriptions.add", "subscriptions.end", "subscriptions.list", "subscriptions.spread", "subscriptions.windows",
+}  # fmt: skip
+"""What is asked here of these concerns all tenants: the switch is one for an agent of whichever tenant."""
+
+
+@pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: one.name)
+def test_an_admin_of_one_tenant_changes_nothing_that_is_everybodys(house: House, one: Any) -> None:
+    """His role allows him everything; what is refused is refused because it is not his tenant's alone."""
+    method, path, given = asked(one)
+    answer = house.api.request(method, path, headers={"Authorization": f"Bearer {house.bound}"}, **given)
+    assert (answer.status_code == 403) == (one.name in OF_ALL_TENANTS), answer.text
+    assert answer.status_code in ((403,) if one.name in OF_ALL_TENANTS else (200, 400, 404)), answer.text
