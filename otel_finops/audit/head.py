@@ -7,15 +7,16 @@ chain was written anew from somewhere on. How it is signed: `store.signing`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import BaseModel, Field
 
 from otel_finops.audit.chain import end_of
 from otel_finops.audit.verify import AuditFault
 from otel_finops.base.clock import Clock
 from otel_finops.base.times import format_ns
-from otel_finops.store.signing import check_signature, signed
+from otel_finops.store.signing import check_signature, shaped, signed
 from otel_finops.store.unit_of_work import Transaction
 
 HEAD_FORMAT: Final = "otel-finops-audit-head-1"
@@ -23,6 +24,13 @@ _ENDS: Final = (
     "SELECT e.tenant, e.seq, e.hash FROM audit_entries e JOIN (SELECT tenant, MAX(seq) AS seq FROM audit_entries GROUP BY tenant) AS last "
     "ON last.tenant = e.tenant AND last.seq = e.seq"
 )
+_Seq: TypeAlias = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+
+
+class _Head(BaseModel):
+    chains: dict[str, tuple[_Seq, str]]
+
+
 _AT: Final = "SELECT hash FROM audit_entries WHERE tenant = ? AND seq = ?"
 _ANCHOR: Final = "SELECT seq, hash FROM audit_anchors WHERE tenant = ?"
 
@@ -46,7 +54,7 @@ def verify_head(
         BadInput: it is no signed head of a trail, or not signed by that key.
     """
     check_signature(head, HEAD_FORMAT, public_key)
-    for tenant, (seq, hash_) in sorted(head["chains"].items()):
+    for tenant, (seq, hash_) in sorted(shaped(head, _Head).chains.items()):
         if (tenants is None or tenant in tenants) and (fault := _compared(transaction, tenant, seq, hash_)) is not None:
             yield fault
 

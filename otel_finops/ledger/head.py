@@ -10,18 +10,42 @@ How it is signed: `store.signing`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import AfterValidator, BaseModel, Field
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.times import format_ns, parse_ns
 from otel_finops.ledger.blocks import Block, block_at, last_block, stored_shards
 from otel_finops.ledger.verify import Fault
-from otel_finops.store.signing import check_signature, signed
+from otel_finops.store.signing import check_signature, shaped, signed
 from otel_finops.store.unit_of_work import Transaction
 
 HEAD_FORMAT: Final = "otel-finops-head-1"
+_Count: TypeAlias = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+
+
+def _instant(text: str) -> str:
+    if not 0 <= parse_ns(text) < 2**63:
+        raise ValueError("no instant that the ledger can hold")
+    return text
+
+
+_Instant: TypeAlias = Annotated[str, AfterValidator(_instant)]
+
+
+class _Shard(BaseModel):
+    seq: _Count
+    hash: str
+    entries: _Count
+    recorded_at: _Instant | None = None
+    earlier: list[tuple[_Count, str]] = []
+
+
+class _Head(BaseModel):
+    time: _Instant
+    shards: dict[Annotated[int, Field(ge=0, lt=2**15)], _Shard]
 
 
 def export_head(transaction: Transaction, key: Ed25519PrivateKey, clock: Clock) -> dict[str, Any]:
@@ -63,37 +87,38 @@ def verify_head(transaction: Transaction, head: Mapping[str, Any], public_key: s
         BadInput: it is no signed head, or not signed by that key.
     """
     check_signature(head, HEAD_FORMAT, public_key)
-    faults = (_compared(transaction, int(shard), {"recorded_at": head["time"], **state}) for shard, state in sorted(head["shards"].items()))
+    said = shaped(head, _Head)
+    faults = (_compared(transaction, shard, said.time, state) for shard, state in sorted(said.shards.items()))
     return [fault for fault in faults if fault is not None]
 
 
-def _compared(transaction: Transaction, shard: int, state: Mapping[str, Any]) -> Fault | None:
-    block = block_at(transaction, shard, state["seq"])
-    if block is None or block.hash.hex() != state["hash"]:
-        return _contradicted(transaction, shard, state)
-    if _entries_up_to(transaction, shard, block.seq) != state["entries"]:
+def _compared(transaction: Transaction, shard: int, made_at: str, state: _Shard) -> Fault | None:
+    block = block_at(transaction, shard, state.seq)
+    if block is None or block.hash.hex() != state.hash:
+        return _contradicted(transaction, shard, state.recorded_at or made_at, state)
+    if _entries_up_to(transaction, shard, block.seq) != state.entries:
         return Fault(shard, block.seq, None, "the number of entries up to this block is not the head's")
     return None
 
 
-def _contradicted(transaction: Transaction, shard: int, state: Mapping[str, Any]) -> Fault:
+def _contradicted(transaction: Transaction, shard: int, recorded_at: str, state: _Shard) -> Fault:
     """What became of a chain that does not hold the head's last block."""
     last = last_block(transaction, shard)
     end = last.seq + 1 if last else 0
-    younger = _first_younger(transaction, shard, parse_ns(state["recorded_at"]))
+    younger = _first_younger(transaction, shard, parse_ns(recorded_at))
     first_missing = end if younger is None else younger
     shared = None
-    for seq, value in sorted(state.get("earlier", ())):
+    for seq, value in sorted(state.earlier):
         if seq >= first_missing:
             break
         block = block_at(transaction, shard, seq)
         if block is None or block.hash.hex() != value:
             return Fault(shard, seq, None, "the chain was rewritten: the head names another hash for this block")
         shared = seq
-    if first_missing > state["seq"]:
-        return Fault(shard, state["seq"], None, "the chain was rewritten: the head names another hash for this block")
-    missing = state["entries"] - _entries_up_to(transaction, shard, first_missing - 1)
-    what = f"blocks {first_missing} to {state['seq']} of the head with {missing} entries are missing: "
+    if first_missing > state.seq:
+        return Fault(shard, state.seq, None, "the chain was rewritten: the head names another hash for this block")
+    missing = state.entries - _entries_up_to(transaction, shard, first_missing - 1)
+    what = f"blocks {first_missing} to {state.seq} of the head with {missing} entries are missing: "
     what += "the chain was cut off, or came back from an older copy" if younger is None else "an older copy was restored, and went on"
     return Fault(shard, first_missing, None, what + ("" if shared is None else f"; up to block {shared} it is the head's"))
 

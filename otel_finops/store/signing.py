@@ -9,14 +9,17 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
+from pydantic import BaseModel, ValidationError
 
 from otel_finops.base.errors import BadInput
+
+Shape = TypeVar("Shape", bound=BaseModel)
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
@@ -80,6 +83,18 @@ def check_signature(statement: Mapping[str, Any], form: str, public_key: str | N
         key.verify(bytes.fromhex(statement["signature"]), _signed_bytes(statement))
     except (KeyError, ValueError, TypeError, InvalidSignature) as error:
         raise BadInput("this is no signed head, or it was changed after it was signed") from error
+
+
+def shaped(statement: Mapping[str, Any], shape: type[Shape]) -> Shape:
+    """What a statement says, once its signature is checked: anybody can sign anything with a key of his own.
+
+    Raises:
+        BadInput: it does not say it in the form in which it is exported.
+    """
+    try:
+        return shape.model_validate(statement)
+    except ValidationError as error:
+        raise BadInput("head: it is signed, but it is not of the form in which heads are exported") from error
 
 
 def _signed_bytes(statement: Mapping[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ from otel_finops.audit.verify import AuditFault, Report
 from otel_finops.base.errors import BadInput
 from otel_finops.ledger.door import opened
 from otel_finops.store.engine import Store
-from otel_finops.store.signing import load_key
+from otel_finops.store.signing import load_key, signed
 from otel_finops.testing import NOON, FakeClock
 
 RIG = Path(__file__).parent / "audit_rig.py"
@@ -168,6 +168,16 @@ def test_a_chain_that_was_written_anew_shows_against_an_exported_head(store: Sto
 def test_what_is_no_head_is_refused(store: Store, head: str) -> None:
     with pytest.raises(BadInput, match="head"):
         StoredAudit(store).verify(None, head, None)
+
+
+@pytest.mark.parametrize(
+    "chains",
+    [None, [], "x", {"acme": None}, {"acme": "ab"}, {"acme": [1]}, {"acme": ["1", "ab"]}, {"acme": [-1, "ab"]}, {"acme": [2**63, "ab"]}],
+)
+def test_a_head_that_somebody_signed_himself_and_that_says_nothing_is_refused(store: Store, tmp_path: Path, chains: Any) -> None:
+    head = signed({"format": "otel-finops-audit-head-1", "time": "2026-11-21T12:00:00Z", "chains": chains}, load_key(tmp_path / "key"))
+    with pytest.raises(BadInput, match="not of the form in which heads are exported"):
+        StoredAudit(store).verify(None, json.dumps(head), None)
 
 
 def test_a_head_that_was_changed_or_signed_by_another_is_refused(store: Store, tmp_path: Path) -> None:

@@ -281,6 +281,25 @@ def test_a_changed_or_foreign_head_is_refused(rig: Rig, key_file: Path, tmp_path
             verify_head(transaction, other, head["public_key"])
 
 
+SHARD: dict[str, Any] = {"seq": 1, "hash": "ab", "entries": 1}
+SELF_MADE: list[Any] = [
+    {}, {"time": "2026-11-21T12:00:00Z"}, {"time": "2026-11-21T12:00:00Z", "shards": []}, {"time": 1, "shards": {}},
+    {"time": "9999-12-31T00:00:00Z", "shards": {}}, {"time": "now", "shards": {}},
+    *({"time": "2026-11-21T12:00:00Z", "shards": {name: shard}} for name, shard in (
+        ("x", SHARD), ("99999", SHARD), ("0", None), ("0", {}), ("0", {**SHARD, "seq": "1"}), ("0", {**SHARD, "seq": 2**63}),
+        ("0", {**SHARD, "entries": -1}), ("0", {**SHARD, "earlier": [1]}), ("0", {**SHARD, "recorded_at": "9999-12-31T00:00:00Z"}),
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", SELF_MADE)
+def test_a_head_that_somebody_signed_himself_and_that_says_nothing_is_refused(rig: Rig, key_file: Path, said: dict[str, Any]) -> None:
+    """Without `public_key` a head's own key is believed, so that its form is nothing to rely on."""
+    head = {name: exported(rig, key_file)[name] for name in ("format", "public_key")}
+    with pytest.raises(BadInput, match="not of the form in which heads are exported"):
+        head_faults(rig, signed({**head, **said}, key_file))
+
+
 def test_a_file_that_is_no_key_is_refused(key_file: Path) -> None:
     key_file.write_text("no key")
     with pytest.raises(BadInput, match=r"head\.key"):

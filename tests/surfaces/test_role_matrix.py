@@ -52,7 +52,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     upgrade_database(settings, clock)
     with open_room(settings, clock=clock) as room:
         drafts = {role: TokenDraft(role, ("*",), role) for role in ROLE_NAMES}
-        tokens = {role: room.context.tokens.create(draft, who="ann", dry_run=False).secret or "" for role, draft in drafts.items()}
+        made = {role: room.context.tokens.create(draft, who="ann", dry_run=False) for role, draft in drafts.items()}
+        tokens: dict[str, str] = {role: one.secret or "" for role, one in made.items()}
         bound = room.context.tokens.create(TokenDraft("acme's admin", ("acme",), "admin"), who="ann", dry_run=False).secret or ""
         doors = entrance(settings, room.store, clock)
         yield House(TestClient(build_api(room.context, doors.principals), raise_server_exceptions=False), tokens, bound)
