@@ -56,7 +56,8 @@ class RunFigures(NamedTuple):
         kind: agent or workflow.
         user, session: references.
         error_type: of the run's own span; None: it did not fail.
-        finish_reason: what the run's span says, else why its own last answer ended; None where nobody says.
+        finish_reason: what the run's span says, else why the last answer of its own tenant ended that lies in no run below it; None
+            where nobody says.
         children: runs right below it.
         amounts: of its own tenant; elsewhere: of other tenants whose calls lie below it.
     """
@@ -276,11 +277,11 @@ class _Trace:
                 held[_OWN_COST] += cost
 
     def _take_tools(self) -> None:
-        """Tools count as their run's tenant's."""
+        """A tool is whose its span is."""
         for span_id, sighting in self._ladder.marked.items():
             run = self._ladder.run_above(span_id) if sighting.kind == TOOL else None
             if run is not None and not self._ladder.repeats(sighting):
-                held = self._amounts[run][self._tenants[run]]
+                held = self._held(run, self._tenant(span_id))
                 held[_TOOLS] += 1
                 held[_FAILED_TOOLS] += sighting.error_type is not None
 
@@ -291,12 +292,12 @@ class _Trace:
             found = by_tenant[tenant] = [0] * len(NOTHING)
         return found
 
-    def _tenant(self, run: str) -> str:
-        entry = self._standing.get(run)
-        return self._said.of(run)["tenant"] if entry is None else entry.tenant
+    def _tenant(self, span_id: str) -> str:
+        entry = self._standing.get(span_id)
+        return self._said.of(span_id)["tenant"] if entry is None else entry.tenant
 
     def _endings(self) -> dict[str, str]:
-        """Why the last answer of each run ended; an answer that another span of the same call tells of counts where the call stands."""
+        """Why the last answer of each run's own tenant ended; what another span of the same call tells counts where the call stands."""
         if not any(map(_finish, self._sightings)):
             return {}
         last: dict[str, tuple[tuple[int, str, bool, str], str]] = {}
@@ -305,7 +306,7 @@ class _Trace:
                 continue
             call = self._standing.get(counted_at(sighting, self._standing))
             run = None if call is None or call.role != ROLE_CALL else self._ladder.run_at_or_above(call.span_id)
-            if run is None or call is None:
+            if run is None or call is None or call.tenant != self._tenants[run]:
                 continue
             ended_ns = call.started_ns + (call.duration_ns or 0)
             place = ended_ns, call.span_id, call.span_id == sighting.span_id, sighting.span_id
@@ -378,7 +379,7 @@ def _lowest_first(above: Mapping[str, str | None]) -> list[str]:
 
 
 class _Said:
-    """The attribution of runs' own spans, as `genai.inheritance` has it for every span, walked for these alone."""
+    """The attribution of runs' and tools' own spans, as `genai.inheritance` has it for every span, walked for these alone."""
 
     def __init__(self, ladder: Ladder, sightings: Sequence[Sighting]) -> None:
         self._ladder = ladder
@@ -389,7 +390,7 @@ class _Said:
             self._known = {span_id: said for (_, span_id), said in resolve(sightings).items()}
 
     def of(self, span_id: str) -> dict[str, str]:
-        """The whole attribution of a run's span."""
+        """The whole attribution of a span."""
         found = self._known.get(span_id)
         if found is None:
             sighting = self._sightings[span_id]

@@ -74,6 +74,8 @@ def list_runs(transaction: Transaction, query: RunQuery, subjects: Subjects) -> 
     rows = transaction.execute(sql, (*source_values, *source_values, *values, query.limit + 1))
     names = _clear_names(transaction, subjects, rows)
     found = [_summary(row, names) for row in rows[: query.limit]]
+    if query.tenants is not None:
+        found = _among_seen(transaction, found, [int(row[-2]) for row in rows[: query.limit]], query.tenants)
     return RunPage(found, _place(rows[query.limit - 1], len(keys)) if len(rows) > query.limit else None)
 
 
@@ -101,10 +103,21 @@ def _conditions(transaction: Transaction, query: RunQuery, shared: bool) -> tupl
     if query.failed is not None:
         conditions.append((f"r.error_type IS {'NOT ' if query.failed else ''}NULL", []))
     if query.top:
-        conditions.append(("r.parent_run IS NULL", []))
+        conditions.append(("r.parent_run IS NULL", []) if query.tenants is None else _in_no_seen_run(query.tenants))
     if query.min_pico is not None:
         conditions.append((f"({', '.join(_orders(shared)['cost'])}) >= (?, ?)", list(divmod(query.min_pico, PICO_PER_USD))))
     return " AND ".join(("1 = 1", *(sql for sql, _ in conditions))), [value for _, values in conditions for value in values]
+
+
+def _in_no_seen_run(tenants: Collection[str]) -> tuple[str, list[Any]]:
+    """No run of these tenants lies above, neither right above nor above runs of others."""
+    others, seen = f"NOT {_tenants('p.tenant', tenants)}", _tenants("p.tenant", tenants)
+    sql = f"""(r.parent_run IS NULL OR NOT EXISTS (
+      WITH RECURSIVE above (span_id) AS (
+        SELECT r.parent_run UNION
+        SELECT p.parent_run FROM above a JOIN runs p ON p.trace_no = r.trace_no AND p.span_id = a.span_id WHERE {others})
+      SELECT 1 FROM above a JOIN runs p ON p.trace_no = r.trace_no AND p.span_id = a.span_id WHERE {seen}))"""
+    return sql, [*tenants, *tenants]
 
 
 def _tenants(column: str, tenants: Collection[str]) -> str:
@@ -133,6 +146,57 @@ def _summary(row: Row, names: dict[str, str]) -> RunSummary:
         None if session is None else names.get(session, session), *rest, calls, failed_calls, unpriced_calls, tokens, tools, failed_tools,
         cost_usd * PICO_PER_USD + cost_pico, own_calls, own_usd * PICO_PER_USD + own_pico,
     ))  # fmt: skip
+
+
+def _among_seen(transaction: Transaction, found: list[RunSummary], trace_nos: Sequence[int], tenants: Collection[str]) -> list[RunSummary]:
+    """The runs as they lie among those that the tenants see: the nearest above, those right below, and what lies in none of these.
+
+    Stored is how they lie among all; only traces in which others have runs too are looked at again.
+    """
+    foreign = f"SELECT DISTINCT r.trace_no FROM runs r WHERE r.trace_no IN ({{}}) AND NOT {_tenants('r.tenant', tenants)}"
+    mixed = {int(number) for (number,) in transaction.select_in(foreign, sorted(set(trace_nos)), after=list(tenants))}
+    if not mixed:
+        return found
+    source, values = _source(tenants, shared=True)
+    sums = ", ".join(_sum(name, True) for name in ("calls", "cost_usd", "cost_pico"))
+    sql = f"SELECT r.trace_no, r.span_id, r.parent_run, r.tenant, {sums} FROM {source} WHERE r.trace_no IN ({{}})"
+    seen = _Seen(transaction.select_in(sql, sorted(mixed), before=values), tenants)
+    return [seen.placed(number, run) if number in mixed else run for number, run in zip(trace_nos, found, strict=True)]
+
+
+class _Seen:
+    """The runs of some traces that tenants see, each under the nearest one above it that they see."""
+
+    def __init__(self, rows: Iterable[Row], tenants: Collection[str]) -> None:
+        self._parents: dict[tuple[int, str], str | None] = {}
+        self._sums: dict[tuple[int, str], tuple[int, int]] = {}
+        self._below: dict[tuple[int, str], list[int]] = {}
+        for trace_no, span_id, parent_run, tenant, calls, usd, pico in rows:
+            key = int(trace_no), bytes(span_id).hex()
+            self._parents[key] = None if parent_run is None else bytes(parent_run).hex()
+            if tenant in tenants:
+                self._sums[key] = int(calls), int(usd) * PICO_PER_USD + int(pico)
+        for key, (calls, pico) in self._sums.items():
+            above = self._above(*key)
+            if above is not None:
+                held = self._below.setdefault((key[0], above), [0, 0, 0])
+                held[:] = held[0] + 1, held[1] + calls, held[2] + pico
+
+    def placed(self, trace_no: int, run: RunSummary) -> RunSummary:
+        """The run as it lies among them."""
+        children, calls, pico = self._below.get((trace_no, run.span_id), (0, 0, 0))
+        above = self._above(trace_no, run.span_id)
+        return run._replace(parent_run=above, children=children, own_calls=run.calls - calls, own_pico=run.cost_pico - pico)
+
+    def _above(self, trace_no: int, span_id: str) -> str | None:
+        passed: list[str] = []
+        at = self._parents[trace_no, span_id]
+        while at is not None and (trace_no, at) not in self._sums:
+            passed.append(at)
+            at = self._parents.get((trace_no, at))
+        for one in passed:
+            self._parents[trace_no, one] = at
+        return at
 
 
 _SIGNED: Final = 2**63
@@ -178,7 +242,7 @@ def read_run(transaction: Transaction, trace_id: str, span_id: str, tenants: Ten
     if at is None:
         return None
     rows = _rows(transaction, seen.trace_nos, tenants, subjects)
-    found = view(grown, at, {one.span_id: (one.agent, one.workflow) for one in rows})
+    found = view(grown, at, {one.span_id: (one.agent, one.workflow, one.finish_reason) for one in rows})
     return RunShown(
         trace_id,
         found,

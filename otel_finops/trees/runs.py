@@ -156,12 +156,12 @@ def runs_below(grown: Grown, at: int) -> Iterator[int]:
             yield position
 
 
-Names: TypeAlias = Mapping[str, tuple[str | None, str | None]]
-"""Agent and workflow of runs by span id, as they inherit them."""
+Names: TypeAlias = Mapping[str, tuple[str | None, str | None, str | None]]
+"""Of runs by span id: agent and workflow as they inherit them, and why their last answer ended."""
 
 
 def view(grown: Grown, at: int, names: Names) -> RunView:
-    """The run at a position; runs without a name in `names` have those that their own spans say."""
+    """The run at a position; of runs that are not in `names` it is told what the spans themselves say."""
     return _Reading(grown, at, names).view()
 
 
@@ -304,8 +304,8 @@ class _Reading:
         sums, tally, above = self._grown.sums, self._tallies[at], self._above.get(at)
         parent = run_at_or_above(self._grown, self._grown.forest.parents[at]) if above is None else above
         said = sighting.attribution.get
-        agent, workflow = self._names.get(span_id) or (said("agent"), said("workflow"))
         ending = None if tally.ending is None else tally.ending[1]
+        agent, workflow, ending = self._names.get(span_id) or (said("agent"), said("workflow"), ending)
         return RunLine(
             span_id,
             None if parent == _NONE else self._grown.spans[parent][1],

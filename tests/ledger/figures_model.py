@@ -88,7 +88,8 @@ def stored_runs(rig: Rig, trace_no: int) -> Sums:
     columns = "calls, failed_calls, unpriced_calls, tokens, cost_usd, cost_pico"
     sql = f"SELECT span_id, tenant, {columns} FROM {{}} WHERE trace_no = ?"
     with rig.store.read() as transaction:
-        rows = [row for table in ("runs", "run_shares") for row in transaction.execute(sql.format(table), (trace_no,))]
+        tables = ("runs", "(SELECT * FROM run_shares WHERE calls > 0) s")  # of others there may be tools alone
+        rows = [row for table in tables for row in transaction.execute(sql.format(table), (trace_no,))]
     return {(bytes(row[0]).hex(), row[1]): (*row[2:6], row[6] * USD + row[7]) for row in rows}
 
 

@@ -248,6 +248,48 @@ def test_a_principal_sees_the_sums_of_its_own_tenants_alone(store: Store) -> Non
 # --- sessions --------------------------------------------------------------------------------------------------------
 
 
+def test_what_lies_among_others_runs_is_listed_as_it_is_shown(store: Store) -> None:
+    """acme's planner calls globex' writer, which calls acme's checker with a call of 0.0035 USD; globex has a tool and a later call
+    right in the planner."""
+    rig = Rig(store)
+    acme, globex = {"tenant": "acme"}, {"tenant": "globex"}
+    rig.settle(
+        agent(1, attribution=acme),
+        agent(2, parent=1, attribution=globex),
+        agent(3, parent=2, attribution=acme),
+        call(4, parent=3, finish_reasons=("stop",)),
+        plain(5, parent=1, kind=TOOL, genai=True, attribution={**globex, "tool": "find"}, error_type="timeout"),
+        call(6, parent=1, attribution=globex, at_s=60, finish_reasons=("length",)),
+    )
+    listed = {tenants: desk(rig).runs(RunQuery(tenants)).runs for tenants in (("acme",), ("globex",), None)}
+    told = [(int(one.span_id, 16), one.parent_run, one.children, one.cost_pico, one.own_pico) for one in listed["acme",]]
+    assert sorted(told) == [(1, None, 1, COST, 0), (3, span_id(1), 0, COST, COST)]
+    assert [(one.calls, one.own_calls, one.tools, one.failed_tools) for one in sorted(listed["acme",], key=lambda one: one.span_id)] == [
+        (1, 0, 0, 0), (1, 1, 0, 0),
+    ]  # fmt: skip
+    assert [one.finish_reason for one in sorted(listed["acme",], key=lambda one: one.span_id)] == [None, "stop"]
+    assert [(int(one.span_id, 16), one.parent_run, one.children, one.calls) for one in listed["globex",]] == [(2, None, 0, 0)]
+    assert [(one.tools, one.calls) for one in listed[None] if one.span_id == span_id(1)] == [(1, 2)]
+    for tenants, runs in listed.items():
+        for one in runs:
+            line = shown(rig, int(one.span_id, 16), tenants=tenants).view.line
+            for name in ("parent_run", "finish_reason", "cost_pico", "own_pico", "calls", "own_calls", "tools", "failed_tools"):
+                assert getattr(line, name) == getattr(one, name), (tenants, one.span_id, name)
+    tops = {tenants: numbers(desk(rig).runs(RunQuery(tenants, top=True)).runs) for tenants in listed}
+    assert tops == {("acme",): [1], ("globex",): [2], None: [1]}
+
+
+def test_a_tree_goes_on_below_what_may_not_be_seen(store: Store) -> None:
+    rig = Rig(store)
+    rig.settle(agent(1, attribution={"tenant": "acme"}), agent(2, parent=1, attribution={"tenant": "globex"}))
+    rig.settle(call(3, parent=2, attribution={"tenant": "acme"}))
+    with rig.store.read() as transaction:
+        tree = read_tree(transaction, trace_id(1), ("acme",))
+    assert tree is not None
+    assert [(int(node.span_id, 16), node.parent_span_id, node.depth) for node in tree.nodes] == [(1, None, 0), (3, span_id(1), 1)]
+    assert tree.nodes[0].subtree_pico == COST
+
+
 @pytest.mark.parametrize("sort", SESSION_SORTS)
 def test_sessions_in_every_order_and_page_by_page(many: Rig, sort: str) -> None:
     """s-1 has runs 1, 5 and 9 (15 calls), s-0 4 and 8 (12), s-3 3 and 7 (10), s-2 2 and 6 (8); the last calls are those of 9, 8, 7, 6."""
