@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, create_
 from otel_finops.base.errors import Forbidden
 from otel_finops.base.limits import NAME_CHARS_MAX
 from otel_finops.base.money import format_usd
-from otel_finops.base.protocols import DEFAULT_TENANT
+from otel_finops.base.protocols import DEFAULT_REALM, DEFAULT_TENANT
 from otel_finops.genai.usage import OTHER_UNITS, TOKEN_UNITS
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
@@ -139,9 +139,10 @@ class CallPricer:
         self._rules = context.pricing.money_rules()
 
     def priced(self, record: Mapping[str, Any]) -> Described:
-        """The cost of one call; one that is refused says why."""
+        """The cost of one call; one that is refused says why. Raises what `must_be_his` raises."""
         from otel_finops.pricing.calculator import price_record  # noqa: PLC0415 - `--help` must not load the price rooms
 
+        must_be_his(self._principal, record)
         charges: list[Charge] = []
 
         def quoted(call: PriceableCall) -> Quote:
@@ -157,23 +158,14 @@ class CallPricer:
 
 
 def described_call(principal: Principal, record: Mapping[str, Any], at_ns: int) -> DescribedCall:
-    """Whose call it is, for rules about money.
-
-    Raises:
-        NotFound: it is said to be another tenant's.
-        Forbidden: it names an account, whose contract prices are for those who see all tenants.
-    """
+    """Whose call it is, for rules about money; raises what `must_be_his` raises."""
     from otel_finops.pricing.selectors import DescribedCall  # noqa: PLC0415 - `--help` must not load the price rooms
 
-    if principal.tenants is not None and "account" in record:
-        raise Forbidden("account: contract prices are for tokens of all tenants.")
-    said = {name: value for name in WHOSE if isinstance(value := record.get(name), str)}
-    tenant = said.setdefault("tenant", own_tenant(principal))
-    if "tenant" in record:
-        principal.must_see(tenant)
+    must_be_his(principal, record)
+    said = _whose(principal, record)
     provider, model = record.get("provider"), record.get("model")
     return DescribedCall(
-        said.pop("realm", DEFAULT_TENANT),
+        said.pop("realm", DEFAULT_REALM),
         canonical(provider) if isinstance(provider, str) and provider else None,
         model if isinstance(model, str) else None,
         None,
@@ -181,6 +173,27 @@ def described_call(principal: Principal, record: Mapping[str, Any], at_ns: int) 
         said,
         {},
     )
+
+
+def must_be_his(principal: Principal, record: Mapping[str, Any]) -> None:
+    """Refuse a described call that is not the principal's to ask about, whether it could be priced or not.
+
+    Raises:
+        NotFound: it is said to be another tenant's, or of another tenant's realm: what is agreed for either is theirs to know.
+        Forbidden: it names an account, whose contract prices are for those who see all tenants.
+    """
+    if principal.tenants is not None and "account" in record:
+        raise Forbidden("account: contract prices are for tokens of all tenants.")
+    said = _whose(principal, record)
+    if "tenant" in record:
+        principal.must_see(said["tenant"])
+    if said.get("realm", DEFAULT_REALM) != DEFAULT_REALM:
+        principal.must_see(said["realm"])
+
+
+def _whose(principal: Principal, record: Mapping[str, Any]) -> dict[str, str]:
+    said = {name: value for name in WHOSE if isinstance(value := record.get(name), str)}
+    return {"tenant": own_tenant(principal), **said}
 
 
 def own_tenant(principal: Principal) -> str:

@@ -15,7 +15,17 @@ from otel_finops.base.money import format_usd, parse_usd
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.described_calls import CHOOSING, NOTHING, WHOSE, CallInput, CallPricer, Text, in_words, unknown_fields
+from otel_finops.operations.described_calls import (
+    CHOOSING,
+    NOTHING,
+    WHOSE,
+    CallInput,
+    CallPricer,
+    Text,
+    in_words,
+    must_be_his,
+    unknown_fields,
+)
 from otel_finops.operations.fields import Name, Paged, TenantScoped, Windowed, place_cursor
 from otel_finops.operations.registry import Json, Output, operation
 from otel_finops.operations.shapes import At, Count, Usd
@@ -215,6 +225,7 @@ def explain(context: Context, principal: Principal, given: Any) -> Json:
     from otel_finops.pricing.explain import explain as explained  # noqa: PLC0415
 
     record = given.record()
+    must_be_his(principal, record)
     described = {"model", "provider", "id", "at", "account", *CHOOSING, *WHOSE}
     try:
         call = call_of(record if set(record) - described else {**record, **_EXAMPLE}, context.clock)

@@ -51,6 +51,21 @@ def ask(context: Context, verb: str, principal: Principal = LOCAL, /, **given: A
 
 @pytest.mark.parametrize("verb", ["pricing.quote", "diagnostics.estimate", "pricing.explain"])
 @pytest.mark.parametrize(
+    ("whose", "fault"), [({"tenant": "acme"}, NotFound), ({"realm": "acme"}, NotFound), ({"tenant": "globex", "account": "eu"}, Forbidden)]
+)
+@pytest.mark.parametrize("more", [{}, {"model": "no-such"}, {"at": "never"}, {"output_tokens": "many"}, {"input_tokens_uncached": -1}])
+def test_of_others_calls_nothing_is_told_whatever_else_is_wrong_with_them(
+    context: Context, verb: str, whose: dict[str, Any], fault: type[Exception], more: dict[str, Any]
+) -> None:
+    """A call that cannot be priced would still be stopped by its tenant's switches: those, and why they are set, are acme's to know."""
+    with pytest.raises(fault):
+        ask(context, verb, GLOBEX, **{**CALL, **whose, **more})
+    ask(context, verb, GLOBEX, **CALL, tenant="globex", realm="globex")
+    ask(context, verb, GLOBEX, **CALL, realm="default")
+
+
+@pytest.mark.parametrize("verb", ["pricing.quote", "diagnostics.estimate", "pricing.explain"])
+@pytest.mark.parametrize(
     ("whose", "usd", "account"),
     [
         ({}, "0.0035", None),
