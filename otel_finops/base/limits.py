@@ -254,3 +254,7 @@ CALCULATOR_LINE_CHARS_MAX: Final = 65_536
 # --- governing -----------------------------------------------------------------------------------------------------
 KILL_SWITCHES_MAX: Final = 1_000
 """Kill switches that are set at a time: every decision looks at all of them, and people must be able to read them."""
+KILL_SWITCHES_OF_TENANT_MAX: Final = 100
+"""Of those, set for one tenant by people who are bound to tenants: no tenant's people take the places of all others."""
+KILL_SWITCHES_KEPT_FREE: Final = 100
+"""Places that only who sees all tenants fills: what stops everything can be set however much others have set."""

@@ -14,8 +14,8 @@ from threading import Lock
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import BadInput, Busy, NotFound, Unavailable
-from otel_finops.base.limits import KILL_SWITCHES_MAX
+from otel_finops.base.errors import BadInput, Busy, Forbidden, NotFound, Unavailable
+from otel_finops.base.limits import KILL_SWITCHES_KEPT_FREE, KILL_SWITCHES_MAX, KILL_SWITCHES_OF_TENANT_MAX
 from otel_finops.pricing.providers import canonical
 from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.store.engine import Store
@@ -29,7 +29,7 @@ SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 FOLLOW_S: Final = 0.5
 """How long a process may go on with switches that somebody has changed."""
 
-_COLUMNS: Final = "switch_no, action, scope, name, tenant, who, why, at_ns"
+_COLUMNS: Final = "switch_no, action, scope, name, tenant, who, why, at_ns, of_all"
 _STANDING: Final = (
     f"SELECT {_COLUMNS} FROM kill_switches WHERE action = 'set' "
     "AND switch_no IN (SELECT MAX(switch_no) FROM kill_switches GROUP BY scope, name, tenant) ORDER BY switch_no"
@@ -38,7 +38,9 @@ _LAST: Final = f"SELECT {_COLUMNS} FROM kill_switches WHERE scope = ? AND name =
 _REVISION: Final = "SELECT COALESCE(MAX(switch_no), 0) FROM kill_switches"
 _HISTORY: Final = f"SELECT {_COLUMNS} FROM kill_switches WHERE switch_no < ? ORDER BY switch_no DESC"
 _LAST_NO: Final = 2**63 - 1
-_INSERT: Final = "INSERT INTO kill_switches (action, scope, name, tenant, who, why, at_ns) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING switch_no"
+_INSERT: Final = (
+    "INSERT INTO kill_switches (action, scope, name, tenant, who, why, at_ns, of_all) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING switch_no"
+)
 _LOCK: Final = "LOCK TABLE kill_switches IN SHARE ROW EXCLUSIVE MODE"
 
 
@@ -108,6 +110,7 @@ class Switch(NamedTuple):
         target: what it stops.
         who, why, at_ns: who switched, for what reason, when; `who` and `at_ns` are None for those of the settings.
         is_set: False: it was cleared.
+        of_all: who switched sees all tenants; whoever is bound to some does not undo it, be it for their calls alone.
     """
 
     no: int | None
@@ -116,6 +119,7 @@ class Switch(NamedTuple):
     why: str
     at_ns: int | None
     is_set: bool = True
+    of_all: bool = True
 
 
 class KillSwitches:
@@ -142,32 +146,39 @@ class KillSwitches:
             switchings = map(_switch, transaction.iterate(_HISTORY, (_LAST_NO if before_no is None else before_no,)))
             return list(islice((one for one in switchings if one.target.concerns(tenants)), limit))
 
-    def set(self, target: Target, *, who: str, why: str, dry_run: bool = False) -> tuple[Switch, Switch | None]:
+    def set(
+        self, target: Target, *, who: str, why: str, tenants: Collection[str] | None = None, dry_run: bool = False
+    ) -> tuple[Switch, Switch | None]:
         """Stop calls; returns the switch, and the one that stood in its place (None: none). Equal ones are not set twice.
 
         Args:
+            tenants: whom who switches sees; None: all.
             dry_run: only check that it could be set.
 
         Raises:
             BadInput: a target that is none, or too many switches.
+            Forbidden: it would take the place of one that somebody set who sees all tenants.
         """
         target = target.checked()
         with self._store.write() as transaction:
             before = _locked_last(transaction, target)
-            if before is not None and (before.who, before.why) == (who, why):
-                return before, before
-            if before is None and len(standing(transaction)) >= KILL_SWITCHES_MAX:
-                raise BadInput(f"there are {KILL_SWITCHES_MAX} kill switches already; clear some, or stop more with one")
+            if before is None:
+                _check_room(standing(transaction), target, of_all=tenants is None)
+            else:
+                _check_may_undo(before, tenants)
+                if (before.who, before.why) == (who, why):
+                    return before, before
             if dry_run:
-                return Switch(0, target, who, why, self._clock.now_ns()), before
-            return self._added(transaction, "set", target, who, why), before
+                return Switch(0, target, who, why, self._clock.now_ns(), of_all=tenants is None), before
+            return self._added(transaction, "set", target, who, why, of_all=tenants is None), before
 
-    def clear(self, target: Target, *, who: str, why: str, dry_run: bool = False) -> Switch:
+    def clear(self, target: Target, *, who: str, why: str, tenants: Collection[str] | None = None, dry_run: bool = False) -> Switch:
         """Let calls pass again; returns the switch that was set. A dry run only checks that it is.
 
         Raises:
             BadInput: a target that is none, or a switch of the settings.
             NotFound: it is not set.
+            Forbidden: somebody set it who sees all tenants, and who switches does not.
         """
         target = target.checked()
         with self._store.write() as transaction:
@@ -176,20 +187,21 @@ class KillSwitches:
                 if any(one.target == target for one in self.given):
                     raise BadInput(f"the settings set this switch (kill_switch.{_FIELDS[target.scope]}); take it out there")
                 raise NotFound(f"There is no kill switch for {described(target)}.")
+            _check_may_undo(before, tenants)
             if not dry_run:
-                self._added(transaction, "clear", target, who, why)
+                self._added(transaction, "clear", target, who, why, of_all=tenants is None)
             return before
 
     def stopping(self, call: Attempt) -> list[Switch]:
         """The switches that stop a call, see `Holder`."""
         return [one for one in self._holder.current() if one.target.stops(call)]
 
-    def _added(self, transaction: Transaction, action: str, target: Target, who: str, why: str) -> Switch:
+    def _added(self, transaction: Transaction, action: str, target: Target, who: str, why: str, *, of_all: bool) -> Switch:
         at_ns = self._clock.now_ns()
-        row = (action, target.scope, target.name, target.tenant or "", who, why, at_ns)
+        row = (action, target.scope, target.name, target.tenant or "", who, why, at_ns, of_all)
         [(no,)] = transaction.execute(_INSERT, row)
         transaction.after_commit(self._holder.look_again)
-        return Switch(int(no), target, who, why, at_ns, action == "set")
+        return Switch(int(no), target, who, why, at_ns, action == "set", of_all)
 
 
 class Holder:
@@ -267,6 +279,25 @@ def _of_settings(given: KillSwitch) -> Iterable[Switch]:
         yield from (Switch(None, Target(scope, name).checked(), None, given.why, None) for name in dict.fromkeys(names))
 
 
+def _check_may_undo(switch: Switch, tenants: Collection[str] | None) -> None:
+    """Refuse who is bound to tenants to undo what stops them for the service's sake."""
+    if switch.of_all and tenants is not None:
+        raise Forbidden(
+            f"The kill switch for {described(switch.target)} was set by {switch.who}, who sees all tenants; only such may change it."
+        )
+
+
+def _check_room(held: Collection[Switch], target: Target, *, of_all: bool) -> None:
+    """Refuse what would be one switch too many; who is bound to tenants leaves room for those who are not."""
+    most = KILL_SWITCHES_MAX if of_all else KILL_SWITCHES_MAX - KILL_SWITCHES_KEPT_FREE
+    if len(held) >= most:
+        raise BadInput(f"there are {len(held)} kill switches already; clear some, or stop more with one")
+    if of_all:
+        return
+    if sum(1 for one in held if not one.of_all and one.target.whose == target.whose) >= KILL_SWITCHES_OF_TENANT_MAX:
+        raise BadInput(f"there are {KILL_SWITCHES_OF_TENANT_MAX} kill switches for this tenant already; clear some, or stop more with one")
+
+
 def _locked_last(transaction: Transaction, target: Target) -> Switch | None:
     """The switch as it is set, while nobody else can switch; None when it is not."""
     if transaction.engine_name == "postgresql":
@@ -277,8 +308,8 @@ def _locked_last(transaction: Transaction, target: Target) -> Switch | None:
 
 
 def _switch(row: Row) -> Switch:
-    no, action, scope, name, tenant, who, why, at_ns = row
-    return Switch(int(no), Target(scope, name, tenant or None), who, why, int(at_ns), action == "set")
+    no, action, scope, name, tenant, who, why, at_ns, of_all = row
+    return Switch(int(no), Target(scope, name, tenant or None), who, why, int(at_ns), action == "set", bool(of_all))
 
 
 def _place(one: Switch) -> tuple[int, str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Table, Text
 
 from otel_finops.store.schema import SERIAL, metadata
 
@@ -19,6 +19,7 @@ kill_switches: Final = Table(
     Column("who", Text, nullable=False),
     Column("why", Text, nullable=False),
     Column("at_ns", BigInteger, nullable=False),
+    Column("of_all", Boolean, nullable=False, comment="who switched sees all tenants: nobody who is bound to some undoes it"),
     sqlite_autoincrement=True,
 )
 """Every switching (`governance.kill_switches`), append-only; the last row of a scope, name and tenant holds."""

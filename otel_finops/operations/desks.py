@@ -268,12 +268,18 @@ class Switches(Protocol):
         """A page of switchings that concern these tenants, newest first; `before_no` is the last number of the page before."""
         ...
 
-    def set(self, target: Target, *, who: str, why: str, dry_run: bool = False) -> tuple[Switch, Switch | None]:
-        """Stop calls; returns the switch and the one that stood in its place. Raises BadInput for too many."""
+    def set(self, target: Target, *, who: str, why: str, tenants: Tenants = None, dry_run: bool = False) -> tuple[Switch, Switch | None]:
+        """Stop calls; returns the switch and the one that stood in its place. `tenants` are those whom who switches sees.
+
+        Raises BadInput for too many, Forbidden where it would take the place of one that only who sees all tenants may change.
+        """
         ...
 
-    def clear(self, target: Target, *, who: str, why: str, dry_run: bool = False) -> Switch:
-        """Let calls pass again; returns what was set. Raises NotFound when it was not, BadInput for a switch of the settings."""
+    def clear(self, target: Target, *, who: str, why: str, tenants: Tenants = None, dry_run: bool = False) -> Switch:
+        """Let calls pass again; returns what was set. `tenants` are those whom who switches sees.
+
+        Raises NotFound when it was not set, BadInput for a switch of the settings, Forbidden as `set`.
+        """
         ...
 
     def stopping(self, call: Attempt) -> Sequence[Switch]:

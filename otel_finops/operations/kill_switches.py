@@ -143,9 +143,9 @@ class SwitchDone(Output):
     summary="Stop calls: all, or those of a provider, tenant, model or agent.",
 )
 def set_switch(context: Context, principal: Principal, given: SwitchInput) -> Changed | Unchanged:
-    """Every process knows within a second."""
+    """Every process knows within a second. What was set by who sees all tenants, he alone sets anew."""
     target = given.target(principal)
-    switch, before = context.switches.set(target, who=principal.who, why=given.why, dry_run=given.dry_run)
+    switch, before = context.switches.set(target, who=principal.who, why=given.why, tenants=principal.tenants, dry_run=given.dry_run)
     if switch == before or given.dry_run:
         return Unchanged({"switch": shown_switch(switch), "active": True, "changed": False})
     answer = {"switch": shown_switch(switch), "active": True, "changed": True}
@@ -164,9 +164,9 @@ def set_switch(context: Context, principal: Principal, given: SwitchInput) -> Ch
     summary="Let calls pass again that a kill switch stopped.",
 )
 def clear_switch(context: Context, principal: Principal, given: SwitchInput) -> Changed | Unchanged:
-    """The switch that was set goes, others that stop the same calls stay."""
+    """The switch that was set goes, others that stop the same calls stay. What was set by who sees all tenants, he alone clears."""
     target = given.target(principal)
-    before = context.switches.clear(target, who=principal.who, why=given.why, dry_run=given.dry_run)
+    before = context.switches.clear(target, who=principal.who, why=given.why, tenants=principal.tenants, dry_run=given.dry_run)
     if given.dry_run:
         return Unchanged({"switch": shown_switch(before), "active": False, "changed": False})
     return Changed(

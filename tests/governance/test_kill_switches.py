@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from otel_finops.base.errors import BadInput, Forbidden, NotFound, Unavailable
+from otel_finops.governance import kill_switches
 from otel_finops.governance.kill_switches import Attempt, KillSwitches, Scope, Target
 from otel_finops.identity.principals import LOCAL, Principal
 from otel_finops.identity.roles import ROLES
@@ -254,6 +255,46 @@ def test_a_manager_bound_to_tenants_switches_theirs_alone(store: Store) -> None:
                 ask(context, verb, MANAGER, **refused, why="stop them")
     with pytest.raises(Forbidden, match="permission manage"):
         ask(context, "kill_switch.set", VIEWER, scope="tenant", name="acme", why="stop us")
+
+
+@pytest.mark.parametrize("stopped", [{"scope": "tenant", "name": "acme"}, {"scope": "agent", "name": "planner", "tenant": "acme"}])
+def test_a_tenants_manager_does_not_undo_what_stops_his_tenant_for_the_services_sake(store: Store, stopped: dict[str, str]) -> None:
+    context = context_of(store)
+    ask(context, "kill_switch.set", **stopped, why="has not paid")
+    for verb in ("kill_switch.clear", "kill_switch.set"):
+        for dry_run in (True, False):
+            with pytest.raises(Forbidden, match="was set by local, who sees all tenants; only such may change it"):
+                ask(context, verb, MANAGER, **stopped, why="we want to go on", dry_run=dry_run)
+    assert [one["why"] for one in ask(context, "kill_switch.list", MANAGER)["switches"]] == ["has not paid"]
+    ask(context, "kill_switch.clear", **stopped, why="has paid")
+    ask(context, "kill_switch.set", MANAGER, **stopped, why="a loop of ours")
+    assert ask(context, "kill_switch.clear", MANAGER, **stopped, why="mended")["changed"]
+
+
+def test_who_is_bound_to_tenants_leaves_room_for_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of six places one tenant's people take two, all tenants' people together four: what stops everything can always be set."""
+    for name, most in (("MAX", 6), ("OF_TENANT_MAX", 2), ("KEPT_FREE", 2)):
+        monkeypatch.setattr(kill_switches, f"KILL_SWITCHES_{name}", most)
+    context = context_of(store, settings=load(None, {}))
+
+    def stop(principal: Principal, tenant: str | None, name: str) -> None:
+        ask(context, "kill_switch.set", principal, scope="agent", name=name, tenant=tenant, why="x")
+
+    both = Principal("bea", ("globex", "hooli"), ROLES["manager"])
+    for name in ("a", "b"):
+        stop(MANAGER, "acme", name)
+        stop(both, "globex", name)
+    for principal, tenant, says in ((MANAGER, "acme", "there are 4 kill switches already"), (both, "hooli", "there are 4")):
+        with pytest.raises(BadInput, match=says):
+            stop(principal, tenant, "c")
+    ask(context, "kill_switch.clear", both, scope="agent", name="a", tenant="globex", why="y")
+    with pytest.raises(BadInput, match="there are 2 kill switches for this tenant already"):
+        stop(MANAGER, "acme", "c")
+    stop(both, "hooli", "c")
+    ask(context, "kill_switch.set", scope="global", why="stop")
+    stop(LOCAL, "acme", "c")
+    with pytest.raises(BadInput, match="there are 6"):
+        stop(LOCAL, "acme", "d")
 
 
 def test_everybody_sees_the_switches_that_stop_his_calls(store: Store) -> None:

@@ -78,6 +78,7 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "kill_switches": {
             "switch_no": 1, "action": "set", "scope": "provider", "name": "openai", "tenant": "", "who": "ann", "why": "a loop", "at_ns": 1,
+            "of_all": True,
         },
         "runs": {
             "trace_no": 1, "span_id": b"s" * 8, "parent_run": None, "tenant": "acme", "kind": "agent", "name": "invoke_agent planner",

@@ -151,6 +151,7 @@ def _switches_and_windows() -> None:
         sa.Column("who", sa.Text(), nullable=False),
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("of_all", sa.Boolean(), nullable=False, comment="who switched sees all tenants: nobody who is bound to some undoes it"),
         sa.PrimaryKeyConstraint("switch_no"),
         sqlite_autoincrement=True,
     )
