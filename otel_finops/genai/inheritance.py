@@ -105,13 +105,17 @@ def _with_agent(said: dict[str, str], agent: str | None) -> dict[str, str]:
 
 
 def completed(defaults: Mapping[str, str], explicit: Mapping[str, str], place: str | None, speaks_for: str) -> dict[str, str]:
-    """All that is known; a tenant that an ancestor names counts only if the span's own sender may put costs on it."""
+    """All that is known; a tenant that an ancestor names counts only if the span's own sender may put costs on it (`tenant_of`)."""
     known = {**defaults, **explicit}
     if place is not None and "step" not in known:
         known["step"] = place
-    if "tenant" not in known or not covers(speaks_for, known["tenant"]):
-        known["tenant"] = DEFAULT_TENANT
+    known["tenant"] = tenant_of(known.get("tenant"), speaks_for)
     return known
+
+
+def tenant_of(named: str | None, speaks_for: str) -> str:
+    """The tenant of a span for which one is named, or None."""
+    return DEFAULT_TENANT if named is None or not covers(speaks_for, named) else named
 
 
 def resolve(sightings: Iterable[Sighting]) -> dict[SpanKey, dict[str, str]]:

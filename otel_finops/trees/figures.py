@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from otel_finops.genai.inheritance import completed, resolve
+from otel_finops.genai.inheritance import completed, resolve, tenant_of
 from otel_finops.genai.kinds import GRAPH_NODE
 from otel_finops.genai.sighting import AGENT, TOOL, WORKFLOW, Sighting
 from otel_finops.genai.usage import total_tokens
@@ -161,8 +161,8 @@ class Ladder:
         self.marked = marked
         self.circles = circles
         self._parents = parents
-        self._nearest: dict[str, str | None] = {}
-        self._run: dict[str, str | None] = {}
+        self._nearest: dict[str | None, str | None] = {None: None, **{span_id: span_id for span_id in marked}}
+        self._run: dict[str | None, str | None] = {None: None, **{id_: id_ for id_, one in marked.items() if one.kind in RUN_KINDS}}
 
     def parent(self, span_id: str) -> str | None:
         """The parent that a span names, or that is left of it where parents go in a circle."""
@@ -177,14 +177,11 @@ class Ladder:
         known, passed = self._nearest, []
         at = span_id
         while at is not None and at not in known:
-            if at in self.marked:
-                known[at] = at
-                break
             passed.append(at)
             if len(passed) > len(self._parents) + 1:
                 raise Circle
             at = self._parents.get(at)
-        found = None if at is None else known[at]
+        found = known[at]
         for one in passed:
             known[one] = found
         return found
@@ -195,17 +192,17 @@ class Ladder:
 
     def run_at_or_above(self, span_id: str | None) -> str | None:
         """The nearest run, the span itself included."""
-        known, passed = self._run, []
+        known = self._run
+        if span_id in known:
+            return known[span_id]
+        passed: list[str | None] = [span_id]
         at = self.at_or_above(span_id)
         while at is not None and at not in known:
-            if self.marked[at].kind in RUN_KINDS:
-                known[at] = at
-                break
             passed.append(at)
-            if len(passed) > len(self.marked):
+            if len(passed) > len(self.marked) + 1:
                 raise Circle
             at = self.above(at)
-        found = None if at is None else known[at]
+        found = known[at]
         for one in passed:
             known[one] = found
         return found
@@ -261,10 +258,11 @@ class _Trace:
         return [self._figures(run, children[run], endings.get(run)) for run in sorted(self._above)]
 
     def _take_calls(self) -> None:
+        parent, nearest, marked = self._ladder.parent, self._ladder.run_at_or_above, self._ladder.marked
         for span_id, entry in self._standing.items():
             if entry.role != ROLE_CALL:
                 continue
-            run = self._ladder.run_at_or_above(span_id)
+            run = nearest(span_id if span_id in marked else parent(span_id))  # the parent's is known, where it has other calls
             if run is not None:
                 held = self._held(run, entry.tenant)
                 cost = entry.cost_pico or 0
@@ -294,7 +292,7 @@ class _Trace:
 
     def _tenant(self, span_id: str) -> str:
         entry = self._standing.get(span_id)
-        return self._said.of(span_id)["tenant"] if entry is None else entry.tenant
+        return self._said.tenant(span_id) if entry is None else entry.tenant
 
     def _endings(self) -> dict[str, str]:
         """Why the last answer of each run's own tenant ended; what another span of the same call tells counts where the call stands."""
@@ -396,6 +394,13 @@ class _Said:
             sighting = self._sightings[span_id]
             found = self._known[span_id] = completed(sighting.defaults, self._heard(span_id), None, sighting.speaks_for)
         return found
+
+    def tenant(self, span_id: str) -> str:
+        """Of the whole attribution the tenant."""
+        if span_id in self._known:
+            return self._known[span_id]["tenant"]
+        sighting = self._sightings[span_id]
+        return tenant_of(self._heard(span_id).get("tenant", sighting.defaults.get("tenant")), sighting.speaks_for)
 
     def _heard(self, span_id: str) -> Mapping[str, str]:
         """What the span and its ancestors say."""
