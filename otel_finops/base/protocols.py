@@ -30,10 +30,10 @@ class Credential(NamedTuple):
         return ANY_TENANT if self.tenants[0] == ANY_TENANT else "\n".join(sorted(self.tenants))
 
     def tenant_for(self, named: str | None) -> str:
-        """The tenant of a span that names `named` (or nobody): never one that the credential does not cover."""
+        """The tenant of a span that names `named` (or nobody): never one that the credential does not cover, nor `*`, which is none."""
         if len(self.tenants) == 1 and self.tenants[0] != ANY_TENANT:
             return self.tenants[0]
-        if named and (self.tenants[0] == ANY_TENANT or named in self.tenants):
+        if named and named != ANY_TENANT and (self.tenants[0] == ANY_TENANT or named in self.tenants):
             return named
         return DEFAULT_TENANT
 

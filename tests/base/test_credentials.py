@@ -17,6 +17,7 @@ from otel_finops.base.protocols import Credential
         (("acme", "globex"), None, "default"),
         (("*",), "initech", "initech"),
         (("*",), None, "default"),
+        (("*",), "*", "default"),  # it means all of them wherever else tenants are named
     ],
 )
 def test_the_tenant_of_a_span(tenants: tuple[str, ...], named: str | None, tenant: str) -> None:

@@ -53,6 +53,12 @@ def test_pages_of_other_sites_are_refused(room: Room, origin: str) -> None:
     assert api(room).get("/api/v1/spend", headers=headers | {"Origin": "http://localhost:8080"}).status_code == 200
 
 
+@pytest.mark.parametrize("second", ["https://evil.example", "null"])
+def test_a_second_origin_is_looked_at_too(room: Room, second: str) -> None:
+    headers = [("Host", "127.0.0.1:8080"), ("Origin", "http://localhost:8080"), ("Origin", second)]
+    assert api(room).get("/api/v1/spend", headers=headers).status_code == 403
+
+
 @pytest.mark.parametrize(("host", "local"), [*((one, True) for one in LOCAL_HOSTS), *((one, False) for one in FOREIGN_HOSTS)])
 def test_hosts_and_origins_are_told_apart(host: str, local: bool) -> None:
     assert is_local(host) is local

@@ -41,6 +41,13 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield House(room, made.secret or "")
 
 
+def test_of_several_tokens_none_counts(house: House) -> None:
+    """A proxy in between may have looked at another one than the service would."""
+    one = ("Authorization", f"Bearer {house.token}")
+    for shown, status in (([one], 200), ([one, one], 401), ([one, ("Authorization", "Bearer x")], 401)):
+        assert house.api().get("/api/v1/tokens/whoami", headers=shown).status_code == status
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_probes_are_open_unless_they_are_closed(house: House, path: str) -> None:
     bearer = {"Authorization": f"Bearer {house.token}"}

@@ -35,7 +35,7 @@ class Gate:
             TooManyRequests: too many requests of this principal, or too many of this address that showed no known token.
         """
         try:
-            principal = self._authenticate(bearer_token(request.headers.get("authorization")))
+            principal = self._authenticate(_shown(request))
         except Unauthenticated:
             self.stranger(request)
             raise
@@ -53,7 +53,7 @@ class Gate:
             Unauthenticated: the token that was shown has been revoked, has expired, or stands for something else by now.
             Busy, Unavailable: that cannot be told.
         """
-        now = self._authenticate(bearer_token(request.headers.get("authorization")))
+        now = self._authenticate(_shown(request))
         if now._replace(until_ns=principal.until_ns) != principal:  # a token that was rotated holds for a while yet
             raise Unauthenticated("This token stands for something else by now; ask again.")
 
@@ -61,3 +61,9 @@ class Gate:
         """Count a request by its address; raises TooManyRequests."""
         if self._rates is not None:
             self._rates.take(address_key(request.client.host if request.client else ""))
+
+
+def _shown(request: Request) -> str | None:
+    """The token; None where several are shown: a proxy in between may have looked at another one than we would."""
+    shown = request.headers.getlist("authorization")
+    return bearer_token(shown[0]) if len(shown) == 1 else None

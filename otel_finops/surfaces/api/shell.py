@@ -82,13 +82,13 @@ class Shell:
             raise UrlTooLong(f"Path and query may have {API_URL_BYTES_MAX} bytes; some operations take their parameters as a body too.")
         if self._names is None or scope["path"] in PROBES:
             return
-        host, origin = headers.get("host", ""), headers.get("origin")
+        host = headers.get("host", "")
         if len(headers.getlist("host")) != 1 or not is_local(host, self._names):
             raise Forbidden(
                 "While auth.mode is off this service answers to loopback names and addresses only: call it by 127.0.0.1 or localhost, "
                 "list the name in http.names, or set auth.mode to token."
             )
-        if origin is not None and not is_local_origin(origin, self._names):
+        if not all(is_local_origin(origin, self._names) for origin in headers.getlist("origin")):
             raise Forbidden("While auth.mode is off, requests of other sites' pages are refused; set auth.mode to token.")
 
 
