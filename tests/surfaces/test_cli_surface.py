@@ -245,6 +245,7 @@ def test_a_new_database_gets_its_tables_once(tmp_path: Path) -> None:
         (("trace", "f" * 32), "There is no trace"),
         (("spend", "report", "--group-by", "password"), "cannot be grouped"),
         (("usage", "list", "--limit", "many"), "limit: must be a valid integer"),
+        (("usage", "list", "--from", "yesterday"), "from: not an instant"),
         (("usage", "list", "--frm", "x"), "No such option"),
         (("spend", "raport"), "No such command"),
     ],

@@ -107,6 +107,56 @@ def test_a_narrow_screen_leaves_the_least_telling_out_and_says_so() -> None:
     assert "default" not in "".join(narrow)
 
 
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("fx.rates", {"rate": None, "currencies": []}),
+        ("prices.changes", {"days": 30, "changes": [], "next_cursor": None}),
+        ("usage.list", {"entries": [], "next_cursor": None}),
+    ],
+)
+def test_a_list_without_rows_is_said_to_be_empty(name: str, answer: dict[str, Any]) -> None:
+    assert drawn(name, answer, 80)[0] == "nothing found"
+
+
+def test_a_list_with_rows_is_not_said_to_be_empty() -> None:
+    assert "nothing found" not in drawn("usage.list", {"entries": [{"kind": "charge"}], "next_cursor": None}, 80)
+
+
+def test_a_calls_history_is_a_table_of_its_entries() -> None:
+    booked = {"recorded_at": "2026-11-22T08:26:54Z", "role": "call", "cost_usd": "0.5", "cost_method": "computed", "span_id": "0" * 16}
+    history = [
+        {"entry": {**booked, "kind": "charge"}, "why": "First seen."},
+        {"entry": {**booked, "kind": "reversal"}, "why": "Sent again."},
+    ]
+    lines = drawn("usage.show", {"history": history, "standing": None, "revisions": 2}, 80)
+    assert lines[2].split() == ["2026-11-22", "08:26:54Z", "charge", "call", "0.5", "computed", "First", "seen."]
+    assert lines[3].split() == ["2026-11-22", "08:26:54Z", "reversal", "call", "0.5", "computed", "Sent", "again."]
+
+
+def test_sessions_are_a_table_on_a_narrow_screen() -> None:
+    """13 + 7 + 20 + 10 + 6 + 4 + 5 + 6 and seven gaps of 2 are 85: 79 without the runs."""
+    session = {"session": "ticket-080205", "users": ["user-00"], "last_at": "2026-11-22T08:23:43Z", "cost_usd": "0.01063575"}
+    answer = {"sessions": [{**session, "traces": 1, "runs": 2, "calls": 3, "tokens": 4621}], "next_cursor": None}
+    lines = [line.rstrip() for line in drawn("sessions.list", answer, 80)]
+    assert lines[2] == "ticket-080205  user-00  2026-11-22 08:23:43Z  0.01063575       1      3    4621"
+    assert "(no room on this screen for: runs)" in lines
+
+
+def test_how_long_data_is_kept_is_told_in_words() -> None:
+    """An hour is 0.042 days to the third place, 36 hours are 1.5 days; no days at all are for ever."""
+    days = {"entries": 730.0, "quarantine": 1.0, "skeletons": 0.042, "journal": 1.5, "audit": None}
+    rows = [{"class": name, "keeps_days": kept, "setting": None, "lost": "It."} for name, kept in days.items()]
+    lines = drawn("retention.status", {"classes": rows, "pruned_until": None, "months": []}, 100)
+    assert [line.split()[1:-1] for line in lines[2:7]] == [["730", "days"], ["1", "day"], ["1", "h"], ["36", "h"], ["for", "ever"]]
+
+
+def test_a_secret_that_is_set_is_told_by_a_word() -> None:
+    url = {"section": "database", "name": "url", "value": None, "source": "default", "secret": True, "is_set": True}
+    lines = drawn("settings.show", {"settings": [url, {**url, "name": "other", "is_set": False}]}, 100)
+    assert [line.split() for line in lines[2:4]] == [["database", "url", "(secret)", "default"], ["database", "other", "default"]]
+
+
 def test_where_no_table_fits_rows_are_blocks_with_everything() -> None:
     lines = table(TRACES, 40)
     assert lines[0].split() == ["trace", "id", "0af7651916cd43dd8448eb21"]

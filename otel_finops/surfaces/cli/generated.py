@@ -67,7 +67,8 @@ def command_of(one: Operation) -> Callable[..., None]:
 
     @guarded
     def command(context: typer.Context, as_json: bool, idempotency_key: str | None = None, **values: Any) -> None:
-        given = one.input.model_validate({name: value for name, value in values.items() if value is not None})
+        aliases = {name: field.alias or name for name, field in one.input.model_fields.items()}  # faults name what was written
+        given = one.input.model_validate({aliases[name]: value for name, value in values.items() if value is not None})
         if isinstance(given, Streamed):
             write_stream(context, one, given, as_json=as_json)
         else:

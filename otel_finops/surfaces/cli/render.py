@@ -11,6 +11,7 @@ from rich.text import Text
 
 from otel_finops.surfaces.cli import render_coverage, render_dashboard, render_prices, render_runs, render_trees
 from otel_finops.surfaces.cli.tables import draw_rows, plain, screen
+from otel_finops.surfaces.cli.texts import many
 
 
 def show(name: str, answer: Mapping[str, Any]) -> None:
@@ -32,11 +33,42 @@ def _listed(field: str, columns: tuple[str, ...], console: Console, answer: Mapp
     plain(console, {**answer, field: [] if not rows else None})
 
 
+def _history(console: Console, answer: Mapping[str, Any]) -> None:
+    """A call's entries in a table, each with why it is there, then the one that stands in full."""
+    if answer["history"]:
+        draw_rows(console, [{**one["entry"], **one} for one in answer["history"]], _BOOKED)
+        console.print()
+    plain(console, {**answer, "history": None})
+
+
+def _settings(console: Console, answer: Mapping[str, Any]) -> None:
+    """Settings; of a secret that is set there is a word, so that it does not look like one that is not."""
+    rows = [{**one, "value": "(secret)"} if one["secret"] and one["is_set"] else one for one in answer["settings"]]
+    _listed("settings", ("section", "name", "value", "source"), console, {**answer, "settings": rows})
+
+
+def _retained(console: Console, answer: Mapping[str, Any]) -> None:
+    """Classes of data with how long they are kept in words: nothing would look like nothing kept."""
+    plain(console, {**answer, "classes": list(map(_kept, answer["classes"]))})
+
+
+def _pruned(console: Console, answer: Mapping[str, Any]) -> None:
+    _listed("classes", _PRUNED, console, {**answer, "classes": list(map(_kept, answer["classes"]))})
+
+
+def _kept(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with `kept` in place of its days."""
+    days = row["keeps_days"]
+    said = "for ever" if days is None else many(int(days), "day") if days == int(days) else f"{days * 24:.2g} h"
+    return {("kept" if name == "keeps_days" else name): (said if name == "keeps_days" else value) for name, value in row.items()}
+
+
 _ENTRY: Final = (
     "started_at", "kind", "role", "tenant", "provider", "request_model", "response_model", "agent", "step",
     "cost_usd", "cost_method", "trace_id",
 )  # fmt: skip
-_PRUNED: Final = ("class", "keeps_days", "rows", "traces", "spans", "oldest", "newest", "months", "held", "finished", "lost")
+_BOOKED: Final = ("recorded_at", "kind", "role", "cost_usd", "cost_method", "why", "changed", "corrected_by")
+_PRUNED: Final = ("class", "kept", "rows", "traces", "spans", "oldest", "newest", "months", "held", "finished", "lost")
 _TOKEN: Final = ("no", "name", "prefix", "role", "tenants", "state", "expires_at", "last_used_at")
 _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "audit.list": partial(_listed, "entries", ("at", "tenant", "seq", "who", "what", "outcome", "origin")),
@@ -51,16 +83,18 @@ _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "pricing.quote": render_prices.quote,
     "pricing.rules": render_prices.rules,
     "pricing.unpriced": render_prices.unpriced,
-    "retention.prune": partial(_listed, "classes", _PRUNED),
+    "retention.prune": _pruned,
+    "retention.status": _retained,
     "runs.list": partial(
         _listed, "runs", ("started_at", "name", "kind", "status", "cost_usd", "calls", "tokens", "failed_calls", "duration_ms", "run_id")
     ),
     "runs.show": render_runs.run,
     "senders.list": partial(_listed, "tokens", _TOKEN),
     "sessions.list": partial(_listed, "sessions", ("session", "users", "last_at", "cost_usd", "traces", "runs", "calls", "tokens")),
-    "settings.show": partial(_listed, "settings", ("section", "name", "value", "source")),
+    "settings.show": _settings,
     "tokens.list": partial(_listed, "tokens", _TOKEN),
     "traces.show": render_trees.trace,
     "usage.list": partial(_listed, "entries", _ENTRY),
+    "usage.show": _history,
 }
 """Operations whose answers are not drawn as any answer is (`tables.plain`)."""

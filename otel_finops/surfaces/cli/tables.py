@@ -35,7 +35,10 @@ _DEPTH_MAX: Final = 4
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _DECIMAL: Final = re.compile(r"-?\d{1,24}(\.\d{1,30})?")
 _ID: Final = re.compile(r"[0-9a-f]{16,}(-[0-9a-f]{16})?")
-_LEAST_TELLING: Final = ("realm", "retired_rows", "first_seen", "source_version", "origin", "duration_ms", "kind", "failed_calls")
+_LEAST_TELLING: Final = (
+    "realm", "retired_rows", "first_seen", "source_version", "origin", "duration_ms", "kind", "failed_calls", "runs",
+    "last_used_at",
+)  # fmt: skip
 """Columns that a narrow screen goes without, in this order."""
 _LEFT_OUT_MAX: Final = 3
 """Where more would have to go, blocks with everything tell more."""
@@ -102,7 +105,7 @@ def plain(console: Console, answer: Mapping[str, Any]) -> None:
         if len(tables) > 1:
             console.print(Text(safe(name).replace("_", " "), "bold"))
         draw_rows(console, rows)
-    if next(iter(answer.values()), None) == []:
+    if _is_nothing(answer):
         console.print("nothing found")
     if tables and any(value not in _EMPTY for name, value in answer.items() if name not in tables):
         console.print()
@@ -111,6 +114,13 @@ def plain(console: Console, answer: Mapping[str, Any]) -> None:
             console.print(Text(f"There is more; go on with --cursor {safe(value)}"), soft_wrap=True)
         elif name not in tables and value not in _EMPTY:
             _draw_value(console, name, value, 0)
+
+
+def _is_nothing(answer: Mapping[str, Any]) -> bool:
+    """Whether a list is all that was asked for, and has no row; one that is drawn already is no longer in the answer."""
+    lists = [value for value in answer.values() if isinstance(value, list)]
+    told = "next_cursor" in answer or all(value in _EMPTY for value in answer.values())
+    return next(iter(answer.values()), None) == [] or (told and bool(lists) and not any(lists))
 
 
 def _is_table(value: Any) -> bool:
