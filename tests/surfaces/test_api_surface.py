@@ -21,6 +21,7 @@ from otel_finops.operations.local import Room
 from otel_finops.settings import load
 from otel_finops.settings.tree import Features
 from otel_finops.surfaces.api.app import build_api
+from otel_finops.surfaces.api.pages import index_page
 
 ROLES = ("viewer", "analyst", "approver", "manager", "admin")
 
@@ -317,6 +318,12 @@ def test_the_index_page_needs_nothing_from_elsewhere(room: Room) -> None:
     assert "<script" not in page.text
     assert "/api/v1/openapi.json" in page.text
     assert not re.search(r"(src|href)=\"(https?:)?//", page.text)
+
+
+@pytest.mark.parametrize("tokens", [True, False])
+def test_the_index_page_tells_senders_of_their_token_where_one_is_needed(tokens: bool) -> None:
+    page = bytes(index_page("1.0", {"OTLP/HTTP": "127.0.0.1:4318"}, [], tokens=tokens).body).decode()
+    assert ("export OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20TOKEN" in page) is tokens
 
 
 def test_hostile_texts_come_back_as_json_and_nothing_else(api: TestClient) -> None:

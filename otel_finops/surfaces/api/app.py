@@ -186,7 +186,7 @@ def _add_index(app: FastAPI, context: Context, gate: Gate, mounted: list[str], l
 
     def index(request: Request) -> Response:
         gate.stranger(request)
-        return index_page(context.version, listeners, links)
+        return index_page(context.version, listeners, links, tokens=context.settings.auth.mode == "token")
 
     app.router.routes.append(Route("/", index, methods=["GET"]))
 

@@ -22,19 +22,22 @@ _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).
 _POLICY: Final = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
-def index_page(version: str, listeners: Mapping[str, str], links: Iterable[tuple[str, str]]) -> HTMLResponse:
+def index_page(version: str, listeners: Mapping[str, str], links: Iterable[tuple[str, str]], *, tokens: bool = False) -> HTMLResponse:
     """The page.
 
     Args:
         version: of the product.
         listeners: address by name, e.g. `OTLP/gRPC`.
         links: (path, what is there).
+        tokens: senders must show one.
     """
     rows = "".join(f"<tr><td>{escape(name)}</td><td><code>{escape(address)}</code></td></tr>" for name, address in listeners.items())
     items = "".join(f'<li><a href="{escape(path)}">{escape(path)}</a>: {escape(text)}</li>' for path, text in links)
     endpoint = listeners.get("OTLP/HTTP") or listeners.get("OTLP/gRPC") or ""
     protocol = "http/protobuf" if "OTLP/HTTP" in listeners else "grpc"
     first = f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://{endpoint}\nexport OTEL_EXPORTER_OTLP_PROTOCOL={protocol}" if endpoint else ""
+    if endpoint and tokens:
+        first += "\nexport OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20TOKEN   # otel-finops senders create NAME --tenants TENANT"
     body = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>otel_finops</title><style>{_STYLE}</style></head><body>
