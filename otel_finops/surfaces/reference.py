@@ -280,7 +280,7 @@ the connection broke before the answer came. What changes something bears an ide
 runs (`ledger reprice` and the like) are not sent again, because they go on. Numbers and texts of `--json` are the service's own.
 
 `serve`, `demo`, `ingest`, `price`, `resolve`, `ledger head`, `audit head` and `db` work on this machine's files and cannot be asked of a
-service: they say so.
+service: they say so. `serve` and `demo` are services themselves and start although `OTEL_FINOPS_URL` is set.
 
 ## Exit codes
 
