@@ -7,7 +7,7 @@ An end that was cut off is sound in itself: only a head that was kept elsewhere 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from otel_finops.audit.chain import NO_HASH, Link, link_hash
@@ -20,6 +20,8 @@ from otel_finops.store.unit_of_work import Row, Transaction
 _TOLD_EACH: Final = 4_096
 """Entries between two reports of how far the walk is."""
 _SELECT: Final = "SELECT tenant, seq, prev, hash, body, at_ns, who, what, outcome FROM audit_entries"
+_KINDS: Final = (str, int, bytes, bytes, bytes, int, str, str, str)
+"""Of the columns: SQLite holds in any of them whatever somebody writes there."""
 _ANCHORS: Final = "SELECT tenant, seq, hash FROM audit_anchors"
 
 
@@ -57,13 +59,18 @@ class Report(NamedTuple):
 def verify(transaction: Transaction, tenants: Collection[str] | None) -> Report:
     """Walk the chains of these tenants; None: all."""
     where, params = _of(tenants)
-    begins = {tenant: Link(int(seq), bytes(hash_)) for tenant, seq, hash_ in transaction.execute(f"{_ANCHORS}{where}", params)}
+    begins = dict(map(_begin, transaction.execute(f"{_ANCHORS}{where}", params)))
     walk = _Walk(begins)
     for number, row in enumerate(transaction.iterate(f"{_SELECT}{where} ORDER BY tenant, seq", params)):
         walk.see(row)
         if not number % _TOLD_EACH:
             tell("entries", number)
     return walk.report()
+
+
+def _begin(row: Row) -> tuple[str, Link]:
+    """After which entry a chain begins; an anchor of other kinds says nothing, and what it hid is missing."""
+    return str(row[0]), Link(row[1], row[2]) if all(map(isinstance, row, (str, int, bytes))) else Link(0, NO_HASH)
 
 
 def _of(tenants: Collection[str] | None) -> tuple[str, tuple[Any, ...]]:
@@ -90,7 +97,7 @@ class _Walk:
 
     def see(self, row: Row) -> None:
         """The next entry."""
-        tenant, seq, prev, hash_, body, *columns = row
+        tenant = row[0] if isinstance(row[0], str) else repr(row[0])
         if tenant != self._tenant:
             self._end_chain()
             self._tenant, self._is_broken = tenant, False
@@ -98,12 +105,25 @@ class _Walk:
             self._unseen.discard(tenant)
             self._chains += 1
         self._entries += 1
-        if not self._is_broken:
-            self._tell(self._fault(int(seq), bytes(prev), bytes(hash_), bytes(body), columns))
+        if self._is_broken:
+            return
+        if not all(map(isinstance, row, _KINDS)):
+            self._tell(AuditFault(tenant, self._last.seq + 1, "it was changed: what its columns hold is of another kind"))
+            return
+        _, seq, prev, hash_, body, *columns = row
+        self._tell(self._fault(seq, prev, hash_, body, columns))
         if columns[2] == PRUNED and not self._is_broken:
-            said = json.loads(bytes(body))["after"]
-            self._pruned = Link(said["seq"], bytes.fromhex(said["hash"]))
-        self._last = Link(int(seq), bytes(hash_))
+            self._tell(self._noted(seq, json.loads(body)))
+        self._last = Link(seq, hash_)
+
+    def _noted(self, seq: int, said: Mapping[str, Any]) -> AuditFault | None:
+        """Take up what an entry says was pruned; anybody can write one that hangs together and says nonsense."""
+        try:
+            self._pruned = Link(said["after"]["seq"], bytes.fromhex(said["after"]["hash"]))
+        except (KeyError, TypeError, ValueError):
+            assert self._tenant is not None
+            return AuditFault(self._tenant, seq, "it does not say which entries were taken away")
+        return None
 
     def report(self) -> Report:
         """All of it."""
@@ -137,8 +157,17 @@ class _Walk:
             return AuditFault(self._tenant, seq, "it does not follow on the entry before: one of the two was replaced")
         if hash_ != link_hash(prev, body):
             return AuditFault(self._tenant, seq, "it was changed: its hash is another one")
+        if not isinstance(_parsed(body), Mapping):
+            return AuditFault(self._tenant, seq, "it is no entry: its body is no JSON object")
         if wrong := sorted(_differing(self._tenant, seq, body, columns)):
             return AuditFault(self._tenant, seq, f"its columns say another thing than what was recorded: {', '.join(wrong)}")
+        return None
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
         return None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from audit_rig import append_many, change
 
-from otel_finops.audit.chain import NO_HASH, Link, append, end_of
+from otel_finops.audit.chain import NO_HASH, Link, append, end_of, link_hash
 from otel_finops.audit.head import export_head
 from otel_finops.audit.pruning import next_beginning, prune
 from otel_finops.audit.reading import StoredAudit
@@ -137,6 +137,61 @@ def test_whatever_is_altered_shows_with_its_place(store: Store, statement: str, 
     [found] = verdict(store).faults
     assert (found.tenant, found.seq) == ("acme", fault[0])
     assert found.what.startswith(fault[1])
+
+
+OTHER_KIND = "it was changed: what its columns hold is of another kind"
+
+
+@pytest.mark.parametrize(
+    ("change_to", "fault"),
+    [
+        *(
+            (one, OTHER_KIND)
+            for one in ("body = CAST(body AS TEXT)", "hash = 'x'", "prev = 1000000000000", "at_ns = 'noon'", "who = x'00'")
+        ),
+        ("seq = 'many'", "entries 2 to 2 are missing"),  # a text is behind all numbers
+    ],
+)
+def test_columns_of_another_kind_are_a_fault_and_no_trouble(store: Store, change_to: str, fault: str) -> None:
+    """SQLite keeps whatever is written, PostgreSQL refuses it."""
+    if store.engine_name != "sqlite":
+        return
+    three(store)
+    unprotected(store, (f"UPDATE audit_entries SET {change_to} WHERE seq = 2", ()))
+    assert verdict(store).faults == (AuditFault("acme", 2, fault),)
+
+
+@pytest.mark.parametrize(
+    ("body", "what", "fault"),
+    [
+        (b"[]", "x", "it is no entry: its body is no JSON object"),
+        (b"\xff", "x", "it is no entry: its body is no JSON object"),
+        (b'{"after":7}', "audit.prune", "its columns say another thing"),
+        (
+            b'{"after":7,"at":"1970-01-01T00:00:00.000000001Z","outcome":"done","seq":4,"tenant":"acme","what":"audit.prune","who":"eve"}',
+            "audit.prune",
+            "it does not say which entries were taken away",
+        ),
+    ],
+)
+def test_an_entry_that_hangs_together_and_says_nonsense_is_a_fault(store: Store, body: bytes, what: str, fault: str) -> None:
+    """Whoever can write to the database can work out hashes, too."""
+    three(store)
+    prev = rows(store)[-1][2]
+    row = ("acme", 4, prev, link_hash(prev, body), body, 1, "eve", what, "done")
+    insert = "INSERT INTO audit_entries (tenant, seq, prev, hash, body, at_ns, who, what, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    unprotected(store, (insert, row))
+    [found] = verdict(store).faults
+    assert (found.seq, found.what[: len(fault)]) == (4, fault)
+
+
+def test_an_anchor_of_another_kind_hides_nothing(store: Store) -> None:
+    if store.engine_name != "sqlite":
+        return
+    three(store)
+    anchor = "INSERT INTO audit_anchors VALUES ('acme', 'one', 1000000000000, 1)"
+    unprotected(store, (anchor, ()), ("DELETE FROM audit_entries WHERE seq = 1", ()))
+    assert verdict(store).faults == (AuditFault("acme", 1, "entries 1 to 1 are missing"),)
 
 
 def test_an_end_that_was_cut_off_shows_against_an_exported_head_alone(store: Store, tmp_path: Path) -> None:
