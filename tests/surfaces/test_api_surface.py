@@ -15,8 +15,8 @@ from starlette.types import Receive, Scope, Send
 from surfaces_world import ACME_TRACE, HOSTILE, SHARED_TRACE, asked
 
 from otel_finops.base.errors import Busy, Unavailable
+from otel_finops.identity import roles
 from otel_finops.identity.principals import Principals
-from otel_finops.identity.roles import ROLES
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.local import Room
 from otel_finops.settings import load
@@ -160,7 +160,7 @@ def test_every_role_may_read_and_change_what_its_permissions_allow(guarded: Test
 
 
 def test_a_role_without_the_permission_is_refused(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("otel_finops.identity.principals.ROLES", {**ROLES, "viewer": frozenset()})
+    monkeypatch.setattr("otel_finops.identity.principals.ROLES", {**roles.ROLES, "viewer": frozenset()})
     answer = get(client(room, mode="token"), "spend", "viewer-*")
     assert (answer.status_code, answer.json()["detail"]) == (403, "spend.report needs the permission view.")
 
