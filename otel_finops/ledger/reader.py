@@ -199,7 +199,7 @@ def exact_total(transaction: Transaction) -> int:
 def _report(
     group_by: Sequence[str], tallies: Tallies, names: Mapping[str, str], pending_pico: int, amounts: Mapping[Key, int] | None
 ) -> SpendReport:
-    groups = [
+    groups = _one_of_each_name(
         SpendGroup(
             _named(group_by, key, names),
             found.cost_pico,
@@ -209,12 +209,30 @@ def _report(
             None if amounts is None else amounts[key],
         )
         for key, found in sorted(tallies.items(), key=lambda item: (-item[1].cost_pico, item[0]))
-    ]
+    )
     if not groups and not group_by:
         groups = [SpendGroup({}, 0, 0, 0, 0, None if amounts is None else 0)]
     tokens = sum(found.tokens for found in tallies.values())
     unpriced = sum(found.unpriced_tokens for found in tallies.values())
     return SpendReport(tuple(groups), sum(group.cost_pico for group in groups), pending_pico, unpriced / tokens if tokens else 0.0)
+
+
+def _one_of_each_name(groups: Iterable[SpendGroup]) -> list[SpendGroup]:
+    """One group for each key: a user or session of one name has a reference in every realm, and filters take all of them, too."""
+    found: dict[tuple[str | None, ...], SpendGroup] = {}
+    for group in groups:
+        name = tuple(group.key.values())
+        known = found.get(name)
+        found[name] = group if known is None else _both(known, group)
+    return sorted(found.values(), key=lambda group: -group.cost_pico)
+
+
+def _both(one: SpendGroup, other: SpendGroup) -> SpendGroup:
+    converted = None if one.converted is None or other.converted is None else one.converted + other.converted
+    return SpendGroup(
+        one.key, one.cost_pico + other.cost_pico, one.calls + other.calls, one.tokens + other.tokens,
+        one.unpriced_calls + other.unpriced_calls, converted,
+    )  # fmt: skip
 
 
 def _named(group_by: Sequence[str], key: Sequence[str], names: Mapping[str, str]) -> dict[str, str | None]:

@@ -174,3 +174,16 @@ def test_conflicts_are_counted(rig: Rig) -> None:
     assert rig.reader.conflicts() == 0
     rig.settle(call(1, end_ns=NOON + 9 * SECOND))
     assert rig.reader.conflicts() == 1
+
+
+def test_a_name_that_stands_in_two_realms_is_one_group(rig: Rig) -> None:
+    """Ann's calls in two realms are 0.007 USD, as a filter by her name says; with the realm they stand apart."""
+    ann = {"user": "ann"}
+    rig.settle(
+        call(1, trace=1, attribution=ann), call(2, trace=2, realm="lab", attribution=ann), call(3, trace=3, attribution={"user": "bob"})
+    )
+    groups = rig.reader.spend(None, ["user"]).groups
+    assert [(one.key, one.cost_pico, one.calls) for one in groups] == [({"user": "ann"}, 2 * CALL_PICO, 2), ({"user": "bob"}, CALL_PICO, 1)]
+    assert rig.spent(user="ann") == 2 * CALL_PICO
+    apart = rig.reader.spend(None, ["user", "realm"]).groups
+    assert sorted((one.key["realm"] or "", one.calls) for one in apart if one.key["user"] == "ann") == [("default", 1), ("lab", 1)]
