@@ -19,6 +19,7 @@ from otel_finops.ledger.rows import Values, canonical_bytes, row_digest
 from otel_finops.store.unit_of_work import Transaction
 
 NO_HASH: Final = bytes(32)
+_BYTES: Final = (bytes, memoryview)
 """Previous hash of a shard's first block."""
 
 COLUMN_LIST: Final = "shard, seq, prev_hash, hash, entry_count, sum_pico, recorded_ns, row_digests"
@@ -119,5 +120,17 @@ def _shards_of(transaction: Transaction, table: str) -> list[int]:
 
 
 def _block_of(row: tuple[Any, ...]) -> Block:
+    """The stored block; where SQLite holds another kind of value than the column's, one whose hash fits nothing."""
     shard, seq, prev_hash, value, entry_count, sum_pico, recorded_ns, row_digests = row
-    return Block(shard, seq, bytes(prev_hash), bytes(value), entry_count, int(sum_pico), recorded_ns, bytes(row_digests))
+    numbers = (shard, seq, entry_count, recorded_ns)
+    if not (all(isinstance(one, int) for one in numbers) and all(isinstance(one, _BYTES) for one in (prev_hash, value, row_digests))):
+        return Block(shard, seq, b"", b"", 0, 0, 0, b"")
+    return Block(shard, seq, bytes(prev_hash), bytes(value), entry_count, _whole(sum_pico), recorded_ns, bytes(row_digests))
+
+
+def _whole(text: Any) -> int:
+    """A stored sum; what is no number is no block's sum, and its hash shows it."""
+    try:
+        return int(text)
+    except (TypeError, ValueError):
+        return 0

@@ -6,8 +6,8 @@ Everything is summed as `ledger.spend` sums it, so the figures are those of a sp
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_finops.base.limits import DASHBOARD_CELLS_MAX
 from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, parse_ns
@@ -138,12 +138,12 @@ class Dashboard:
         """What costs most by one key, with its cost in the time before."""
         with self._store.read() as transaction:
             question = _referenced(transaction, asked)
-            now = _tallied(transaction, question, (by,), span)
+            now, then = (_tallied(transaction, question, (by,), one) for one in (span, before))
+            people = self._people(transaction, by, {**now, **then})
+            now, then = people.merged(now), people.merged(then)
             ordered = _dearest(now)
             shown = ordered[:limit]
-            then = _tallied(transaction, question, (by,), before)
-            names = self._names(transaction, by, shown)
-        rows = tuple(Ranked(names[key[0]], now[key], then[key].cost_pico if key in then else 0) for key in shown)
+        rows = tuple(Ranked(people.name(key), now[key], then[key].cost_pico if key in then else 0) for key in shown)
         total, total_before = _sum(now.values()), sum(one.cost_pico for one in then.values())
         rest = _sum(now[key] for key in ordered[limit:])
         return Ranking(rows, total, total_before, len(ordered) - len(rows), rest, total_before - sum(row.before_pico for row in rows))
@@ -157,12 +157,13 @@ class Dashboard:
             totals = tuple(sums.get((place,), Tally()) for place in range(len(spans)))
             if split is None:
                 return Course(tuple(spans), totals)
-            ranked = _tallied(transaction, question, (split,), whole)
+            found = _tallied(transaction, question, (split,), whole)
+            people = self._people(transaction, split, found)
+            ranked = people.merged(found)
             shown = _dearest(ranked)[:top]
-            kept = question._replace(group_by=(split,), filters={**question.filters, split: [key[0] for key in shown]})
-            cells = _course(transaction, kept, spans) if shown else {}
-            names = self._names(transaction, split, shown)
-        lines = [Line(names[key[0]], False, ranked[key]) for key in shown]
+            kept = question._replace(group_by=(split,), filters={**question.filters, split: people.values(shown)})
+            cells = people.merged_cells(_course(transaction, kept, spans)) if shown else {}
+        lines = [Line(people.name(key), False, ranked[key]) for key in shown]
         parts = [[cells.get((place, *key), Tally()) for key in shown] for place in range(len(spans))]
         if len(ranked) > len(shown):
             rests = [_less(total, row) for total, row in zip(totals, parts, strict=True)]
@@ -170,11 +171,44 @@ class Dashboard:
             parts = [[*row, rest] for row, rest in zip(parts, rests, strict=True)]
         return Course(tuple(spans), totals, tuple(lines), tuple(tuple(row) for row in parts))
 
-    def _names(self, transaction: Transaction, by: str, keys: Sequence[Key]) -> dict[str, str | None]:
-        """What is shown for each value: users and sessions in clear, erased ones by their reference."""
+    def _people(self, transaction: Transaction, by: str, keys: Iterable[Key]) -> _People:
         values = [key[0] for key in keys]
         clear = self._subjects.clear(transaction, [value for value in values if value]) if by in SUBJECT_KEYS else {}
-        return {value: clear.get(value, value) or None for value in values}
+        return _People(values, clear)
+
+
+class _People:
+    """Users and sessions by name: one of a name has a reference in every realm, and is one for whoever sees them all.
+
+    Erased ones keep their references; values of other keys are their own names.
+    """
+
+    def __init__(self, values: Iterable[str], clear: Mapping[str, str]) -> None:
+        self._clear = clear
+        self._first: dict[str, str] = {}
+        firsts: dict[str, str] = {}
+        for value in sorted(values):
+            self._first[value] = firsts.setdefault(clear[value], value) if value in clear else value
+
+    def name(self, key: Key) -> str | None:
+        """What is shown; None: not known."""
+        return self._clear.get(key[0], key[0]) or None
+
+    def values(self, keys: Collection[Key]) -> list[str]:
+        """All values that stand for these keys."""
+        wanted = {key[0] for key in keys}
+        return [value for value, first in self._first.items() if first in wanted]
+
+    def merged(self, tallies: Tallies) -> Tallies:
+        """The tallies with one key for each name."""
+        return {key[1:]: found for key, found in self.merged_cells({(0, *key): found for key, found in tallies.items()}).items()}
+
+    def merged_cells(self, cells: Mapping[tuple[Any, ...], Tally]) -> dict[tuple[Any, ...], Tally]:
+        """As `merged`, for keys with the number of a piece of time in front."""
+        whole: dict[tuple[Any, ...], Tally] = {}
+        for (place, value), found in cells.items():
+            _add(whole.setdefault((place, self._first[value]), Tally()), found)
+        return whole
 
 
 def _referenced(transaction: Transaction, asked: Question) -> Question:

@@ -18,6 +18,8 @@ from otel_finops.operations.readers import Window
 from otel_finops.operations.registry import Input
 from otel_finops.trees.queries import Tenants
 
+PLACED: Final[dict[str, JsonValue]] = {"x-placed": True}
+"""As `json_schema_extra` of an optional field: the command line takes it by its place (`set provider openai`), not by name."""
 NAMED: Final[dict[str, JsonValue]] = {"x-named": True}
 """As `json_schema_extra` of a required field: the command line asks for it by name (`--why TEXT`), not by its place."""
 _INT64_MAX: Final = 2**63 - 1
@@ -98,8 +100,15 @@ class Windowed(Input):
     to: Instant | None = Field(default=None, description="Calls that started before this instant.")
 
     def window(self) -> Window:
-        """The window in nanoseconds."""
-        return Window(None if self.from_ is None else parse_ns(self.from_), None if self.to is None else parse_ns(self.to))
+        """The window in nanoseconds.
+
+        Raises:
+            BadInput: it ends before it begins.
+        """
+        window = Window(None if self.from_ is None else parse_ns(self.from_), None if self.to is None else parse_ns(self.to))
+        if window.from_ns is not None and window.to_ns is not None and window.to_ns < window.from_ns:
+            raise BadInput("`to` lies before `from`")
+        return window
 
 
 class TenantScoped(Input):

@@ -9,7 +9,7 @@ from pydantic import Field
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import NAMED, Name, Paged, place_cursor
+from otel_finops.operations.fields import NAMED, PLACED, Name, Paged, place_cursor
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.shapes import At
 
@@ -98,7 +98,11 @@ class SwitchInput(Input):
     """Which switch, and why."""
 
     scope: ScopeName = Field(description="What is stopped: global, provider, tenant, model or agent.")
-    name: Name = Field(default="", description="The provider, tenant, model (`*` stands for anything) or agent; nothing for global.")
+    name: Name = Field(
+        default="",
+        description="The provider, tenant, model (`*` stands for anything) or agent; nothing for global.",
+        json_schema_extra=PLACED,
+    )
     tenant: Name | None = Field(default=None, min_length=1, description="Only calls of this tenant; beside provider, model and agent.")
     why: str = Field(
         min_length=1, max_length=500, description="Callers and people are told, and it stands on record.", json_schema_extra=NAMED

@@ -105,6 +105,16 @@ def test_no_column_can_be_edited_unseen(rig: Rig, column: str) -> None:
     assert only_fault(rig)[1:3] == (ATTACKED, 0)
 
 
+@pytest.mark.parametrize("column", ["prev_hash", "hash", "row_digests", "entry_count", "sum_pico", "recorded_ns"])
+@pytest.mark.parametrize("value", ["'words'", "X'00'", "12345678901", "1.5"])
+def test_a_block_whose_columns_hold_another_kind_is_named(rig: Rig, column: str, value: str) -> None:
+    """SQLite keeps in a column whatever somebody writes there."""
+    if rig.store.engine_name == "postgresql":
+        pytest.skip("typed columns: covered on SQLite")
+    attack(rig, f"UPDATE blocks SET {column} = {value} WHERE seq = {ATTACKED}")
+    assert only_fault(rig).seq == ATTACKED
+
+
 @pytest.mark.parametrize("idx", [0, 1, 2])
 def test_a_deleted_row_is_named(rig: Rig, idx: int) -> None:
     attack(rig, f"DELETE FROM entries WHERE block_seq = {ATTACKED} AND idx = {idx}")

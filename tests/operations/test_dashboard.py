@@ -195,6 +195,28 @@ def test_what_costs_most_with_share_and_change(rig: Rig) -> None:
     assert (answer["others"]["count"], answer["others"]["cost_usd"]) == (0, "0")
 
 
+def test_a_name_that_stands_in_two_realms_is_one_line(store: Store) -> None:
+    """Ann's two calls are 0.007 USD, Bob's one 0.0035, the nameless one 0.0035; yesterday Ann had one in the other realm."""
+    rig, ann = Rig(store), {"user": "ann"}
+    rig.settle(
+        at("2026-11-21T10:00:00Z", attribution=ann),
+        at("2026-11-21T11:00:00Z", attribution=ann, realm="lab"),
+        at("2026-11-21T11:00:00Z", attribution={"user": "bob"}),
+        at("2026-11-21T12:00:00Z"),
+        at("2026-11-20T12:00:00Z", attribution=ann, realm="lab"),
+    )
+    context, day = context_of(rig, NOW), {"from": "2026-11-21", "to": "2026-11-22"}
+    top = ask(context, "dashboard.top", by="user", limit=2, **day)
+    assert (top["top"][0]["name"], top["top"][0]["cost_usd"], top["top"][0]["change_usd"]) == ("ann", "0.007", "0.0035")
+    assert (top["others"]["count"], top["others"]["cost_usd"]) == (1, "0.0035")
+    trend = ask(context, "dashboard.trend", by="day", split="user", limit=1, **{**day, "from": "2026-11-20"})
+    assert [(line["name"], line["others"], line["cost_usd"]) for line in trend["lines"]] == [
+        ("ann", False, "0.0105"),
+        (None, True, "0.007"),
+    ]
+    assert [[part["cost_usd"] for part in one["parts"]] for one in trend["pieces"]] == [["0.0035", "0"], ["0.007", "0.007"]]
+
+
 @pytest.mark.parametrize("by", ["model", "tenant", "agent", "step", "user", "service", "error_type"])
 def test_the_dearest_and_the_others_are_a_spend_report(rig: Rig, by: str) -> None:
     context, window = context_of(rig, NOW), {"from": "2026-10-05T12:00:00Z", "to": "2026-11-21T15:10:00Z"}

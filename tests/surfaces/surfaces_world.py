@@ -47,10 +47,10 @@ HARMLESS: dict[str, Harmless] = {
     "fx.import": Harmless({"from": RATES.name, "content": _RATES}, ["--from", str(RATES)]),
     "fx.rates": Harmless({"currency": "GBP", "at": "2026-11-21"}, ["--currency", "GBP", "--at", "2026-11-21"]),
     "kill_switch.clear": Harmless(
-        {"scope": "agent", "name": "nobody", "why": "tried", "dry_run": True}, ["agent", "--name", "nobody", "--why", "tried", "--dry-run"]
+        {"scope": "agent", "name": "nobody", "why": "tried", "dry_run": True}, ["agent", "nobody", "--why", "tried", "--dry-run"]
     ),
     "kill_switch.set": Harmless(
-        {"scope": "agent", "name": "nobody", "why": "tried", "dry_run": True}, ["agent", "--name", "nobody", "--why", "tried", "--dry-run"]
+        {"scope": "agent", "name": "nobody", "why": "tried", "dry_run": True}, ["agent", "nobody", "--why", "tried", "--dry-run"]
     ),
     "ledger.allowances": Harmless({"dry_run": True}, ["--dry-run"]),
     "ledger.estimate": Harmless({"dry_run": True}, ["--dry-run"]),

@@ -1,6 +1,7 @@
 """Commands made from operations: required fields are arguments, the others options, and `--json` gives the API's answer.
 
-A switch (`bool`, False by default) is a flag; a required field that says `json_schema_extra=NAMED` is an option that must be given.
+A switch (`bool`, False by default) is a flag; a required field that says `json_schema_extra=NAMED` is an option that must be given, an
+optional one that says `PLACED` an argument that may be left out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from otel_finops.operations.fields import NAMED
+from otel_finops.operations.fields import NAMED, PLACED
 from otel_finops.operations.registry import Input, Json, Operation
 from otel_finops.operations.streams import Streamed
 from otel_finops.surfaces.cli.progress import shown
@@ -75,7 +76,10 @@ def command_of(one: Operation) -> Callable[..., None]:
             finish(one, run_operation(context, one, given, idempotency_key), as_json)
 
     fields = one.input.model_fields.items()
-    described = [(name, *_parameter(name, field)) for name, field in sorted(fields, key=lambda item: not item[1].is_required())]
+    described = [
+        (name, *_parameter(name, field))
+        for name, field in sorted(fields, key=lambda item: (not item[1].is_required(), not _says(item[1], PLACED)))
+    ]
     parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     parameters += [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind) for name, kind, default in described
@@ -97,13 +101,19 @@ def _parameter(name: str, field: FieldInfo) -> tuple[Any, Any]:
     completion = completion_of(name, field)
     if field.annotation is bool and field.default is False:
         return Annotated[bool, typer.Option(flag, help=help_text)], False
-    if isinstance(field.json_schema_extra, dict) and NAMED.items() <= field.json_schema_extra.items():
+    if _says(field, NAMED):
         return Annotated[str, typer.Option(flag, help=help_text, autocompletion=completion)], inspect.Parameter.empty
     if field.is_required():
         return Annotated[str, typer.Argument(help=help_text, metavar=name.upper(), autocompletion=completion)], inspect.Parameter.empty
+    if _says(field, PLACED):
+        return Annotated[str | None, typer.Argument(help=help_text, metavar=name.upper(), autocompletion=completion)], None
     if field.default not in (None, "", (), []):
         help_text = f"{help_text} [default: {field.default}]"
     return Annotated[str | None, typer.Option(flag, help=help_text, autocompletion=completion)], None
+
+
+def _says(field: FieldInfo, extra: dict[str, Any]) -> bool:
+    return isinstance(field.json_schema_extra, dict) and extra.items() <= field.json_schema_extra.items()
 
 
 # --- completion of values --------------------------------------------------------------------------------------------
