@@ -185,8 +185,8 @@ class Spool:
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file is no sound database; operational errors are of the disk, of locks and of room."""
-    return not isinstance(error, sqlite3.OperationalError)
+    """Whether the file is no sound database: its own kinds of error are of the disk, of locks and room, or of a queue closed meanwhile."""
+    return type(error) is sqlite3.DatabaseError
 
 
 class SpoolForwarder:

@@ -310,3 +310,18 @@ def test_a_queue_that_is_damaged_while_in_use_is_put_aside_and_what_waited_is_co
         assert forwarder.send_first()
     assert hop.seen[passed:] == [b"%d" % number for number in range(100)]
     forwarder.close()
+
+
+def test_a_queue_that_was_closed_is_not_taken_for_damaged(path: Path) -> None:
+    """The thread that hands the queue over may come back from the hop after the end of the service."""
+    spool = Spool(path, MANY, FakeClock())
+    spool.put(b"one", 1)
+    waiting = spool.first()
+    assert waiting is not None
+    spool.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        spool.remove(waiting)
+    assert not any(".damaged." in file.name for file in path.parent.iterdir())
+    after = Spool(path, MANY, FakeClock())
+    assert leave(after) == [b"one"]
+    after.close()
