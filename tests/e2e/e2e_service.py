@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -156,9 +155,10 @@ class Service:
         }
         self.log = ""
         """What all its runs wrote to standard error."""
-        self._printed = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by `close`
+        self.printed = ""
+        """What they wrote to standard output."""
         self._process: subprocess.Popen[str] | None = None
-        self._reader: threading.Thread | None = None
+        self._readers: list[threading.Thread] = []
 
     # --- its life ---
 
@@ -168,13 +168,14 @@ class Service:
         Raises:
             Finished: it ended instead.
         """
-        # Standard error goes through a pipe, so that limits on the size of files do not touch it.
+        # What it writes goes through pipes, so that limits on the size of files do not touch it.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "otel_finops", "serve"],
-            env=environment(self.settings), stdout=self._printed, stderr=subprocess.PIPE, text=True,
+            env=environment(self.settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self._reader = threading.Thread(target=self._read_log, args=(self._process,), daemon=True)
-        self._reader.start()
+        self._readers = [threading.Thread(target=read, args=(self._process,), daemon=True) for read in (self._read_log, self._read_printed)]
+        for reader in self._readers:
+            reader.start()
         eventually(self._is_ready, READY_S)
         return self
 
@@ -184,18 +185,18 @@ class Service:
             for line in lines:
                 self.log += line
 
+    def _read_printed(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                self.printed += line
+
     def _is_ready(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
             self._ended()
             raise Finished(f"exit code {self._process.returncode}: {self.log}")
         return self.ready()
-
-    @property
-    def printed(self) -> str:
-        """What all its runs wrote to standard output."""
-        self._printed.seek(0)
-        return self._printed.read()
 
     def ready(self) -> bool:
         """What /readyz says now; False when it does not answer."""
@@ -237,19 +238,18 @@ class Service:
 
     def _ended(self) -> int:
         assert self._process is not None
-        assert self._reader is not None
         try:
             return self._process.wait(40)
         finally:
             self._process.kill()
             self._process.wait()
-            self._reader.join(10)
+            for reader in self._readers:
+                reader.join(10)
 
     def close(self) -> None:
         """Make sure that nothing runs any more."""
         if self._process is not None and self._process.poll() is None:
             self.kill()
-        self._printed.close()
 
     def memory(self) -> int:
         """Resident bytes now."""
