@@ -22,11 +22,13 @@ from test_e2e_durability import Load, check_all_there
 def refused(service: Service, number: int) -> list[float]:
     """Send a new trace by HTTP and by gRPC, which must both be told to come back; the delays, seconds."""
     answer = service.post(body(trace_id(number, 400)))
-    assert answer.status_code == 503, (answer.status_code, answer.content)
+    assert answer.status_code in (503, 429), (answer.status_code, answer.content)
     with pytest.raises(grpc.RpcError) as caught:
         service.call(body(trace_id(number, 401)))
     over_grpc = grpc_answer("", caught.value)
-    assert (over_grpc.status, over_grpc.right_form) == ("UNAVAILABLE", True), over_grpc
+    # "Busy" where another writer of the service waits in front, e.g. for a job's lease; senders come back after both.
+    assert over_grpc.status in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"), over_grpc
+    assert over_grpc.right_form, over_grpc
     assert over_grpc.delay is not None
     return [float(answer.headers["retry-after"]), over_grpc.delay]
 
