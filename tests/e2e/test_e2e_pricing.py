@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from pathlib import Path
@@ -101,7 +100,7 @@ def _later_calls_are_priced_too(service: Service) -> None:
 
     def quote() -> Any:
         given = {"model": "house-llm", "provider": "azure", "input_tokens_uncached": 1000, "output_tokens": 200}
-        return http("POST", f"{service.web}/api/v1/pricing/quote", content=json.dumps(given)).json()
+        return http("POST", f"{service.web}/api/v1/pricing/quote", json=given).json()
 
     assert (quote()["usd"], quote()["price_version"]) == ("0.0036", "rule:2")
     later = trace_id(3)

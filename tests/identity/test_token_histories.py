@@ -81,10 +81,11 @@ class Histories(RuleBasedStateMachine):
     def now(self) -> float:
         return self.clock.monotonic()
 
-    def someone(self, data: st.DataObject) -> Principal:
-        """The machine's own, or the bearer of any token that holds and may change tokens."""
-        bearers = [LOCAL, *(self.here(secret) for secret, one in self.tokens.items() if one.ends > self.now())]
-        return data.draw(st.sampled_from([one for one in bearers if one.may("admin")]))
+    def someone(self, data: st.DataObject) -> tuple[Principal, float]:
+        """The machine's own, or the bearer of any token that holds and may change tokens; with until when he is that."""
+        bearers = [(LOCAL, float("inf"))]
+        bearers += [(self.here(secret), one.ends) for secret, one in self.tokens.items() if one.ends > self.now()]
+        return data.draw(st.sampled_from([(bearer, ends) for bearer, ends in bearers if bearer.may("admin")]))
 
     def run(self, verb: str, principal: Principal, /, **given: Any) -> Any:
         one = OPERATIONS.named(f"tokens.{verb}")
@@ -92,15 +93,16 @@ class Histories(RuleBasedStateMachine):
 
     @rule(data=st.data(), tenants=TENANTS, role=st.sampled_from(ROLE_NAMES), days=st.sampled_from([None, 1, 3]))
     def create(self, data: st.DataObject, tenants: str, role: RoleName, days: int | None) -> None:
-        maker = self.someone(data)
-        allowed = maker.tenants is None or (tenants != "*" and set(tenants.split(",")) <= set(maker.tenants))
+        maker, until = self.someone(data)
+        ends = self.now() + days * DAY if days else float("inf")
+        allowed = ends <= until and (maker.tenants is None or (tenants != "*" and set(tenants.split(",")) <= set(maker.tenants)))
         try:
             answer = self.run("create", maker, name="one", tenants=tenants, role=role, days=days)
         except (Forbidden, NotFound):
             assert not allowed
             return
         assert allowed
-        self.add(answer, Model(maker, tenants, role, self.now() + days * DAY if days else float("inf")))
+        self.add(answer, Model(maker, tenants, role, ends))
 
     def add(self, answer: Any, model: Model) -> None:
         self.tokens[answer["secret"]] = model
@@ -108,13 +110,16 @@ class Histories(RuleBasedStateMachine):
 
     @rule(data=st.data(), no=st.integers(1, 8), overlap=st.sampled_from([0, 12]))
     def rotate(self, data: st.DataObject, no: int, overlap: int) -> None:
-        maker = self.someone(data)
+        maker, until = self.someone(data)
         old = self.tokens.get(self.numbers.get(no, ""))
         found = old is not None and (maker.tenants is None or (old.tenants is not None and set(old.tenants) <= set(maker.tenants)))
         try:
             answer = self.run("rotate", maker, no=no, overlap_hours=overlap, days=2)
         except NotFound:
             assert not found
+            return
+        except Forbidden:
+            assert self.now() + 2 * DAY > until
             return
         except BadInput:
             assert old is not None
@@ -128,7 +133,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(data=st.data(), no=st.integers(1, 8))
     def revoke(self, data: st.DataObject, no: int) -> None:
-        maker = self.someone(data)
+        maker, _ = self.someone(data)
         one = self.tokens.get(self.numbers.get(no, ""))
         try:
             self.run("revoke", maker, no=no)
