@@ -155,15 +155,33 @@ class Paged(Input):
         Raises:
             BadInput: no cursor of this operation and order.
         """
-        if self.cursor is None:
-            return None
-        try:
-            named, *place = json.loads(base64.urlsafe_b64decode(self.cursor.encode()))
-            if named == order and all(type(value) is int and abs(value) <= _INT64_MAX for value in place):
-                return tuple(place)
-        except (ValueError, TypeError, RecursionError):
-            pass  # answered below, like a cursor that can be read and is of another order
-        raise BadInput("cursor: not a next_cursor of this operation and order; leave it out to begin with the first page")
+        return place_of(self.cursor, order)
+
+
+def place_of(cursor: str | None, order: str, *, refs: int = 0) -> tuple[Any, ...] | None:
+    """The place that a cursor stands for: numbers of 64 bits, then so many references of letters and digits; None without a cursor.
+
+    Raises:
+        BadInput: no cursor of this order.
+    """
+    if cursor is None:
+        return None
+    try:
+        named, *place = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+    except (ValueError, TypeError, RecursionError):
+        named, place = None, []  # refused below, like a cursor that can be read and is of another order
+    numbers = len(place) - refs
+    if named == order and numbers >= 0 and all(map(_is_number, place[:numbers])) and all(map(_is_reference, place[numbers:])):
+        return tuple(place)
+    raise BadInput("cursor: not a next_cursor of this operation and order; leave it out to begin with the first page")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and abs(value) <= _INT64_MAX
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, str) and value.isalnum()
 
 
 def page_of(rows: Iterable[Row], given: Paged, order: str, place: Callable[[Row], tuple[int, ...]]) -> tuple[list[Row], str | None]:
@@ -179,6 +197,6 @@ def page_of(rows: Iterable[Row], given: Paged, order: str, place: Callable[[Row]
     return page, place_cursor(order, place(page[-1])) if 0 < len(page) < len(found) else None
 
 
-def place_cursor(order: str, place: Sequence[int]) -> str:
+def place_cursor(order: str, place: Sequence[int | str]) -> str:
     """The opaque text of a place in an order."""
     return base64.urlsafe_b64encode(json.dumps([order, *place], separators=(",", ":")).encode()).decode()

@@ -139,6 +139,14 @@ def _row(one: RunSummary) -> dict[str, Any]:
         "environment": one.environment,
         "user": one.user,
         "session": one.session,
+        **_figures(one),
+        "runs": one.children,
+    }
+
+
+def _figures(one: RunSummary | RunLine) -> dict[str, Any]:
+    """What a run did and cost, in lists and in what is shown of one run."""
+    return {
         "status": _status(one.error_type),
         "error_type": one.error_type,
         "finish_reason": one.finish_reason,
@@ -153,7 +161,6 @@ def _row(one: RunSummary) -> dict[str, Any]:
         "tokens": one.tokens,
         "tools": one.tools,
         "failed_tools": one.failed_tools,
-        "runs": one.children,
     }
 
 
@@ -371,20 +378,7 @@ def _line(trace_id: str, one: RunLine) -> dict[str, Any]:
         "name": one.name,
         "agent": one.agent,
         "workflow": one.workflow,
-        "status": _status(one.error_type),
-        "error_type": one.error_type,
-        "finish_reason": one.finish_reason,
-        "started_at": format_ns(one.started_ns),
-        "duration_ms": one.duration_ns / NS_PER_MS,
-        "cost_usd": format_usd(one.cost_pico),
-        "own_cost_usd": format_usd(one.own_pico),
-        "calls": one.calls,
-        "own_calls": one.own_calls,
-        "failed_calls": one.failed_calls,
-        "unpriced_calls": one.unpriced_calls,
-        "tokens": one.tokens,
-        "tools": one.tools,
-        "failed_tools": one.failed_tools,
+        **_figures(one),
     }
 
 

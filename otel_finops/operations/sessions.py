@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from typing import Any, Literal
 
 from pydantic import Field
@@ -13,12 +11,11 @@ from otel_finops.base.money import format_usd
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import Name, Paged, TenantScoped, Windowed, place_cursor
+from otel_finops.operations.fields import Name, Paged, TenantScoped, Windowed, place_cursor, place_of
 from otel_finops.operations.registry import Json, Output, operation
 from otel_finops.operations.shapes import At, Count, Usd
 from otel_finops.trees.queries import SessionQuery, SessionSummary
 
-_INT64_MAX = 2**63 - 1
 _COURSE = "session traces"
 
 
@@ -69,10 +66,10 @@ def listed(context: Context, principal: Principal, given: SessionList) -> Json:
     """A page of sessions."""
     window, order = given.window(), f"sessions {given.sort}"
     query = SessionQuery(
-        given.tenants(principal), window.from_ns, window.to_ns, given.user, given.sort, _place(given.cursor, order), given.limit
+        given.tenants(principal), window.from_ns, window.to_ns, given.user, given.sort, place_of(given.cursor, order, refs=1), given.limit
     )
     page = context.trees.sessions(query)
-    return {"sessions": [_row(one) for one in page.sessions], "next_cursor": page.next and _cursor(order, page.next)}
+    return {"sessions": [_row(one) for one in page.sessions], "next_cursor": page.next and place_cursor(order, page.next)}
 
 
 def _row(one: SessionSummary) -> dict[str, Any]:
@@ -91,24 +88,6 @@ def _row(one: SessionSummary) -> dict[str, Any]:
         "first_at": format_ns(one.first_ns),
         "last_at": format_ns(one.last_ns),
     }
-
-
-def _cursor(order: str, place: tuple[int | str, ...]) -> str:
-    return base64.urlsafe_b64encode(json.dumps([order, *place], separators=(",", ":")).encode()).decode()
-
-
-def _place(cursor: str | None, order: str) -> tuple[int | str, ...] | None:
-    """The place that a cursor stands for: numbers, then the session's reference."""
-    if cursor is None:
-        return None
-    try:
-        named, *numbers, ref = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        known = all(type(number) is int and abs(number) <= _INT64_MAX for number in numbers)
-        if named == order and known and isinstance(ref, str) and ref.isalnum():
-            return (*numbers, ref)
-    except (ValueError, TypeError, RecursionError):
-        pass  # answered below, like a cursor that can be read and is of another order
-    raise BadInput("cursor: not a next_cursor of this operation and order; leave it out to begin with the first page")
 
 
 # --- one session -----------------------------------------------------------------------------------------------------

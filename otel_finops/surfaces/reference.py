@@ -23,6 +23,7 @@ from otel_finops.base.limits import (
 from otel_finops.identity.roles import ROLES
 from otel_finops.ledger import quarantine
 from otel_finops.operations.catalogue import OPERATIONS
+from otel_finops.operations.faults import KINDS
 from otel_finops.operations.registry import Operation
 from otel_finops.operations.requests import PREFIX
 from otel_finops.otlp.batch import REASONS
@@ -31,7 +32,7 @@ from otel_finops.otlp.status import NO_SUCH_PATH, TABLE, WRONG_METHOD, WRONG_TYP
 from otel_finops.settings.reference import markdown as settings_page
 from otel_finops.settings.tree import Features
 from otel_finops.surfaces.api.app import openapi
-from otel_finops.surfaces.api.problems import KINDS, METHOD, UNEXPECTED
+from otel_finops.surfaces.api.problems import METHOD, UNEXPECTED
 from otel_finops.surfaces.api.routes import HEAVY
 from otel_finops.surfaces.cli.table import ALIASES, command_table
 

@@ -90,6 +90,7 @@ def test_long_a_tenants_admin_finds_no_fault_and_nothing_of_the_other(service: S
     before = belongings(service, other)
     cases = fuzz(service, token(tenant), marks(other), tmp_path, "--phases", "examples,coverage,fuzzing", "-n", "60")
     print(f"{tenant}: {cases} cases, 0 failures, 0 foreign bytes")
+    assert cases > 1000
     assert belongings(service, other) == before
 
 
@@ -97,6 +98,7 @@ def test_long_a_tenants_admin_finds_no_fault_and_nothing_of_the_other(service: S
 def test_long_the_admin_of_all_finds_no_fault(service: Service, tmp_path: Path) -> None:
     cases = fuzz(service, ALL, [], tmp_path, "--phases", "examples,coverage,fuzzing", "-n", "60")
     print(f"all tenants: {cases} cases, 0 failures")
+    assert cases > 1000
 
 
 def test_the_check_for_foreign_names_finds_them(service: Service, tmp_path: Path) -> None:

@@ -19,11 +19,12 @@ from surfaces_world import ACME_TRACE, HARMLESS, NO_INPUT, SHARED_TRACE
 from otel_finops.base.errors import BadInput, Busy, FinopsError, Unavailable
 from otel_finops.identity.principals import LOCAL, Principals
 from otel_finops.operations.catalogue import OPERATIONS
+from otel_finops.operations.faults import KINDS
 from otel_finops.operations.local import Room
 from otel_finops.operations.requests import request_of
 from otel_finops.settings import load
 from otel_finops.surfaces.api.app import build_api
-from otel_finops.surfaces.api.problems import KINDS, problem_response
+from otel_finops.surfaces.api.problems import problem_response
 from otel_finops.surfaces.cli.remote import Service, address_of
 from otel_finops.testing import FakeClock
 

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import Final
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.responses import Response
 
-from otel_finops.base.errors import (
-    BadInput,
-    BrokenLedger,
-    Busy,
-    Conflict,
-    FinopsError,
-    Forbidden,
-    KeyReused,
-    NotFound,
-    StartRefused,
-    TooLarge,
-    TooManyRequests,
-    Unauthenticated,
-    Unavailable,
-    UrlTooLong,
-    WrongType,
-)
-from otel_finops.operations.faults import explained, printable
+from otel_finops.base.errors import BadInput, Busy, FinopsError, NotFound, Unauthenticated, Unavailable
+from otel_finops.operations.faults import KINDS, Kind, explained, printable
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -43,31 +27,6 @@ class Problem(BaseModel):
     instance: str = ""
 
 
-class Kind(NamedTuple):
-    """A class of faults: its status, its title, and what it means."""
-
-    status: int
-    slug: str
-    title: str
-
-
-KINDS: Final[dict[type[FinopsError], Kind]] = {
-    UrlTooLong: Kind(414, "url-too-long", "URL too long"),
-    TooLarge: Kind(413, "too-large", "Too large"),
-    WrongType: Kind(415, "wrong-type", "Wrong content type"),
-    Unauthenticated: Kind(401, "unauthenticated", "Not authenticated"),
-    Forbidden: Kind(403, "forbidden", "Not allowed"),
-    NotFound: Kind(404, "not-found", "Not found"),
-    Conflict: Kind(409, "conflict", "Asked for before, not done yet"),
-    KeyReused: Kind(422, "key-reused", "Idempotency key of another request"),
-    BadInput: Kind(400, "bad-input", "Bad input"),
-    TooManyRequests: Kind(429, "too-many-requests", "Too many requests"),
-    Busy: Kind(503, "busy", "Busy, try again"),
-    Unavailable: Kind(503, "unavailable", "Unavailable, try again"),
-    BrokenLedger: Kind(500, "broken-ledger", "The ledger contradicts itself"),
-    StartRefused: Kind(500, "refused", "The service is not set up for this"),
-}
-"""First match in this order; classes stand before their bases."""
 UNEXPECTED: Final = Kind(500, "unexpected", "Unexpected fault")
 METHOD: Final = Kind(405, "method-not-allowed", "Method not allowed")
 

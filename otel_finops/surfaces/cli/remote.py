@@ -19,22 +19,17 @@ import urllib3
 
 from otel_finops.base.errors import (
     BadInput,
-    BrokenLedger,
     Busy,
-    Conflict,
     FinopsError,
     Forbidden,
-    KeyReused,
     NotFound,
-    StartRefused,
     TooLarge,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
-    UrlTooLong,
-    WrongType,
 )
 from otel_finops.base.limits import MIB
+from otel_finops.operations.faults import KINDS
 from otel_finops.operations.idempotency import checked_key
 from otel_finops.operations.registry import Input, Json, Operation
 from otel_finops.operations.requests import PREFIX, Asked, request_of
@@ -50,22 +45,7 @@ READ_S: Final = 900.0
 """A long run (reprice, verify, refresh) answers when it is done."""
 _ACCEPT: Final = "application/json, application/problem+json, */*;q=0.5"
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-_BY_SLUG: Final[Mapping[str, type[FinopsError]]] = {
-    "url-too-long": UrlTooLong,
-    "too-large": TooLarge,
-    "wrong-type": WrongType,
-    "unauthenticated": Unauthenticated,
-    "forbidden": Forbidden,
-    "not-found": NotFound,
-    "conflict": Conflict,
-    "key-reused": KeyReused,
-    "bad-input": BadInput,
-    "too-many-requests": TooManyRequests,
-    "busy": Busy,
-    "unavailable": Unavailable,
-    "broken-ledger": BrokenLedger,
-    "refused": StartRefused,
-}
+_BY_SLUG: Final = {kind.slug: fault for fault, kind in KINDS.items()}
 """Problems by the end of their `type`, as docs/api.md lists them."""
 _BY_STATUS: Final[Mapping[int, type[FinopsError]]] = {
     401: Unauthenticated,
@@ -176,7 +156,7 @@ class Service:
             FinopsError: see `run`.
         """
         headers = {
-            "accept": "application/json, application/problem+json, */*;q=0.5",
+            "accept": _ACCEPT,
             "accept-encoding": "gzip",
             "user-agent": "otel-finops",
         }

@@ -11,6 +11,9 @@ branch_labels = None
 depends_on = None
 
 
+_ON_RECORD = "what was pruned stays on record, or nobody could tell pruned rows from stolen ones"
+
+
 def upgrade() -> None:
     """Tables are created by the parts below."""
     _tokens()
@@ -168,8 +171,8 @@ def _switches_and_windows() -> None:
         sa.PrimaryKeyConstraint("window_no"),
         sqlite_autoincrement=True,
     )
-    _only_added("kill_switches", "switch_no", "set or clear the switch again")
-    _only_added("subscription_windows", "window_no", "end the window and add another")
+    _only_added("kill_switches", "switch_no = NEW.switch_no", "set or clear the switch again")
+    _only_added("subscription_windows", "window_no = NEW.window_no", "end the window and add another")
 
 
 def _amounts() -> list[sa.Column[int]]:
@@ -278,9 +281,9 @@ def _retention() -> None:
     _door("correction_rounds", runless, "a correction is followed by another one")
     _door("price_refreshes", older % ("price_refreshes", "at_ns"), "what was tried stays on record")
     same = "shard = NEW.shard AND seq = NEW.seq AND by_seq = NEW.by_seq"
-    _stays("pruned_months", "month = NEW.month")
-    _stays("prunings", "shard = NEW.shard AND block_seq = NEW.block_seq")
-    _stays("pruned_blocks", same)
+    _only_added("pruned_months", "month = NEW.month", _ON_RECORD)
+    _only_added("prunings", "shard = NEW.shard AND block_seq = NEW.block_seq", _ON_RECORD)
+    _only_added("pruned_blocks", same, _ON_RECORD)
 
 
 def _retention_tables() -> None:
@@ -387,37 +390,19 @@ def _door(table: str, allowed: str, mended: str) -> None:
     op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_door")
 
 
-def _stays(table: str, same: str) -> None:
-    """Refuse every change but further rows: without them nobody could tell pruned rows from stolen ones."""
-    message = f"{table} are append-only: what was pruned stays on record"
+def _only_added(table: str, same: str, mended: str) -> None:
+    """Refuse every change but further rows, as 0003 does for price rules.
+
+    Args:
+        same: which rows a new one would replace, as SQL over `NEW`.
+        mended: how something wrong is mended instead, or why it is not.
+    """
+    message = f"{table} are append-only: {mended}"
     if op.get_bind().dialect.name == "sqlite":
         refuse = f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
         op.execute(f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refuse}")
         op.execute(f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {refuse}")
         op.execute(f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN EXISTS (SELECT 1 FROM {table} WHERE {same}) {refuse}")
-        return
-    op.execute(
-        f"""CREATE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN
-            RAISE EXCEPTION '{message}' USING ERRCODE = 'restrict_violation';
-        END $$"""
-    )
-    op.execute(
-        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_append_only()"
-    )
-    op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_append_only")
-
-
-def _only_added(table: str, key: str, mended: str) -> None:
-    """Refuse every change but further rows, as 0003 does for price rules."""
-    message = f"{table} are append-only: {mended}"
-    if op.get_bind().dialect.name == "sqlite":
-        refuse = f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
-        same = f"EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"
-        op.execute(f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refuse}")
-        op.execute(f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {refuse}")
-        op.execute(f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {same} {refuse}")
         return
     op.execute(
         f"""CREATE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
