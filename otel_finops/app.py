@@ -22,6 +22,7 @@ from otel_finops.genai.attribution_keys import AttributionSettings
 from otel_finops.genai.dialect_loading import load_dialects
 from otel_finops.genai.logs import LogNormaliser
 from otel_finops.genai.normalise import Normaliser
+from otel_finops.governance.projections import projections
 from otel_finops.identity.entrance import entrance
 from otel_finops.identity.principals import LOCAL, Principals
 from otel_finops.identity.senders import Senders
@@ -185,7 +186,14 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     metrics.watch_reports(reports.read)
     figures = _figures(settings, store)
     settler = Settler(
-        store, leases, prices.fresh, (Rollups(), reports), clock, cascade=rules.seen_by, recent=recent, trace_projections=figures
+        store,
+        leases,
+        prices.fresh,
+        (Rollups(), reports, *projections(settings)),
+        clock,
+        cascade=rules.seen_by,
+        recent=recent,
+        trace_projections=figures,
     )
     return Core(
         settings, clock, store, leases, subjects, prices, received, metrics, own, admission, committer, quarantine, pipeline,

@@ -258,3 +258,6 @@ KILL_SWITCHES_OF_TENANT_MAX: Final = 100
 """Of those, set for one tenant by people who are bound to tenants: no tenant's people take the places of all others."""
 KILL_SWITCHES_KEPT_FREE: Final = 100
 """Places that only who sees all tenants fills: what stops everything can be set however much others have set."""
+
+SCOPE_DIMENSIONS_MAX: Final = 16
+"""All dimensions that there are, and some tags."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
-from fnmatch import fnmatchcase
 from itertools import islice
 from threading import Lock
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
@@ -16,6 +15,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, Busy, Forbidden, NotFound, Unavailable
 from otel_finops.base.limits import KILL_SWITCHES_KEPT_FREE, KILL_SWITCHES_MAX, KILL_SWITCHES_OF_TENANT_MAX
+from otel_finops.governance.calls import fits
 from otel_finops.pricing.providers import canonical
 from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.store.engine import Store
@@ -98,7 +98,7 @@ class Target(NamedTuple):
         if self.scope == "provider":
             return call.provider is not None and canonical(call.provider) == self.name
         if self.scope == "model":
-            return call.model is not None and _fits(self.name, call.model)
+            return call.model is not None and fits(self.name, call.model)
         return self.scope != "agent" or call.agent == self.name
 
 
@@ -314,8 +314,3 @@ def _switch(row: Row) -> Switch:
 
 def _place(one: Switch) -> tuple[int, str, str]:
     return SCOPES.index(one.target.scope), one.target.name, one.target.tenant or ""
-
-
-def _fits(pattern: str, model: str) -> bool:
-    """Of the shell's signs only `*` means anything; `fnmatch` never takes exponential time."""
-    return fnmatchcase(model.lower(), pattern.replace("[", "[[]").replace("?", "[?]"))

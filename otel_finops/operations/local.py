@@ -20,6 +20,7 @@ from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import FinopsError
 from otel_finops.governance.kill_switches import KillSwitches
+from otel_finops.governance.projections import projections
 from otel_finops.identity.desk import TokenDesk
 from otel_finops.identity.live import LiveTokens
 from otel_finops.identity.principals import LOCAL
@@ -219,7 +220,7 @@ def _corrector(settings: Settings, store: Store, clock: Clock, engine: PriceEngi
     """What corrects the ledger by these prices, under the settings' rules of money."""
     rules = CurrentRules(store, settings.pricing)
     figures = (TraceFigures(),) if settings.features.figures else ()
-    return Corrector(store, _leases(store, clock), engine, (Rollups(), *figures), clock, rules.seen_by)
+    return Corrector(store, _leases(store, clock), engine, (Rollups(), *figures, *projections(settings)), clock, rules.seen_by)
 
 
 def _leases(store: Store, clock: Clock) -> Leases:

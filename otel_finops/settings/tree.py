@@ -19,6 +19,7 @@ from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import API_BODY_MIB, API_BODY_MIB_MAX, MIB, NAME_CHARS_MAX, RESERVE_BYTES, SERIES_MAX, TAGS_MAX
 from otel_finops.base.zones import zone_of
 from otel_finops.settings.addresses import Address, parse_address
+from otel_finops.settings.enforcement import Enforcement
 from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.settings.money import Currency, Pricing
 from otel_finops.settings.section import Section as _Section
@@ -541,6 +542,7 @@ class Settings(BaseModel):
     prices: Prices = Prices()
     pricing: Pricing = Pricing()
     kill_switch: KillSwitch = KillSwitch()
+    enforcement: Enforcement = Enforcement()
     display: Display = Display()
     retention: Retention = Retention()
     attribution: Attribution = Attribution()
