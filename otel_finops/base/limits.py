@@ -261,3 +261,17 @@ KILL_SWITCHES_KEPT_FREE: Final = 100
 
 SCOPE_DIMENSIONS_MAX: Final = 16
 """All dimensions that there are, and some tags."""
+BUDGETS_MAX: Final = 50_000
+"""Budgets that stand at a time; every process holds them all, some 2 KiB each."""
+BUDGETS_OF_TENANT_MAX: Final = 5_000
+"""Of those, made for one tenant by people who are bound to tenants: no tenant's people take the places of all others."""
+BUDGET_DEPTH_MAX: Final = 16
+"""A budget within a budget within a budget; every decision asks all of them."""
+BUDGET_THRESHOLDS_MAX: Final = 16
+"""Thresholds of one budget; each of them is looked at with every call that it is for."""
+BUDGET_PERCENT_MAX: Final = 1_000
+"""The highest threshold, ten times the limit; beyond that a warning tells nobody anything new."""
+ROLLING_DAYS_MAX: Final = 366
+"""Days of a rolling window: a leap year; each is a row that a status adds up."""
+ROLLING_HOURS_MAX: Final = 24 * 31
+"""Hours of a rolling window: a month; longer ones are counted by days."""

@@ -52,7 +52,7 @@ def start_of(unit: Unit, instant_ns: int, zone: tzinfo) -> int:
     """The instant at which the hour, day, week (from Monday on) or month of an instant begins."""
     if unit == "hour":
         return instant_ns - _past_hour(instant_ns, zone)
-    return _day_start(_first_day(unit, _local(instant_ns, zone).date()), zone)
+    return day_start(_first_day(unit, date_in(instant_ns, zone)), zone)
 
 
 def next_start(unit: Unit, instant_ns: int, zone: tzinfo) -> int:
@@ -61,18 +61,18 @@ def next_start(unit: Unit, instant_ns: int, zone: tzinfo) -> int:
         following = instant_ns - _past_hour(instant_ns, zone) + NS_PER_HOUR
         past = _past_hour(following, zone)  # the clocks were set by half an hour meanwhile
         return following + NS_PER_HOUR - past if past else following
-    return _day_start(_following(unit, _first_day(unit, _local(instant_ns, zone).date())), zone)
+    return day_start(_following(unit, _first_day(unit, date_in(instant_ns, zone))), zone)
 
 
 def back(unit: Unit, instant_ns: int, count: int, zone: tzinfo) -> int:
     """The instant at which the unit begins that is so many before that of an instant."""
     if unit == "hour":
         return start_of(unit, start_of(unit, instant_ns, zone) - count * NS_PER_HOUR, zone)
-    day = _first_day(unit, _local(instant_ns, zone).date())
+    day = _first_day(unit, date_in(instant_ns, zone))
     if unit == "month":
         year, month = divmod(day.year * 12 + day.month - 1 - count, 12)
-        return _day_start(date(year, month + 1, 1), zone)
-    return _day_start(day - timedelta(days=count * (7 if unit == "week" else 1)), zone)
+        return day_start(date(year, month + 1, 1), zone)
+    return day_start(day - timedelta(days=count * (7 if unit == "week" else 1)), zone)
 
 
 def pieces(unit: Unit, from_ns: int, to_ns: int, zone: tzinfo) -> Iterator[tuple[int, int]]:
@@ -82,6 +82,18 @@ def pieces(unit: Unit, from_ns: int, to_ns: int, zone: tzinfo) -> Iterator[tuple
         end = min(next_start(unit, start, zone), to_ns)
         yield start, end
         start = end
+
+
+def date_in(instant_ns: int, zone: tzinfo) -> date:
+    """The day to which an instant belongs: a day lasts until the next one first begins, even where the clocks then go back behind it."""
+    local = _local(instant_ns, zone)
+    following = local.date() + timedelta(days=1)
+    return following if local.hour == 23 and instant_ns >= day_start(following, zone) else local.date()
+
+
+def day_start(day: date, zone: tzinfo) -> int:
+    """The instant at which a day begins; of a midnight that the clocks skip it is the moment at which they skip it."""
+    return max(0, _instant(datetime(day.year, day.month, day.day), zone))
 
 
 def _is_local(text: str) -> bool:
@@ -107,10 +119,6 @@ def _past_hour(instant_ns: int, zone: tzinfo) -> int:
 def _instant(local: datetime, zone: tzinfo) -> int:
     """Of a time that is skipped the offset before holds, which gives the moment at which the clocks skip it if it is its first."""
     return (local.replace(tzinfo=zone).astimezone(UTC) - _EPOCH) // timedelta(seconds=1) * NS_PER_SECOND
-
-
-def _day_start(day: date, zone: tzinfo) -> int:
-    return max(0, _instant(datetime(day.year, day.month, day.day), zone))
 
 
 def _first_day(unit: Unit, day: date) -> date:

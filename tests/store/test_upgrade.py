@@ -101,6 +101,12 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
             "window_no": 1, "ends_no": None, "rule": "{}", "ends_ns": None, "who": "ann", "why": "the seats", "recorded_ns": 1,
         },
     },
+    "0005": {
+        "budgets": {
+            "revision": 1, "budget_no": 1, "action": "create", "tenant": "", "name": "all", "definition": "{}", "counting": None,
+            "who": "ann", "at_ns": 1, "of_all": True,
+        },
+    },
 }  # fmt: skip
 """Rows as each revision knew them; whoever adds a revision adds what it brought."""
 

@@ -1,0 +1,216 @@
+"""Budgets as values: what they say, how they stand, and what others must know of them.
+
+A definition is one revision of a budget; every change makes a new one (`governance.budget_store`). What was spent is counted elsewhere
+(`Spending`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
+
+from otel_finops.governance.calls import GovernedCall
+from otel_finops.governance.periods import Period, Window
+from otel_finops.governance.scopes import Scope, ScopeIndex
+from otel_finops.store.unit_of_work import Transaction
+
+LimitKind: TypeAlias = Literal["money", "tokens", "calls"]
+LIMIT_KINDS: Final[tuple[LimitKind, ...]] = get_args(LimitKind)
+State: TypeAlias = Literal["ok", "warning", "exceeded"]
+STATES: Final[tuple[State, ...]] = get_args(State)
+WARN_PERCENT: Final = 80
+THRESHOLDS: Final = (50, 80, 100)
+
+
+class Budget(NamedTuple):
+    """A budget as one revision defines it.
+
+    Attributes:
+        no: its number, the same for ever.
+        name: what people call it; no two standing ones of one tenant (or of several) have the same.
+        scope: for which calls it is.
+        kind: what is limited.
+        amount: the limit of a window: millionths of a millionth of the currency, tokens, or calls.
+        currency: ISO code; `USD` where no money is limited.
+        period: from when until when, in its own zone.
+        hard: a call that does not fit is halted; a soft budget only tells.
+        warn_percent: from how much of the limit on its state is `warning`.
+        thresholds: at how many percent of the limit a crossing is recorded; ascending, each once.
+        carry_over: what the window before left of `amount` may be spent in this one, and only in this one (`carried`).
+        parent: the number of the budget that it is a part of; None: of none.
+        fail_open: whether calls pass while the store cannot tell how it stands; None: as the settings say.
+        enabled: False: it is not asked, but counted on.
+        revision: of this definition; larger than that of every earlier change of any budget.
+        counting: the revision since which it counts what it counts now: another `counted` is another count.
+        made_ns, made_by: when it was first defined, and by whom.
+        changed_ns, changed_by: when this revision was made, and by whom.
+        of_all: who made it sees all tenants; nobody who is bound to some changes it.
+    """
+
+    no: int
+    name: str
+    scope: Scope
+    kind: LimitKind
+    amount: int
+    currency: str = "USD"
+    period: Period = Period()
+    hard: bool = False
+    warn_percent: int = WARN_PERCENT
+    thresholds: tuple[int, ...] = THRESHOLDS
+    carry_over: bool = False
+    parent: int | None = None
+    fail_open: bool | None = None
+    enabled: bool = True
+    revision: int = 0
+    counting: int = 0
+    made_ns: int = 0
+    made_by: str = ""
+    changed_ns: int = 0
+    changed_by: str = ""
+    of_all: bool = True
+
+    @property
+    def tenant(self) -> str | None:
+        """Whose it is: the tenant of its scope; None: it is for calls of several."""
+        return self.scope.tenant
+
+    @property
+    def counted(self) -> tuple[Scope, LimitKind, str, Period]:
+        """On what its counts depend: where two definitions agree in it, the counts of one are those of the other."""
+        return self.scope, self.kind, self.currency, self.period
+
+    def taken(self, call: GovernedCall) -> int | None:
+        """How much of its limit a call takes, in its unit (money in pico-USD, whatever its currency); None: nobody knows the money."""
+        return call.pico if self.kind == "money" else call.tokens if self.kind == "tokens" else 1
+
+    def carried(self, before: Window | None, spent_before: int) -> int:
+        """What it may spend beyond its amount: what the window before left of the amount, if the budget was made before that one ended.
+
+        Args:
+            before: the window before, `Period.before`.
+            spent_before: in that window, in the unit of `amount`.
+        """
+        if not self.carry_over or before is None or before.end_ns <= self.made_ns:
+            return 0
+        return min(self.amount, max(0, self.amount - spent_before))
+
+
+class BudgetStatus(NamedTuple):
+    """How a budget stands at an instant. All amounts are in the unit of its `amount`.
+
+    Attributes:
+        window: which runs.
+        limit: what may be spent in it, `carried` included.
+        carried: what the window before left.
+        booked: what settled calls of the window came to.
+        pending: calls that are journalled and not yet settled.
+        reserved: held for calls that are being made.
+        filling: what was booked before the budget was made is still being counted; `booked` grows until then.
+        warn_percent: of its definition.
+        fault: what is missing to tell `booked` wholly, for people (a day with spend has no exchange rate); None: nothing is.
+    """
+
+    window: Window
+    limit: int
+    carried: int
+    booked: int
+    pending: int
+    reserved: int
+    filling: bool = False
+    warn_percent: int = WARN_PERCENT
+    fault: str | None = None
+
+    @property
+    def spent(self) -> int:
+        """Booked, pending and reserved."""
+        return self.booked + self.pending + self.reserved
+
+    @property
+    def remaining(self) -> int:
+        """What is left; negative where more was spent."""
+        return self.limit - self.spent
+
+    @property
+    def ratio(self) -> Fraction:
+        """Spent of the limit; of a limit of nothing 1."""
+        return Fraction(self.spent, self.limit) if self.limit else Fraction(1)
+
+    @property
+    def state(self) -> State:
+        """Exceeded as soon as nothing is left, warning from `warn_percent` on."""
+        if self.spent >= self.limit:
+            return "exceeded"
+        return "warning" if self.spent * 100 >= self.limit * self.warn_percent else "ok"
+
+
+class BudgetSet:
+    """All standing budgets at one revision; never changed.
+
+    Attributes:
+        revision: the last change of any budget that is in it; 0: there never was one.
+    """
+
+    def __init__(self, revision: int, budgets: Mapping[int, Budget]) -> None:
+        self.revision = revision
+        self._by_no = dict(sorted(budgets.items()))
+        self._index = ScopeIndex((one.scope, one.no) for one in self._by_no.values())
+        self._children: dict[int | None, list[Budget]] = {}
+        for one in self._by_no.values():
+            self._children.setdefault(one.parent, []).append(one)
+
+    def __len__(self) -> int:
+        return len(self._by_no)
+
+    def __iter__(self) -> Iterator[Budget]:
+        """By number."""
+        return iter(self._by_no.values())
+
+    def get(self, no: int) -> Budget | None:
+        """The budget of a number; None when none stands."""
+        return self._by_no.get(no)
+
+    def of(self, call: GovernedCall) -> list[Budget]:
+        """Those that are for a call, disabled ones too, by number: the order in which their counters are locked."""
+        return [self._by_no[no] for no in sorted(self._index.of(call))]
+
+    def children(self, no: int | None) -> Sequence[Budget]:
+        """The budgets directly within one, by number; None: those within none."""
+        return self._children.get(no, ())
+
+    def above(self, budget: Budget) -> Iterator[Budget]:
+        """Its parent, that one's parent, and so on."""
+        parent = None if budget.parent is None else self._by_no.get(budget.parent)
+        while parent is not None:
+            yield parent
+            parent = None if parent.parent is None else self._by_no.get(parent.parent)
+
+
+class Counting(Protocol):
+    """Who counts is told of every change, in the transaction that makes it, while nobody can append to the ledger."""
+
+    def changed(self, transaction: Transaction, before: Budget | None, after: Budget | None) -> None:
+        """A budget was made (`before` None), changed, or taken away (`after` None)."""
+        ...
+
+
+class Spending(Protocol):
+    """What was spent of budgets."""
+
+    def statuses(self, transaction: Transaction, budgets: Sequence[Budget], now_ns: int) -> Mapping[int, BudgetStatus]:
+        """How these budgets stand, by number; one whose currency has no rate of a day with spend says so in `fault`."""
+        ...
+
+    def daily(self, transaction: Transaction, budget: Budget, window: Window) -> Mapping[int, int]:
+        """What was booked on each day of the budget's zone that lies in the window, by the start of the day, in the unit of its amount;
+        days without anything may be missing.
+
+        Raises:
+            MissingRate: there is no exchange rate for one of the days.
+        """
+        ...
+
+
+def named(budgets: Collection[Budget], name: str, tenant: str | None) -> Budget | None:
+    """The budget of this name and tenant; None when none is called so."""
+    return next((one for one in budgets if one.name == name and one.tenant == tenant), None)
