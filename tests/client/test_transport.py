@@ -1,0 +1,205 @@
+"""Questions to a service that answers, refuses, is slow, drips, hangs up or is not there: each ends by its deadline."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from fake_service import FakeService
+
+from otel_finops.base.errors import BadInput
+from otel_finops.client.faults import ServiceAway
+from otel_finops.client.settings import ClientSettings
+from otel_finops.client.transport import Transport
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    fake = FakeService()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def transport(service: FakeService) -> Iterator[Transport]:
+    made = Transport(ClientSettings(url=service.url, token="secret-1", timeout_s=0.3, pause_s=0.0))
+    yield made
+    made.close()
+
+
+def test_a_question_carries_the_token_and_its_body(service: FakeService, transport: Transport) -> None:
+    answer = transport.post("/decisions", {"provider": "openai", "model": "gpt-4o"})
+    assert answer.ok
+    assert answer.body["action"] == "allow"
+    assert service.asked == [("POST", "/api/v1/decisions", {"provider": "openai", "model": "gpt-4o"}, "Bearer secret-1")]
+
+
+def test_the_base_url_may_have_a_path(service: FakeService) -> None:
+    transport = Transport(ClientSettings(url=service.url + "/finops/"))
+    transport.get("/traces/ab")
+    transport.close()
+    assert service.asked[0].path == "/finops/api/v1/traces/ab"
+
+
+def test_one_connection_serves_many_questions(service: FakeService, transport: Transport) -> None:
+    for _ in range(20):
+        transport.post("/decisions", {})
+    assert service.connections == 1
+
+
+def test_a_kept_connection_that_the_server_closed_is_replaced(service: FakeService, transport: Transport) -> None:
+    service.headers = {"Connection": "close"}
+    transport.post("/decisions", {})
+    service.headers = {}
+    transport.post("/decisions", {})
+    idle = transport._idle.get_nowait()
+    idle.sock._sock.shutdown(socket.SHUT_RDWR)  # as a server's keep-alive limit ends it
+    transport._idle.put_nowait(idle)
+    assert transport.post("/decisions", {}).ok
+    assert service.connections == 3
+
+
+def test_refusals_are_answers(service: FakeService, transport: Transport) -> None:
+    service.status = 401
+    answer = transport.post("/decisions", {})
+    assert (answer.ok, answer.status, answer.detail) == (False, 401, "the token is not known")
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_service_in_trouble_is_away(service: FakeService, transport: Transport, status: int) -> None:
+    service.status = status
+    service.headers = {"Retry-After": "7"}
+    with pytest.raises(ServiceAway, match=str(status)) as caught:
+        transport.post("/decisions", {})
+    assert caught.value.retry_after_s == 7
+
+
+def test_a_slow_service_is_away_at_the_deadline(service: FakeService, transport: Transport) -> None:
+    service.delay_s = 2
+    assert seconds_until_away(transport) == pytest.approx(0.3, abs=0.2)
+
+
+def test_an_answer_that_drips_ends_at_the_deadline(service: FakeService, transport: Transport) -> None:
+    """Each byte comes in time; all of them would take 20 s."""
+    service.drip_s = 0.1
+    assert seconds_until_away(transport) == pytest.approx(0.3, abs=0.2)
+
+
+def test_a_host_that_swallows_connections_ends_at_the_deadline() -> None:
+    """A listener with a full backlog answers no further connection."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        assert seconds_until_away(Transport(ClientSettings(url=f"http://127.0.0.1:{port}", timeout_s=0.3))) == pytest.approx(0.3, abs=0.2)
+        for filler in fillers:
+            filler.close()
+
+
+def test_a_name_look_up_that_hangs_ends_at_the_deadline(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the connection that comes too late serves the next question."""
+    found = threading.Event()
+    look_up = socket.getaddrinfo
+
+    def hanging(*args: object, **options: object) -> object:
+        found.wait(10)
+        return look_up(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    transport = Transport(ClientSettings(url=service.url, timeout_s=0.3, pause_s=0.0))
+    assert seconds_until_away(transport) == pytest.approx(0.3, abs=0.2)
+    found.set()
+    deadline = time.monotonic() + 5
+    while not transport._idle.qsize() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert transport.post("/decisions", {}).ok
+    assert service.connections == 1
+    transport.close()
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    with pytest.raises(ServiceAway, match="connection refused"):
+        Transport(ClientSettings(url=f"http://127.0.0.1:{port}")).post("/decisions", {})
+
+
+def test_no_address_is_no_question() -> None:
+    with pytest.raises(ServiceAway, match="OTEL_FINOPS_URL"):
+        Transport(ClientSettings()).post("/decisions", {})
+
+
+def test_a_failure_is_followed_by_a_pause(service: FakeService, caplog: pytest.LogCaptureFixture) -> None:
+    """One slow answer costs one time-out, not one each call; it is told once, and so is the end of it."""
+    caplog.set_level(logging.INFO, "otel_finops.client")
+    transport = Transport(ClientSettings(url=service.url, timeout_s=0.2, pause_s=0.2))
+    service.status = 503
+    for _ in range(50):
+        with pytest.raises(ServiceAway):
+            transport.post("/decisions", {})
+    assert len(service.asked) == 1
+    service.status = 200
+    time.sleep(0.25)
+    assert transport.post("/decisions", {}).ok
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    transport.close()
+
+
+def test_what_is_no_json_is_an_answer_without_a_body(service: FakeService, transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fake_service.json.dumps", lambda _: "<html>a proxy's page</html>")
+    monkeypatch.setattr("otel_finops.client.transport.json.dumps", lambda *_, **__: "{}")
+    assert transport.post("/decisions", {}).body == {}
+
+
+def test_many_threads_ask_at_once(service: FakeService, transport: Transport) -> None:
+    threads = [threading.Thread(target=transport.post, args=("/decisions", {"number": number})) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(body["number"] for body in service.decisions) == list(range(24))
+
+
+def test_settings_come_from_the_environment() -> None:
+    given = {"OTEL_FINOPS_URL": "https://finops.example:8443/", "OTEL_FINOPS_TOKEN": "t", "OTEL_FINOPS_FAIL": "Closed"}
+    settings = ClientSettings.from_environment({**given, "OTEL_FINOPS_TIMEOUT": "2", "OTEL_FINOPS_PAUSE": " "})
+    assert settings == ClientSettings(url="https://finops.example:8443/", token="t", fail="closed", timeout_s=2.0, pause_s=1.0)
+    assert ClientSettings.from_environment({}) == ClientSettings()
+    assert not ClientSettings().on
+    assert "secret" not in repr(ClientSettings(token="secret"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "told"),
+    [
+        ("OTEL_FINOPS_URL", "127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("OTEL_FINOPS_URL", "http://user:pw@host", "must not carry"),
+        ("OTEL_FINOPS_URL", "http://host:port", "is no URL"),
+        ("OTEL_FINOPS_URL", "http://host/?a=b", "end with host"),
+        ("OTEL_FINOPS_FAIL", "maybe", "open or closed"),
+        ("OTEL_FINOPS_TIMEOUT", "500", "up to 30"),
+        ("OTEL_FINOPS_TIMEOUT", "soon", "seconds"),
+        ("OTEL_FINOPS_PAUSE", "-1", "from 0"),
+        ("OTEL_FINOPS_TOKEN", "two words", "one word"),
+    ],
+)
+def test_wrong_settings_are_named(variable: str, text: str, told: str) -> None:
+    with pytest.raises(BadInput, match=told) as caught:
+        ClientSettings.from_environment({variable: text})
+    assert variable in str(caught.value)
+
+
+def seconds_until_away(transport: Transport) -> float:
+    began = time.monotonic()
+    with pytest.raises(ServiceAway):
+        transport.post("/decisions", {})
+    return time.monotonic() - began
