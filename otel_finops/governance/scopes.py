@@ -49,7 +49,7 @@ class Scope(NamedTuple):
     def contains(self, other: Scope) -> bool:
         """Whether every call of the other is one of this one's, as far as the texts tell."""
         theirs = dict(other.parts)
-        return all(name in theirs and _agrees(name, value, theirs[name]) for name, value in self.parts)
+        return all(name in theirs and _covers(name, value, theirs[name]) for name, value in self.parts)
 
 
 class ScopeIndex(Generic[T]):
@@ -99,6 +99,13 @@ def _agrees(name: str, value: str, said: str | None) -> bool:
     if name == "model":
         return fits(value, said)
     return said in value.split(" ") if name in ("user", "session") else said == value
+
+
+def _covers(name: str, value: str, other: str) -> bool:
+    """Whether each call that agrees with the other value agrees with this one."""
+    if name in ("user", "session"):
+        return set(other.split(" ")) <= set(value.split(" "))
+    return _agrees(name, value, other)
 
 
 def _keys(scope: Scope) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], str | None]]:

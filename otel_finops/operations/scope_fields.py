@@ -1,0 +1,80 @@
+"""Scopes in inputs and answers: for which calls a budget, a policy or a pool is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeAlias
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from otel_finops.base.errors import Forbidden
+from otel_finops.identity.principals import Principal
+
+_CHARS_MAX: Final = 8_000
+
+
+def _values(given: Any) -> Any:
+    """`tenant=acme,model=gpt-*`, a JSON object as text, or an object."""
+    if isinstance(given, str):
+        if len(given) > _CHARS_MAX:
+            raise ValueError(f"more than {_CHARS_MAX} characters")
+        given = _json_object(given) if given.lstrip().startswith("{") else _pairs(given)
+    if not isinstance(given, Mapping) or not all(isinstance(said, str) for pair in given.items() for said in pair):
+        raise ValueError("write DIMENSION=VALUE,DIMENSION=VALUE, or a JSON object of texts by dimension")
+    if any("\0" in said for pair in given.items() for said in pair):
+        raise ValueError("names hold no NUL")
+    return dict(given)
+
+
+def _json_object(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("begins like JSON and is none") from None
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if any(not sign for _, sign, _ in pairs):
+        raise ValueError("write DIMENSION=VALUE,DIMENSION=VALUE")
+    names = [name.strip() for name, _, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("names a dimension twice; all of them must agree with a call, so one value each")
+    return dict(zip(names, (value.strip() for _, _, value in pairs), strict=True))
+
+
+_SCHEMA: Final = {
+    "anyOf": [{"type": "object", "additionalProperties": {"type": "string"}}, {"type": "string"}],
+    "example": {"tenant": "acme", "model": "gpt-*"},
+}
+ScopeValues: TypeAlias = Annotated[dict[str, str], BeforeValidator(_values), WithJsonSchema(_SCHEMA)]
+"""As an input: values by dimension; which dimensions there are, `governance.scopes.Scope.of` says."""
+ShownScope: TypeAlias = Annotated[
+    dict[str, str], Field(description="Values by dimension; a call must agree with all of them. Empty: every call.")
+]
+SCOPE_TEXT: Final = (
+    "For which calls: DIMENSION=VALUE,DIMENSION=VALUE or a JSON object. Dimensions are tenant, user, cost_center, provider, model (`*` "
+    "stands for anything), agent, purpose, service, environment, session, trace and tag:KEY; a call must agree with all that are given. "
+    "Nothing: every call."
+)
+
+
+def must_own(principal: Principal, scope: Mapping[str, str], what: str) -> None:
+    """Refuse what is for calls that are not all the principal's.
+
+    Args:
+        scope: values by dimension.
+        what: e.g. `A budget`.
+
+    Raises:
+        NotFound: it is for another tenant's calls.
+        Forbidden: it is for those of several, and he is bound to some.
+    """
+    tenant = scope.get("tenant")
+    if tenant is not None:
+        principal.must_see(tenant.strip())
+    elif principal.tenants is not None:
+        raise Forbidden(
+            f"{what} without a tenant is for the calls of all tenants, which needs a token for all; name yours in scope.tenant."
+        )
