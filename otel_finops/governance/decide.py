@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.rulings import Holder, Ruling
 from otel_finops.store.unit_of_work import Transaction
 
-BudgetStates: TypeAlias = Callable[[], Sequence[Any]]
-"""The states (`governance.budgets.BudgetStatus`) of the budgets that are for a call, read when somebody asks for them."""
+if TYPE_CHECKING:
+    from otel_finops.governance.budgets import Budget, BudgetStatus
+
+BudgetStates: TypeAlias = Callable[[], "Sequence[tuple[Budget, BudgetStatus]]"]
+"""The enabled budgets, hard and soft, that are for a call, and how they stand; read when somebody asks for them."""
 
 
 class Asked(NamedTuple):
@@ -38,11 +41,25 @@ class Guardrails(Protocol):
         ...
 
 
-class BudgetHolder(Holder, Protocol):
+class GroupHolder(Holder, Protocol):
+    """A holder that many calls are decided with in one transaction, and in several processes at a time."""
+
+    def lock(self, transaction: Transaction, calls: Sequence[GovernedCall]) -> None:
+        """Lock the rows in which these calls would be held, in the common order, before the first of them is checked: so transactions
+        that hold for several calls each never wait for each other in a circle. Nothing where there is one writer anyway (SQLite)."""
+        ...
+
+
+class BudgetHolder(GroupHolder, Protocol):
     """The hard budgets, which also tell how all that are for a call stand."""
 
-    def states(self, transaction: Transaction, call: GovernedCall) -> Sequence[Any]:
-        """The states of the budgets that are for a call (`governance.budgets.BudgetStatus`)."""
+    def states(self, transaction: Transaction, call: GovernedCall) -> Sequence[tuple[Budget, BudgetStatus]]:
+        """The enabled budgets, hard and soft, that are for a call."""
+        ...
+
+    def away(self, call: GovernedCall) -> Ruling | None:
+        """What is said of a call while the store cannot be asked, from memory: `block` where a hard budget says that calls do not pass
+        then, `allow` where one says that they do; None where none says anything and the settings decide."""
         ...
 
 

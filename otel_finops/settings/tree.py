@@ -384,6 +384,10 @@ class Features(_Section):
     kill_switches: bool = Field(
         default=True, description="Setting and clearing kill switches. Off: those that are set hold on, and so do those of the settings."
     )
+    decisions: bool = Field(
+        default=True,
+        description="Deciding on calls before they are made, and holding money for them. Off: nothing is held.",
+    )
     audit: bool = Field(
         default=True, description="Reading and proving the trail of changes. Off: every change goes on record all the same."
     )
@@ -473,6 +477,9 @@ class Retention(_Section):
         description="Days for which it is kept who corrected money and why, and as long as an entry of the run is there; 0: for ever.",
     )
     price_refreshes_days: Days = Field(default=0, description="Days for which attempts to refresh the prices are kept; 0: for ever.")
+    decisions_days: Days = Field(
+        default=90, description="Days for which decisions on calls, and the reservations made by them, are kept; 0: for ever."
+    )
 
 
 class Attribution(_Section):

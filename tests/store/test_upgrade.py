@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 
 from otel_finops.audit import tables as _audit_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.base.errors import StartRefused
+from otel_finops.governance import decision_tables as _decision_tables  # noqa: F401 - as below
 from otel_finops.governance import tables as _governance_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.identity import tables as _identity_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.ledger import retention_tables as _retention_tables  # noqa: F401 - declares them in `metadata`
@@ -105,6 +106,16 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         "budgets": {
             "revision": 1, "budget_no": 1, "action": "create", "tenant": "", "name": "all", "definition": "{}", "counting": None,
             "who": "ann", "at_ns": 1, "of_all": True,
+        },
+        "decisions": {
+            "decision_no": 1, "decision_id": "d1", "tenant": "acme", "at_ns": 1, "action": "block", "observed": False, "gate": "budget",
+            "rule_id": "7", "provider": "openai", "model": "gpt-4o", "operation": None, "user_ref": "6920", "session_ref": None,
+            "agent": None, "step": None, "purpose": None, "cost_center": None, "service": None, "environment": None, "trace_id": None,
+            "estimate_pico": None, "tokens": 5, "key": None, "asked": "", "answer": "{}",
+        },
+        "reservations": {
+            "reservation_id": "d2", "tenant": "acme", "state": "held", "estimate_pico": 7, "tokens": 5, "actual_pico": None,
+            "actual_tokens": None, "made_ns": 1, "settled_ns": None, "expires_ns": 2, "ended_ns": None,
         },
     },
 }  # fmt: skip

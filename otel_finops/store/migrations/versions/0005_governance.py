@@ -13,6 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Tables are created by the parts below."""
+    _decisions()
     _budgets()
 
 
@@ -39,3 +40,110 @@ def _budgets() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_budgets_no", "budgets", ["budget_no", "revision"])
+
+
+def _decisions() -> None:
+    op.create_table(
+        "decisions",
+        sa.Column("decision_no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("decision_id", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False, comment="what was decided, in observe mode what would have been"),
+        sa.Column("observed", sa.Boolean(), nullable=False, comment="observe mode: whatever was decided, the caller was told to go on"),
+        sa.Column("gate", sa.Text(), nullable=False, comment="who decided; '': nobody had anything to say"),
+        sa.Column("rule_id", sa.Text(), nullable=True, comment="of the rule that decided"),
+        *(sa.Column(name, sa.Text(), nullable=True) for name in ("provider", "model", "operation")),
+        *(sa.Column(name, sa.Text(), nullable=True, comment="reference of a subject") for name in ("user_ref", "session_ref")),
+        *(
+            sa.Column(name, sa.Text(), nullable=True)
+            for name in ("agent", "step", "purpose", "cost_center", "service", "environment", "trace_id")
+        ),
+        sa.Column("estimate_pico", sa.BigInteger(), nullable=True, comment="pico-USD; NULL: nobody knows"),
+        sa.Column("tokens", sa.BigInteger(), nullable=False, comment="prompt and most output"),
+        sa.Column("key", sa.Text(), nullable=True, comment="digest of the caller's idempotency key"),
+        sa.Column(
+            "asked",
+            sa.Text(),
+            nullable=False,
+            comment="digest of what was asked, to know a repeated request; '' without a key",
+        ),
+        sa.Column("answer", sa.Text(), nullable=False, comment="JSON: what the caller was told"),
+        sa.PrimaryKeyConstraint("decision_no"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "reservations",
+        sa.Column("reservation_id", sa.Text(), nullable=False, comment="that of its decision"),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False, comment="held, settled, or how it ended: booked, expired, released"),
+        sa.Column("estimate_pico", sa.BigInteger(), nullable=True, comment="pico-USD; NULL: nobody knows"),
+        sa.Column("tokens", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "actual_pico",
+            sa.BigInteger(),
+            nullable=True,
+            comment="what it came to; NULL: it is not settled, or nobody knows",
+        ),
+        sa.Column("actual_tokens", sa.BigInteger(), nullable=True),
+        sa.Column("made_ns", sa.BigInteger(), nullable=False),
+        sa.Column("settled_ns", sa.BigInteger(), nullable=True),
+        sa.Column("expires_ns", sa.BigInteger(), nullable=False, comment="when it is given back unless something else happens before"),
+        sa.Column("ended_ns", sa.BigInteger(), nullable=True, comment="NULL: it is held"),
+        sa.PrimaryKeyConstraint("reservation_id"),
+        sqlite_with_rowid=False,
+    )
+    said = ["at_ns", "tenant", "action", "observed", "gate", "estimate_pico"]
+    for name, table, columns, condition, unique in (
+        ("ix_decisions_id", "decisions", ["decision_id"], None, True),
+        ("ix_decisions_key", "decisions", ["tenant", "key"], "key IS NOT NULL", True),
+        ("ix_decisions_at", "decisions", ["at_ns"], None, False),
+        ("ix_decisions_said", "decisions", said, "action <> 'allow'", False),
+        ("ix_reservations_open", "reservations", ["expires_ns"], "ended_ns IS NULL", False),
+        ("ix_reservations_made", "reservations", ["made_ns"], None, False),
+    ):
+        where = None if condition is None else sa.text(condition)
+        op.create_index(name, table, columns, unique=unique, sqlite_where=where, postgresql_where=where)
+    _only_added(
+        "decisions", "decision_id = NEW.decision_id OR decision_no = NEW.decision_no", "what was decided stays on record", door="at_ns"
+    )
+
+
+def _only_added(table: str, same: str, mended: str, door: str | None = None) -> None:
+    """Refuse every change but further rows, as 0003 does for price rules; with a door for retention as 0004 makes them.
+
+    Args:
+        same: which rows a new one would replace, as SQL over `NEW`.
+        mended: how something wrong is mended instead, or why it is not.
+        door: the column of a row's time; rows before that of a pass may be deleted under it (see `ledger.door`). None: nobody deletes any.
+    """
+    message = f"{table} are append-only: {mended}"
+    passes = f"SELECT 1 FROM retention_passes p WHERE {{}} AND p.name = '{table}' AND OLD.{door} < p.upto"
+    if op.get_bind().dialect.name == "sqlite":
+        refuse = f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
+        unless = f"WHEN NOT EXISTS ({passes.format('p.pass_no = last_insert_rowid()')}) " if door else ""
+        op.execute(f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refuse}")
+        op.execute(f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {unless}{refuse}")
+        op.execute(f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN EXISTS (SELECT 1 FROM {table} WHERE {same}) {refuse}")
+        return
+    op.execute(
+        f"""CREATE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION '{message}' USING ERRCODE = 'restrict_violation';
+        END $$"""
+    )
+    told = "UPDATE OR TRUNCATE" if door else "UPDATE OR DELETE OR TRUNCATE"
+    op.execute(f"CREATE TRIGGER {table}_append_only BEFORE {told} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {table}_append_only()")
+    op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_append_only")
+    if door:
+        op.execute(
+            f"""CREATE FUNCTION {table}_door() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF EXISTS ({passes.format("p.xid = txid_current()")}) THEN
+                    RETURN OLD;
+                END IF;
+                RAISE EXCEPTION '{message}' USING ERRCODE = 'restrict_violation';
+            END $$"""
+        )
+        op.execute(f"CREATE TRIGGER {table}_door BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_door()")
+        op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_door")
