@@ -27,6 +27,7 @@ class Reason(NamedTuple):
         rule_id: by which it is found; None for what has none.
         text: one sentence with the figures.
         figures: decimal strings by name, e.g. `limit_usd`, `spent_usd`, `reserved_usd`, `estimate_usd`.
+        tenant: whose rule it is; None: one for several tenants, of which callers that are bound to some are told the name alone.
     """
 
     gate: Gate
@@ -35,6 +36,7 @@ class Reason(NamedTuple):
     rule_id: str | None
     text: str
     figures: Mapping[str, str] = {}
+    tenant: str | None = None
 
 
 class Ruling(NamedTuple):
