@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 
 from otel_finops.audit import tables as _audit_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.base.errors import StartRefused
+from otel_finops.governance import counter_tables as _counter_tables  # noqa: F401 - as below
 from otel_finops.governance import decision_tables as _decision_tables  # noqa: F401 - as below
 from otel_finops.governance import tables as _governance_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.identity import tables as _identity_tables  # noqa: F401 - declares them in `metadata`
@@ -103,6 +104,18 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "0005": {
+        "budget_counters": {
+            "count_no": 1, "level": 0, "start_ns": 5, "booked_usd": 1, "booked_pico": 2, "booked_tokens": 3, "booked_calls": 4,
+            "booked_unpriced": 0, "reserved_usd": 0, "reserved_pico": 7, "reserved_tokens": 8, "reserved_calls": 9,
+        },
+        "budget_holds": {"reservation_id": "r1", "count_no": 1, "start_ns": 5, "pico": 7, "tokens": 8, "calls": 9},
+        "budget_pending": {"count_no": 1, "start_ns": 5, "stripe": 3, "usd": -1, "pico": 2, "tokens": 3, "calls": 4},
+        "budget_pending_traces": {"trace_no": 1, "version": 1, "payload": b"[]"},
+        "budget_fills": {"count_no": 1, "heads": "{}", "at_tenant": "acme", "at_ns": 1},
+        "budget_crossings": {
+            "crossing_no": 1, "budget_no": 1, "count_no": 1, "start_ns": 5, "percent": 80, "crossed_ns": 1, "limit_amount": "10",
+            "booked_amount": "8", "cleared_ns": None,
+        },
         "budgets": {
             "revision": 1, "budget_no": 1, "action": "create", "tenant": "", "name": "all", "definition": "{}", "counting": None,
             "who": "ann", "at_ns": 1, "of_all": True,

@@ -15,10 +15,96 @@ def upgrade() -> None:
     """Tables are created by the parts below."""
     _decisions()
     _budgets()
+    _budget_counters()
 
 
 def downgrade() -> None:
     raise NotImplementedError("a ledger is not downgraded: restore the copy that was made before the upgrade")
+
+
+def _budget_counters() -> None:
+    amounts = ("usd", "pico", "tokens", "calls")
+    op.create_table(
+        "budget_counters",
+        sa.Column("count_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column(
+            "level", sa.SmallInteger(), autoincrement=False, nullable=False,
+            comment="0: window, 1: day, 2: a piece of a rolling window's hours",
+        ),
+        sa.Column(
+            "start_ns", sa.BigInteger(), autoincrement=False, nullable=False, comment="of a rolling window 0: all that was ever booked"
+        ),
+        *(sa.Column(f"booked_{name}", sa.BigInteger(), nullable=False) for name in amounts),
+        sa.Column("booked_unpriced", sa.BigInteger(), nullable=False, comment="of the calls those whose money nobody knows"),
+        *(sa.Column(f"reserved_{name}", sa.BigInteger(), nullable=False) for name in amounts),
+        sa.PrimaryKeyConstraint("count_no", "level", "start_ns"),
+        sqlite_with_rowid=False,
+    )  # fmt: skip
+    op.create_table(
+        "budget_holds",
+        sa.Column("reservation_id", sa.Text(), nullable=False),
+        sa.Column("count_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("start_ns", sa.BigInteger(), nullable=False, comment="of the window's row that it is held from"),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in amounts[1:]),
+        sa.PrimaryKeyConstraint("reservation_id", "count_no"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_budget_holds_count", "budget_holds", ["count_no"])
+    op.create_table(
+        "budget_pending",
+        sa.Column("count_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("start_ns", sa.BigInteger(), autoincrement=False, nullable=False, comment="of the window's row"),
+        sa.Column(
+            "stripe", sa.SmallInteger(), autoincrement=False, nullable=False, comment="who wrote: nobody waits for another one's row"
+        ),
+        sa.Column("usd", sa.BigInteger(), nullable=False, comment="negative where one added and another one took back"),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in amounts[1:]),
+        sa.PrimaryKeyConstraint("count_no", "start_ns", "stripe"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "budget_pending_traces",
+        sa.Column("trace_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False, comment="of the trace, as the batch made it"),
+        sa.Column("payload", sa.LargeBinary(), nullable=False, comment="JSON: [count, start, pico, tokens, calls], .."),
+        sa.PrimaryKeyConstraint("trace_no", "version"),
+        sqlite_with_rowid=False,
+    )
+    _budget_fills_and_crossings()
+
+
+def _budget_fills_and_crossings() -> None:
+    op.create_table(
+        "budget_fills",
+        sa.Column("count_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column(
+            "heads", sa.Text(), nullable=False,
+            comment="JSON: last block by shard when the count was begun; what is behind is counted as it is booked",
+        ),
+        sa.Column("at_tenant", sa.Text(), nullable=False, comment="up to where entries are counted: tenant by tenant, in order of time"),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("count_no"),
+        sqlite_with_rowid=False,
+    )  # fmt: skip
+    op.create_table(
+        "budget_crossings",
+        sa.Column("crossing_no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("budget_no", sa.BigInteger(), nullable=False),
+        sa.Column("count_no", sa.BigInteger(), nullable=False),
+        sa.Column("start_ns", sa.BigInteger(), nullable=False, comment="of the window's row"),
+        sa.Column("percent", sa.BigInteger(), nullable=False, comment="the threshold, of the limit"),
+        sa.Column("crossed_ns", sa.BigInteger(), nullable=False, comment="when the entry was recorded that brought it about"),
+        sa.Column("limit_amount", sa.Text(), nullable=False, comment="in the budget's unit then, a decimal integer"),
+        sa.Column("booked_amount", sa.Text(), nullable=False),
+        sa.Column("cleared_ns", sa.BigInteger(), nullable=True, comment="when less than that was booked again; NULL: it stands"),
+        sa.PrimaryKeyConstraint("crossing_no"),
+        sqlite_autoincrement=True,
+    )
+    stands = sa.text("cleared_ns IS NULL")
+    op.create_index(
+        "uq_budget_crossings_standing", "budget_crossings", ["count_no", "start_ns", "percent"], unique=True,
+        sqlite_where=stands, postgresql_where=stands,
+    )  # fmt: skip
 
 
 def _budgets() -> None:
