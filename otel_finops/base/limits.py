@@ -259,6 +259,8 @@ KILL_SWITCHES_OF_TENANT_MAX: Final = 100
 KILL_SWITCHES_KEPT_FREE: Final = 100
 """Places that only who sees all tenants fills: what stops everything can be set however much others have set."""
 
+APPROVALS_PENDING_OF_TENANT_MAX: Final = 1_000
+"""Requests of one tenant that wait for approval at a time: more than people decide on; what comes beyond it is stopped without one."""
 SCOPE_DIMENSIONS_MAX: Final = 16
 """All dimensions that there are, and some tags."""
 BUDGETS_MAX: Final = 50_000

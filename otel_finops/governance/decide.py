@@ -87,6 +87,7 @@ class Approvals(Protocol):
         """Take a pass for this decision; False when somebody else took it, or it ended meanwhile."""
         ...
 
-    def request(self, transaction: Transaction, call: GovernedCall, ruling: Ruling, decision_id: str) -> str:
-        """The id of the pending request that somebody has to decide on: a new one, or the one that is pending for the same already."""
+    def request(self, transaction: Transaction, call: GovernedCall, ruling: Ruling, decision_id: str) -> str | None:
+        """The id of the pending request that somebody has to decide on: a new one, or the one that is pending for the same already;
+        None: too many of the tenant's wait already, this one cannot be asked for."""
         ...

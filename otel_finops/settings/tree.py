@@ -19,6 +19,7 @@ from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import API_BODY_MIB, API_BODY_MIB_MAX, MIB, NAME_CHARS_MAX, RESERVE_BYTES, SERIES_MAX, TAGS_MAX
 from otel_finops.base.zones import zone_of
 from otel_finops.settings.addresses import Address, parse_address
+from otel_finops.settings.approvals import Approvals
 from otel_finops.settings.enforcement import Enforcement
 from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.settings.money import Currency, Pricing
@@ -388,6 +389,10 @@ class Features(_Section):
         default=True,
         description="Deciding on calls before they are made, and holding money for them. Off: nothing is held.",
     )
+    approvals: bool = Field(
+        default=True,
+        description="Requests for approval and the passes that people give. Off: what a policy lets through only with consent is stopped.",
+    )
     audit: bool = Field(
         default=True, description="Reading and proving the trail of changes. Off: every change goes on record all the same."
     )
@@ -550,6 +555,7 @@ class Settings(BaseModel):
     pricing: Pricing = Pricing()
     kill_switch: KillSwitch = KillSwitch()
     enforcement: Enforcement = Enforcement()
+    approvals: Approvals = Approvals()
     display: Display = Display()
     retention: Retention = Retention()
     attribution: Attribution = Attribution()

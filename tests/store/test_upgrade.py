@@ -120,6 +120,17 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
             "revision": 1, "budget_no": 1, "action": "create", "tenant": "", "name": "all", "definition": "{}", "counting": None,
             "who": "ann", "at_ns": 1, "of_all": True,
         },
+        "approvals": {
+            "approval_no": 1, "approval_id": "a1", "same": "0" * 64, "round": 0, "tenant": "acme", "rule_id": "3", "rule": "large calls",
+            "provider": "openai", "model": "gpt-4o", "agent": None, "call": "{}", "estimate_pico": 7, "asks": 1, "asked_ns": 1,
+            "last_asked_ns": 1, "expires_ns": 2, "decision_id": "d1", "status": "pending", "kind": None, "max_pico": None,
+            "decided_by": None, "decided_ns": None, "why": None,
+        },
+        "approval_uses": {"approval_no": 1, "decision_id": "d1", "at_ns": 1},
+        "guardrail_verdicts": {
+            "trace_no": 1, "span_id": b"s" * 8, "call_span_id": None, "tenant": "acme", "at_ns": 1, "guardrail": "pii", "verdict": "flag",
+            "reason": "an address",
+        },
         "decisions": {
             "decision_no": 1, "decision_id": "d1", "tenant": "acme", "at_ns": 1, "action": "block", "observed": False, "gate": "budget",
             "rule_id": "7", "provider": "openai", "model": "gpt-4o", "operation": None, "user_ref": "6920", "session_ref": None,

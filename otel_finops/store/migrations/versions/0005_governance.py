@@ -13,6 +13,8 @@ depends_on = None
 
 def upgrade() -> None:
     """Tables are created by the parts below."""
+    _approvals()
+    _guardrail_verdicts()
     _decisions()
     _budgets()
     _budget_counters()
@@ -233,3 +235,63 @@ def _only_added(table: str, same: str, mended: str, door: str | None = None) -> 
         )
         op.execute(f"CREATE TRIGGER {table}_door BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_door()")
         op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_door")
+
+
+def _approvals() -> None:
+    op.create_table(
+        "approvals",
+        sa.Column("approval_no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("approval_id", sa.Text(), nullable=False, comment="its name; follows from what is asked for and how often"),
+        sa.Column("same", sa.Text(), nullable=False, comment="digest of what makes two requests the same"),
+        sa.Column("round", sa.BigInteger(), nullable=False, comment="how many requests for the same there were before"),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("rule_id", sa.Text(), nullable=False, comment="of the policy that demands it; '' for what has none"),
+        sa.Column("rule", sa.Text(), nullable=False, comment="what people call that policy"),
+        *(sa.Column(name, sa.Text(), nullable=True) for name in ("provider", "model", "agent")),
+        sa.Column("call", sa.Text(), nullable=False, comment="JSON: what else is known of the call; subjects by reference"),
+        sa.Column("estimate_pico", sa.BigInteger(), nullable=True, comment="the most that was asked for; NULL: it could not be estimated"),
+        sa.Column("asks", sa.BigInteger(), nullable=False, comment="how often it was asked for while it was pending"),
+        sa.Column("asked_ns", sa.BigInteger(), nullable=False),
+        sa.Column("last_asked_ns", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ns", sa.BigInteger(), nullable=False, comment="until when it waits; of a pass: until when it holds"),
+        sa.Column("decision_id", sa.Text(), nullable=False, comment="of the decision that asked first"),
+        sa.Column(
+            "status", sa.Text(), nullable=False, comment="pending, approved, used, rejected, revoked; over by expires_ns: expired"
+        ),
+        sa.Column("kind", sa.Text(), nullable=True, comment="of a pass: once or timed"),
+        sa.Column("max_pico", sa.BigInteger(), nullable=True, comment="of a pass: no estimate above it passes; NULL: any does"),
+        sa.Column("decided_by", sa.Text(), nullable=True),
+        sa.Column("decided_ns", sa.BigInteger(), nullable=True),
+        sa.Column("why", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("approval_no"),
+        sa.UniqueConstraint("approval_id", name="uq_approvals_approval_id"),
+        sa.UniqueConstraint("same", "round", name="uq_approvals_same_round"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_approvals_tenant", "approvals", ["tenant", "approval_no"])
+    op.create_index("ix_approvals_status", "approvals", ["status", "tenant", "approval_no"])
+    op.create_table(
+        "approval_uses",
+        sa.Column("approval_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("decision_id", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("approval_no", "decision_id"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _guardrail_verdicts() -> None:
+    op.create_table(
+        "guardrail_verdicts",
+        sa.Column("trace_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("span_id", sa.LargeBinary(), nullable=False, comment="the span that says it"),
+        sa.Column("call_span_id", sa.LargeBinary(), nullable=True, comment="the call of the trace that it is about; NULL: none is known"),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("guardrail", sa.Text(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False, comment="flag or block"),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("trace_no", "span_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_guardrail_verdicts_at", "guardrail_verdicts", ["tenant", "at_ns"])
