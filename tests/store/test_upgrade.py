@@ -16,7 +16,9 @@ from alembic.script import ScriptDirectory
 
 from otel_finops.audit import tables as _audit_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.base.errors import StartRefused
+from otel_finops.governance import approval_tables as _approval_tables  # noqa: F401 - as below
 from otel_finops.governance import counter_tables as _counter_tables  # noqa: F401 - as below
+from otel_finops.governance import credit_tables as _credit_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.governance import decision_tables as _decision_tables  # noqa: F401 - as below
 from otel_finops.governance import tables as _governance_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.identity import tables as _identity_tables  # noqa: F401 - declares them in `metadata`
@@ -140,6 +142,30 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         "reservations": {
             "reservation_id": "d2", "tenant": "acme", "state": "held", "estimate_pico": 7, "tokens": 5, "actual_pico": None,
             "actual_tokens": None, "made_ns": 1, "settled_ns": None, "expires_ns": 2, "ended_ns": None,
+        },
+        "credit_pools": {
+            "pool_no": 1, "hard": True, "takes_calls": True, "balance_units": 9, "balance_pico": 10**12 - 7, "owed_units": 0, "owed_pico": 0,
+            "source_units": -10, "source_pico": 0, "spend_units": 0, "spend_pico": 7, "expired_units": 0, "expired_pico": 0,
+            "adjustment_units": 0, "adjustment_pico": 0, "held_units": 0, "held_pico": 3, "plain_used_units": 0, "plain_used_pico": 7,
+            "next_expiry_ns": None, "low_units": 1, "low_pico": 0, "is_low": False, "alerts": 0,
+        },
+        "credit_definitions": {
+            "definition_no": 1, "pool_no": 1, "body": "{}", "heads": "[-1]", "who": "ann", "why": "prepaid", "at_ns": 1,
+        },
+        "credit_transactions": {
+            "transaction_no": 1, "pool_no": 1, "kind": "topup", "at_ns": 1, "who": "ann", "why": "prepaid", "calls": 0, "shard": None,
+            "block_seq": None, "grant_no": None, "after_units": 10, "after_pico": 0,
+        },
+        "credit_postings": {"transaction_no": 1, "account": "balance", "amount_units": 10, "amount_pico": 0},
+        "credit_grants": {
+            "grant_no": 1, "pool_no": 1, "expires_ns": 2, "amount_units": 5, "amount_pico": 0, "used_units": 0, "used_pico": 7,
+            "expired_units": 0, "expired_pico": 0, "is_live": True,
+        },
+        "credit_holds": {"reservation_id": "r1", "pool_no": 1, "day": "2026-11-21", "amount_units": 0, "amount_pico": 3},
+        "credit_rates": {"currency": "EUR", "day": "2026-11-21", "per_usd": "10/11"},
+        "credit_alerts": {
+            "alert_no": 1, "pool_no": 1, "episode": 1, "low_units": 1, "low_pico": 0, "level_units": 0, "level_pico": 5, "at_ns": 1,
+            "over_ns": None,
         },
     },
 }  # fmt: skip

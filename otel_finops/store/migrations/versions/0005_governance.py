@@ -18,6 +18,7 @@ def upgrade() -> None:
     _decisions()
     _budgets()
     _budget_counters()
+    _credits()
 
 
 def downgrade() -> None:
@@ -256,7 +257,10 @@ def _approvals() -> None:
         sa.Column("expires_ns", sa.BigInteger(), nullable=False, comment="until when it waits; of a pass: until when it holds"),
         sa.Column("decision_id", sa.Text(), nullable=False, comment="of the decision that asked first"),
         sa.Column(
-            "status", sa.Text(), nullable=False, comment="pending, approved, used, rejected, revoked; over by expires_ns: expired"
+            "status",
+            sa.Text(),
+            nullable=False,
+            comment="pending, approved, used, rejected, revoked; over by expires_ns: expired",
         ),
         sa.Column("kind", sa.Text(), nullable=True, comment="of a pass: once or timed"),
         sa.Column("max_pico", sa.BigInteger(), nullable=True, comment="of a pass: no estimate above it passes; NULL: any does"),
@@ -295,3 +299,127 @@ def _guardrail_verdicts() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_guardrail_verdicts_at", "guardrail_verdicts", ["tenant", "at_ns"])
+
+
+def _credits() -> None:
+    serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    accounts = ("balance", "owed", "source", "spend", "expired", "adjustment")
+    pico = " + ".join(f"{name}_pico" for name in accounts)
+    units = " + ".join(f"{name}_units" for name in accounts)
+    op.create_table(
+        "credit_pools",
+        sa.Column("pool_no", serial, autoincrement=True, nullable=False),
+        sa.Column("hard", sa.Boolean(), nullable=False),
+        sa.Column("takes_calls", sa.Boolean(), nullable=False, comment="it is not closed"),
+        *_amounts(*accounts, "held", "plain_used"),
+        sa.Column("next_expiry_ns", sa.BigInteger(), nullable=True, comment="of its grants; NULL: none expires"),
+        sa.Column("low_units", sa.BigInteger(), nullable=True, comment="below it people are told; NULL: they are not"),
+        sa.Column("low_pico", sa.BigInteger(), nullable=True),
+        sa.Column("is_low", sa.Boolean(), nullable=False),
+        sa.Column("alerts", sa.Integer(), nullable=False, comment="how often it fell below"),
+        sa.PrimaryKeyConstraint("pool_no"),
+        sa.CheckConstraint(f"({pico}) % 1000000000000 = 0 AND {units} = -(({pico}) / 1000000000000)", name="ck_credit_pools_balanced"),
+        sa.CheckConstraint("NOT hard OR balance_units >= 0", name="ck_credit_pools_never_negative"),
+        sa.CheckConstraint("held_units >= 0", name="ck_credit_pools_held"),
+        sa.CheckConstraint("plain_used_units >= 0", name="ck_credit_pools_plain_used"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_credit_pools_expiry", "credit_pools", ["next_expiry_ns"])
+    op.create_table(
+        "credit_definitions",
+        sa.Column("definition_no", serial, autoincrement=True, nullable=False),
+        sa.Column("pool_no", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False, comment="JSON, `credit_store.Pool`"),
+        sa.Column("heads", sa.Text(), nullable=False, comment="JSON list: the last block of each shard when this was written, -1 for none"),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("definition_no"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_credit_definitions_pool", "credit_definitions", ["pool_no", "definition_no"])
+    _credit_movements(serial)
+    _credit_alerts(serial)
+    _only_added("credit_definitions", "definition_no = NEW.definition_no", "a pool is changed by a further row")
+    _only_added("credit_transactions", "transaction_no = NEW.transaction_no", "what was posted is mended by an adjustment")
+    same = "transaction_no = NEW.transaction_no AND account = NEW.account"
+    _only_added("credit_postings", same, "what was posted is mended by an adjustment")
+    _only_added("credit_rates", "currency = NEW.currency AND day = NEW.day", "what was debited by a rate is given back by it")
+
+
+def _amounts(*names: str) -> list[sa.Column[int]]:
+    """Whole units and millionths of a millionth, as columns for each name."""
+    return [sa.Column(f"{name}_{part}", sa.BigInteger(), nullable=False) for name in names for part in ("units", "pico")]
+
+
+def _credit_movements(serial: sa.types.TypeEngine[int]) -> None:
+    op.create_table(
+        "credit_transactions",
+        sa.Column("transaction_no", serial, autoincrement=True, nullable=False),
+        sa.Column("pool_no", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False, comment="topup, grant, debit, refund, adjustment, expiry or conversion"),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False, comment="'': calls that were booked"),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("calls", sa.BigInteger(), nullable=False, comment="entries of the block that moved it; 0 where no calls did"),
+        sa.Column("shard", sa.SmallInteger(), nullable=True, comment="of the block that moved it; NULL where none did"),
+        sa.Column("block_seq", sa.BigInteger(), nullable=True),
+        sa.Column("grant_no", sa.BigInteger(), nullable=True, comment="the grant that it made, or that expired"),
+        *_amounts("after"),
+        sa.PrimaryKeyConstraint("transaction_no"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_credit_transactions_pool", "credit_transactions", ["pool_no", "transaction_no"])
+    op.create_table(
+        "credit_postings",
+        sa.Column("transaction_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
+        *_amounts("amount"),
+        sa.PrimaryKeyConstraint("transaction_no", "account"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "credit_grants",
+        sa.Column("grant_no", serial, autoincrement=True, nullable=False),
+        sa.Column("pool_no", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ns", sa.BigInteger(), nullable=False),
+        *_amounts("amount", "used", "expired"),
+        sa.Column("is_live", sa.Boolean(), nullable=False, comment="something is left of it"),
+        sa.PrimaryKeyConstraint("grant_no"),
+        sa.CheckConstraint("used_units >= 0 AND expired_units >= 0", name="ck_credit_grants_amounts"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_credit_grants_live", "credit_grants", ["pool_no", "is_live", "expires_ns", "grant_no"])
+
+
+def _credit_alerts(serial: sa.types.TypeEngine[int]) -> None:
+    op.create_table(
+        "credit_holds",
+        sa.Column("reservation_id", sa.Text(), nullable=False),
+        sa.Column("pool_no", sa.BigInteger(), nullable=False),
+        sa.Column("day", sa.Text(), nullable=False, comment="of the exchange rate"),
+        *_amounts("amount"),
+        sa.PrimaryKeyConstraint("reservation_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_credit_holds_pool", "credit_holds", ["pool_no"])
+    op.create_table(
+        "credit_rates",
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("day", sa.Text(), nullable=False),
+        sa.Column("per_usd", sa.Text(), nullable=False, comment="an exact fraction"),
+        sa.PrimaryKeyConstraint("currency", "day"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "credit_alerts",
+        sa.Column("alert_no", serial, autoincrement=True, nullable=False),
+        sa.Column("pool_no", sa.BigInteger(), nullable=False),
+        sa.Column("episode", sa.Integer(), nullable=False, comment="the how-manieth time that it fell below"),
+        *_amounts("low", "level"),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("over_ns", sa.BigInteger(), nullable=True, comment="when it had enough again; NULL: it has not"),
+        sa.PrimaryKeyConstraint("alert_no"),
+        sa.UniqueConstraint("pool_no", "episode", name="uq_credit_alerts_episode"),
+        sqlite_autoincrement=True,
+    )
