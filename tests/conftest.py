@@ -8,12 +8,11 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from empty_ledgers import empty_store
 from postgres_server import running_server
 from sqlalchemy import create_engine, make_url
 
 from otel_finops.store.engine import Store
-from otel_finops.store.upgrade import upgrade
-from otel_finops.testing import FakeClock
 
 _HERE = Path(__file__).parent
 _databases = count()
@@ -76,7 +75,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def store(database_url: str) -> Iterator[Store]:
     """A store with all tables, on each engine in turn; its clock stands still."""
-    opened = Store.open(database_url, FakeClock())
-    upgrade(opened)
+    opened = empty_store(database_url)
     yield opened
     opened.close()

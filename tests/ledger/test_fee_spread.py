@@ -7,6 +7,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from empty_ledgers import empty_store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_rig import SECOND, Rig, call, plain, span_id
@@ -20,8 +21,7 @@ from otel_finops.pricing.ecb import EuroRate
 from otel_finops.pricing.fx import MissingRate
 from otel_finops.settings.money import Pricing
 from otel_finops.store.engine import Store
-from otel_finops.store.upgrade import upgrade
-from otel_finops.testing import NOON, FakeClock
+from otel_finops.testing import NOON
 
 USD = 10**12
 DAY_S = 24 * 3600
@@ -134,8 +134,7 @@ def test_the_shares_are_the_same_whatever_came_first_and_however_often_they_were
     ]
     results = set()
     for number, order in enumerate(permutations(sightings)):
-        store = Store.open(f"sqlite:///{tmp_path}/{number}.db", FakeClock())
-        upgrade(store)
+        store = empty_store(f"sqlite:///{tmp_path}/{number}.db")
         ledger = Covered(store, SEAT)
         for sighting in order:
             ledger.settle(sighting)

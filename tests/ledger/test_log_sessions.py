@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from empty_ledgers import empty_store
 from journal_rows import Sender, row
 from ledger_rig import Rig, call
 from test_neighbours import sets, usage
@@ -15,8 +16,6 @@ from otel_finops.base.limits import NEIGHBOUR_TRACES_MAX
 from otel_finops.genai.sighting import RANK_LOG, Sighting
 from otel_finops.ledger.call_keys import SESSION_BUCKET, keys_of
 from otel_finops.store.engine import Store
-from otel_finops.store.upgrade import upgrade
-from otel_finops.testing import FakeClock
 
 SESSION: dict[str, Any] = {"attribution": {"session": "s"}}
 SPAN: dict[str, Any] = {"dialect": "claude_code", "scope": "tracing", **SESSION}
@@ -89,8 +88,7 @@ def test_the_ledger_is_the_same_whatever_came_first(tmp_path: Path) -> None:
     """Each span and record is delivered and settled alone, in many orders."""
     dumps = []
     for seed in range(12):
-        store = Store.open(f"sqlite:///{tmp_path / f'{seed}.db'}", FakeClock())
-        upgrade(store)
+        store = empty_store(f"sqlite:///{tmp_path / f'{seed}.db'}")
         rig = Rig(store)
         parts = session()
         random.Random(seed).shuffle(parts)

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from empty_ledgers import empty_store
 from ledger_rig import Rig, call, span_id
 
 from otel_finops.genai.sighting import RANK_CLIENT, RANK_FRAMEWORK, RANK_GATEWAY, Sighting
 from otel_finops.ledger.answers import COPIES_MAX
 from otel_finops.store.engine import Store
-from otel_finops.store.upgrade import upgrade
-from otel_finops.testing import FakeClock
 
 ONE_CALL = 3_500_000_000
 """1,000 tokens in and 100 out of gpt-4o: 0.0025 + 0.0010 USD (see `ledger_rig.call`)."""
@@ -37,9 +36,8 @@ def stores(tmp_path: Path) -> Iterator[Iterator[Store]]:
 
     def new() -> Iterator[Store]:
         while True:
-            store = Store.open(f"sqlite:///{tmp_path / f'{len(opened)}.db'}", FakeClock())
+            store = empty_store(f"sqlite:///{tmp_path / f'{len(opened)}.db'}")
             opened.append(store)
-            upgrade(store, automatic=True)
             yield store
 
     yield new()

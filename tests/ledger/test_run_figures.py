@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import pytest
+from empty_ledgers import empty_store
 from figures_model import check_figures, stored_runs, stored_sums, tools
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -210,8 +211,7 @@ def test_the_order_of_arrival_does_not_show(tmp_path_factory: pytest.TempPathFac
     engine: Any = PRICES if factor == 1 else TimesPrices(factor)
     found = []
     for name, pieces in (("one", [sightings]), ("many", shuffled(rng, sightings))):
-        store = Store.open(f"sqlite:///{folder}/{name}.db", FakeClock())
-        upgrade(store)
+        store = empty_store(f"sqlite:///{folder}/{name}.db")
         rig = Rig(store)
         for piece in pieces:
             rig.settle(*piece)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from empty_ledgers import empty_store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_rig import SECOND, Rig, call, plain
@@ -22,8 +23,6 @@ from otel_finops.ledger.rollups import dims_of
 from otel_finops.ledger.standing import with_before
 from otel_finops.ledger.tables import DIMENSIONS
 from otel_finops.store.engine import Store
-from otel_finops.store.upgrade import upgrade
-from otel_finops.testing import FakeClock
 
 END = call(1).end_ns
 SPANS: tuple[Sighting, ...] = (
@@ -43,9 +42,7 @@ SPANS: tuple[Sighting, ...] = (
 
 
 def a_store(folder: Path, number: int) -> Store:
-    store = Store.open(f"sqlite:///{folder / f'{number}.db'}", FakeClock())
-    upgrade(store)
-    return store
+    return empty_store(f"sqlite:///{folder / f'{number}.db'}")
 
 
 def stood(rig: Rig) -> dict[tuple[Any, ...], list[int]]:

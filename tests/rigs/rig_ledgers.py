@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from empty_ledgers import empty_store
 from genai_corpus import ANYONE, normaliser
 from ledger_rig import Rig
 
@@ -16,26 +16,19 @@ from otel_finops.base.span import LogRecord, Span
 from otel_finops.genai.logs import LogNormaliser
 from otel_finops.genai.sighting import Sighting
 from otel_finops.ledger.verify import verify
-from otel_finops.store.engine import Store
-from otel_finops.store.upgrade import upgrade
-from otel_finops.testing import FakeClock
 
 
 class Ledgers:
     """Makes ledgers in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._empty, self._file = folder / "empty.db", folder / "ledger.db"
-        store = Store.open(f"sqlite:///{self._empty}", FakeClock())
-        upgrade(store)
-        store.close()
+        self._file = folder / "ledger.db"
 
     @contextmanager
     def new(self) -> Iterator[Rig]:
         """An empty ledger; it takes the place of the one before."""
         self._remove()
-        shutil.copyfile(self._empty, self._file)
-        store = Store.open(f"sqlite:///{self._file}", FakeClock())
+        store = empty_store(f"sqlite:///{self._file}")
         try:
             yield Rig(store)
         finally:

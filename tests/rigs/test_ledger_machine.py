@@ -7,7 +7,6 @@ A failure prints the steps that lead to it, and a line with which the same run c
 from __future__ import annotations
 
 import random
-import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
+from empty_ledgers import fill
 from figures_model import check_figures
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ledger_rig import PRICES, SECOND, Rig, call, plain, span_id, trace_id
 from other_prices import TimesPrices
 from rig_ledgers import canonical
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import make_url
 
 from otel_finops.base.errors import Unavailable
 from otel_finops.genai.sighting import AGENT, CALL, Sighting
@@ -34,7 +34,6 @@ from otel_finops.ledger.reprice import reprice
 from otel_finops.ledger.shards import SHARDS, lease_name
 from otel_finops.store.engine import Store
 from otel_finops.store.lease import Leases
-from otel_finops.store.upgrade import upgrade
 from otel_finops.testing import FakeClock
 
 Key = tuple[int, int]
@@ -289,35 +288,13 @@ def run(new_database: Callable[[], str], *, shrink: bool = True, **bounds: Any) 
 
 def sqlite_databases(folder: Path) -> Callable[[], str]:
     """Gives empty SQLite ledgers."""
-    empty = folder / "empty.db"
-    store = Store.open(f"sqlite:///{empty}", FakeClock())
-    upgrade(store)
-    store.close()
-
-    def new() -> str:
-        file = Path(tempfile.mkdtemp(dir=folder)) / "ledger.db"
-        shutil.copyfile(empty, file)
-        return f"sqlite:///{file}"
-
-    return new
+    return lambda: fill(f"sqlite:///{Path(tempfile.mkdtemp(dir=folder)) / 'ledger.db'}")
 
 
-def postgres_databases(template: str) -> Callable[[], str]:
-    """Gives empty PostgreSQL ledgers, copies of one."""
-    store = Store.open(template, FakeClock())
-    upgrade(store)
-    store.close()
-    url, numbers = make_url(template), count()
-
-    def new() -> str:
-        name = f"{url.database}_{next(numbers)}"
-        engine = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {url.database}")
-        engine.dispose()
-        return url.set(database=name).render_as_string(hide_password=False)
-
-    return new
+def postgres_databases(first: str) -> Callable[[], str]:
+    """Gives empty PostgreSQL ledgers beside a database."""
+    url, numbers = make_url(first), count()
+    return lambda: fill(url.set(database=f"{url.database}_{next(numbers)}").render_as_string(hide_password=False))
 
 
 def test_any_course_of_events_ends_in_the_models_ledger(tmp_path: Path) -> None:

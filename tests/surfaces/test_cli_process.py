@@ -7,9 +7,11 @@ import pty
 import re
 import resource
 import select
+import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +103,15 @@ def test_3_busy_or_away(tmp_path: Path) -> None:
 
 
 def test_130_interrupted(tmp_path: Path) -> None:
-    with subprocess.Popen([*FINOPS, "price"], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as running:
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environment()}
+    heard = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit deafness
+    with subprocess.Popen([*FINOPS, "price"], cwd=tmp_path, preexec_fn=heard, **piped) as running:
         assert running.stdin
         assert running.stdout
         running.stdin.write(b'{"id":"a"}\n')
         running.stdin.flush()
         assert running.stdout.readline()
-        running.send_signal(2)
+        running.send_signal(signal.SIGINT)
         assert running.wait(20) == 130
 
 
