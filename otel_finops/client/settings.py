@@ -37,7 +37,8 @@ class ClientSettings:
     url: str = ""
     token: str | None = field(default=None, repr=False)
     fail: Literal["open", "closed"] = "open"
-    timeout_s: float = 0.5
+    timeout_s: float = 1.5
+    """Longer than the service itself waits for its database (1 s), so that its word on an absent one still counts."""
     pause_s: float = 1.0
 
     def __post_init__(self) -> None:
@@ -111,7 +112,7 @@ def _choice_faults(fail: str) -> list[str]:
 def _number_faults(timeout_s: float, pause_s: float) -> list[str]:
     faults = []
     if not 0.0 < timeout_s <= TIMEOUT_MAX_S:
-        faults.append(f"{TIMEOUT} must be seconds above 0 and up to {TIMEOUT_MAX_S:g}, such as 0.5")
+        faults.append(f"{TIMEOUT} must be seconds above 0 and up to {TIMEOUT_MAX_S:g}, such as 1.5")
     if not 0.0 <= pause_s <= PAUSE_MAX_S:
         faults.append(f"{PAUSE} must be seconds from 0 to {PAUSE_MAX_S:g}, such as 1")
     return faults

@@ -105,6 +105,10 @@ class Transport:
             while True:
                 self._idle.get_nowait().close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_idle"):
+            self.close()
+
     def _ask(self, method: str, path: str, body: bytes | None, timeout_s: float | None) -> Answer:
         if os.getpid() != self._process:
             self._forget()

@@ -1,0 +1,190 @@
+"""Asking the service whether a call may be made, and what holds when it cannot be asked: the same for every part of the client."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from otel_finops.client.faults import CallBlocked, ServiceAway
+from otel_finops.client.settings import ClientSettings
+from otel_finops.client.transport import Answer, Transport
+
+_log: Final = logging.getLogger(__name__)
+
+HALTING: Final = frozenset(("block", "require_approval", "throttle", "queue"))
+"""The call must not be made now."""
+_ACTIONS: Final = HALTING | {"allow", "downgrade"}
+_AWAY_STATUS: Final = 503
+"""A fail-closed client's answer while the service is away: the fault is nobody's budget."""
+_TEXT_CHARS_MAX: Final = 256
+"""The service's own limit of names; a longer one would have the whole question refused."""
+
+
+class Decision(NamedTuple):
+    """What the service said of a call.
+
+    Attributes:
+        action: `allow`, `block`, `require_approval`, `downgrade`, `throttle` or `queue`.
+        http_status: what a caller of the application should be answered.
+        reasons: rule, sentence and figures; the one that decided first.
+        decision_id, reservation_id: by which the service knows them; None where nothing is on record or held.
+        estimate_usd: what the call may cost, a decimal string; None where nobody knows.
+        retry_after_s: when to try again; None where that would not help.
+        model: what to call instead, for `downgrade`.
+        approval_id: what somebody has to approve, for `require_approval`.
+        away: the service was not there, and the client's own setting decided.
+    """
+
+    action: str
+    http_status: int = 200
+    reasons: Sequence[Mapping[str, Any]] = ()
+    decision_id: str | None = None
+    reservation_id: str | None = None
+    estimate_usd: str | None = None
+    retry_after_s: float | None = None
+    model: str | None = None
+    approval_id: str | None = None
+    away: bool = False
+
+    @property
+    def halts(self) -> bool:
+        """Whether the call must not be made now."""
+        return self.action in HALTING
+
+    def blocked(self) -> CallBlocked:
+        """The exception that stops the call; its message says why, and what to do."""
+        return CallBlocked(
+            _sentence(self),
+            action=self.action,
+            http_status=self.http_status,
+            reasons=self.reasons,
+            decision_id=self.decision_id,
+            retry_after_s=self.retry_after_s,
+            approval_id=self.approval_id,
+        )
+
+
+class DecisionDesk:
+    """Asks for decisions and settles what was held; made for many threads, never raises.
+
+    Args:
+        transport: how the service is reached; None: as `settings` say.
+    """
+
+    def __init__(self, settings: ClientSettings, transport: Transport | None = None) -> None:
+        self._settings = settings
+        self._transport = transport or Transport(settings)
+        self._refusals: set[int] = set()
+
+    def ask(self, call: Mapping[str, Any]) -> Decision:
+        """Whether a call may be made.
+
+        Args:
+            call: the fields of `POST /api/v1/decisions`; those that are None are left out, names that are too long are cut. Without an
+                `idempotency_key` it gets one, so that a question that is sent again on another connection holds nothing twice.
+        """
+        if not self._settings.on:
+            return Decision("allow")
+        body = {"idempotency_key": secrets.token_hex(16), **{name: _cut(value) for name, value in call.items() if value is not None}}
+        try:
+            return self._read(self._transport.post("/decisions", body))
+        except ServiceAway as fault:
+            return self._without(str(fault), fault.retry_after_s)
+
+    def settle(self, reservation_id: str, actual_usd: str | None = None) -> bool:
+        """Say that a call has ended, and what it came to (None: nobody knows, what is held stays until the ledger has booked it).
+
+        Returns:
+            Whether the service took it; what is not settled ends by itself at its expiry.
+        """
+        body = {} if actual_usd is None else {"actual_usd": actual_usd}
+        return self._tell(f"/reservations/{quote(reservation_id, safe='')}/settle", body)
+
+    def release(self, reservation_id: str) -> bool:
+        """Give back what is held for a call that was not made; as `settle`."""
+        return self._tell(f"/reservations/{quote(reservation_id, safe='')}/release", {})
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._transport.close()
+
+    def _tell(self, path: str, body: Mapping[str, Any]) -> bool:
+        try:
+            answer = self._transport.post(path, body)
+        except ServiceAway as fault:
+            _log.debug("A reservation was left to expire: %s", fault)
+            return False
+        if not answer.ok:
+            self._refused(answer)
+        return answer.ok
+
+    def _read(self, answer: Answer) -> Decision:
+        if not answer.ok:
+            self._refused(answer)
+            return self._without(f"The service refused to decide: {answer.detail}", None)
+        body = answer.body
+        action, status, reasons = body.get("action"), body.get("http_status"), body.get("reasons")
+        if not isinstance(action, str) or action not in _ACTIONS:
+            return self._without("The service's answer is no decision.", None)
+        return Decision(
+            action,
+            status if isinstance(status, int) else (402 if action in HALTING else 200),
+            [reason for reason in reasons if isinstance(reason, Mapping)] if isinstance(reasons, list) else [],
+            decision_id=_text(body.get("decision_id")),
+            reservation_id=_text(body.get("reservation_id")),
+            estimate_usd=_text(body.get("estimate_usd")),
+            retry_after_s=_seconds(body.get("retry_after_s")),
+            model=_text(body.get("model")),
+            approval_id=_text(body.get("approval_id")),
+        )
+
+    def _refused(self, answer: Answer) -> None:
+        """Tell of a question that the service does not take; once for each status, as every call would repeat it."""
+        if answer.status not in self._refusals:
+            self._refusals.add(answer.status)
+            _log.error("The service refused with status %d: %s", answer.status, answer.detail)
+
+    def _without(self, why: str, retry_after_s: float | None) -> Decision:
+        """What holds when there is no decision."""
+        action = "block" if self._settings.fail == "closed" else "allow"
+        reason: dict[str, Any] = {
+            "gate": "client",
+            "action": action,
+            "rule": f"fail {self._settings.fail}",
+            "rule_id": None,
+            "text": why,
+            "figures": {},
+        }
+        status = _AWAY_STATUS if action == "block" else 200
+        return Decision(action, status, (reason,), retry_after_s=retry_after_s if action == "block" else None, away=True)
+
+
+def _sentence(decision: Decision) -> str:
+    why = str(decision.reasons[0].get("text") or "") if decision.reasons else ""
+    if decision.away:
+        return f"The model call was not made: {why} This client is set to fail closed (OTEL_FINOPS_FAIL)."
+    number = f" (decision {decision.decision_id})" if decision.decision_id else ""
+    return " ".join(part for part in (f"The model call was not made{number}.", why, _what_to_do(decision)) if part)
+
+
+def _what_to_do(decision: Decision) -> str:
+    if decision.action == "require_approval":
+        return f"Have it approved{f' (approval {decision.approval_id})' if decision.approval_id else ''} and try again."
+    if decision.retry_after_s is not None:
+        return f"Try again in {decision.retry_after_s:g} s."
+    return ""
+
+
+def _cut(value: Any) -> Any:
+    return value[:_TEXT_CHARS_MAX] if isinstance(value, str) else value
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 else None
