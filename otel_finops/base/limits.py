@@ -277,3 +277,37 @@ ROLLING_DAYS_MAX: Final = 366
 """Days of a rolling window: a leap year; each is a row that a status adds up."""
 ROLLING_HOURS_MAX: Final = 24 * 31
 """Hours of a rolling window: a month; longer ones are counted by days."""
+
+RESERVATIONS_SWEPT_MAX: Final = 200
+"""Reservations that one transaction gives back because their time is over: some milliseconds, in which nobody else decides."""
+DECISIONS_TOGETHER_MAX: Final = 64
+"""Decisions of one transaction: some 10 ms on SQLite; those that wait behind it are the next one."""
+DECISIONS_WAITING_MAX: Final = 2_000
+"""Decisions that wait for a transaction: some seconds of work; whoever comes then is told that the store is away, rather than late."""
+RESERVATION_ID_CHARS_MAX: Final = 64
+"""An id that somebody names; ours have 24."""
+
+POLICIES_MAX: Final = 2_000
+"""Policies that stand at a time; every process holds them all, and people must be able to tell which one comes first."""
+POLICIES_OF_TENANT_MAX: Final = 200
+"""Of those, made for one tenant by people who are bound to tenants: no tenant's people take the places of all others."""
+POLICY_FILE_BYTES_MAX: Final = 1024 * 1024
+"""A set of policies as YAML: two thousand have some 600 KB."""
+CONDITION_CHARS_MAX: Final = 2_000
+"""A condition: what is longer is several policies."""
+CONDITION_DEPTH_MAX: Final = 24
+"""Brackets within brackets of a condition; the library that evaluates them stops at 96."""
+CONDITION_ITEMS_MAX: Final = 200
+"""Items of a list that a condition writes out."""
+CONDITION_STEPS_MAX: Final = 5_000
+"""Operations that evaluating a condition can take, lists times what is done with each item: a millisecond at most."""
+CONDITION_US_MAX: Final = 2_000
+"""Microseconds that a condition, or one of its regular expressions, may take on trial: twenty conditions are some of a decision's time."""
+CONDITION_BUDGETS_MAX: Final = 64
+"""Budgets of one call that conditions are told of, those that are used most: `budgets` is a list like others."""
+TRACE_CALLS_COUNTED_MAX: Final = 10_000
+"""Calls of a minute, and calls being made, that are counted for one trace or session: more than any policy lets pass."""
+SESSION_TRACES_SUMMED_MAX: Final = 2_000
+"""Traces of one session whose sums are added up for a policy, the last ones: some milliseconds."""
+RATES_SWEPT: Final = 4
+"""Rates that are over and go whenever a new one comes: so there are never many more than are in use."""

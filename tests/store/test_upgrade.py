@@ -20,6 +20,7 @@ from otel_finops.governance import approval_tables as _approval_tables  # noqa: 
 from otel_finops.governance import counter_tables as _counter_tables  # noqa: F401 - as below
 from otel_finops.governance import credit_tables as _credit_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.governance import decision_tables as _decision_tables  # noqa: F401 - as below
+from otel_finops.governance import policy_tables as _policy_tables  # noqa: F401 - as below
 from otel_finops.governance import tables as _governance_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.identity import tables as _identity_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.ledger import retention_tables as _retention_tables  # noqa: F401 - declares them in `metadata`
@@ -118,6 +119,12 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
             "crossing_no": 1, "budget_no": 1, "count_no": 1, "start_ns": 5, "percent": 80, "crossed_ns": 1, "limit_amount": "10",
             "booked_amount": "8", "cleared_ns": None,
         },
+        "policies": {
+            "revision": 1, "policy_no": 1, "action": "create", "tenant": "", "name": "large calls", "definition": "{}", "who": "ann",
+            "at_ns": 1, "of_all": True,
+        },
+        "policy_rates": {"policy_no": 1, "of": "acme", "free_ns": 5},
+        "policy_failures": {"policy_no": 1, "failures": 2, "revision": 1, "at_ns": 5, "reason": "division by zero"},
         "budgets": {
             "revision": 1, "budget_no": 1, "action": "create", "tenant": "", "name": "all", "definition": "{}", "counting": None,
             "who": "ann", "at_ns": 1, "of_all": True,

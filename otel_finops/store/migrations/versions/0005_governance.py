@@ -19,6 +19,7 @@ def upgrade() -> None:
     _budgets()
     _budget_counters()
     _credits()
+    _policies()
 
 
 def downgrade() -> None:
@@ -423,3 +424,48 @@ def _credit_alerts(serial: sa.types.TypeEngine[int]) -> None:
         sa.UniqueConstraint("pool_no", "episode", name="uq_credit_alerts_episode"),
         sqlite_autoincrement=True,
     )
+
+
+def _policies() -> None:
+    op.create_table(
+        "policies",
+        sa.Column("revision", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("policy_no", sa.BigInteger(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False, comment="create, update or delete"),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="whose it is; '' for several"),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("definition", sa.Text(), nullable=False, comment="JSON: the other fields; users and sessions as references"),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("of_all", sa.Boolean(), nullable=False, comment="who made it sees all tenants: nobody who is bound to some changes it"),
+        sa.PrimaryKeyConstraint("revision"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_policies_no", "policies", ["policy_no", "revision"])
+    op.create_table(
+        "policy_rates",
+        sa.Column("policy_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column(
+            "of", sa.Text(), nullable=False, comment="what is counted apart: a tenant, agent, trace id or reference of a subject; '' for all"
+        ),
+        sa.Column(
+            "free_ns", sa.BigInteger(), nullable=False,
+            comment="when all that was taken of the rate is there again; earlier than now: nothing is",
+        ),
+        sa.PrimaryKeyConstraint("policy_no", "of"),
+        sqlite_with_rowid=False,
+    )  # fmt: skip
+    op.create_index("ix_policy_rates_free", "policy_rates", ["free_ns"])
+    op.create_table(
+        "policy_failures",
+        sa.Column("policy_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("failures", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False, comment="of the policy when it failed last"),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False, comment="when it failed last"),
+        sa.Column("reason", sa.Text(), nullable=False, comment="of the last failure; never a value"),
+        sa.PrimaryKeyConstraint("policy_no"),
+        sqlite_with_rowid=False,
+    )
+    for name, column in (("ix_decisions_trace", "trace_id"), ("ix_decisions_session", "session_ref")):
+        known = sa.text(f"{column} IS NOT NULL")
+        op.create_index(name, "decisions", [column, "at_ns"], sqlite_where=known, postgresql_where=known)
