@@ -6,13 +6,17 @@ A definition is one revision of a budget; every change makes a new one (`governa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
+from otel_finops.base.errors import BadInput
+from otel_finops.base.limits import BUDGET_PERCENT_MAX, BUDGET_THRESHOLDS_MAX, NAME_CHARS_MAX
+from otel_finops.base.money import PICO_PER_USD
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.periods import Period, Window
 from otel_finops.governance.scopes import Scope, ScopeIndex
+from otel_finops.pricing.fx import BASE
 from otel_finops.store.unit_of_work import Transaction
 
 LimitKind: TypeAlias = Literal["money", "tokens", "calls"]
@@ -21,6 +25,8 @@ State: TypeAlias = Literal["ok", "warning", "exceeded"]
 STATES: Final[tuple[State, ...]] = get_args(State)
 WARN_PERCENT: Final = 80
 THRESHOLDS: Final = (50, 80, 100)
+AMOUNT_MAX: Final[Mapping[LimitKind, int]] = {"money": 10**15 * PICO_PER_USD, "tokens": 10**18, "calls": 10**18}
+"""The largest limits: of money ten times what the world earns in a year, of the others nearly what a signed 64-bit integer holds."""
 
 
 class Budget(NamedTuple):
@@ -53,7 +59,7 @@ class Budget(NamedTuple):
     scope: Scope
     kind: LimitKind
     amount: int
-    currency: str = "USD"
+    currency: str = BASE
     period: Period = Period()
     hard: bool = False
     warn_percent: int = WARN_PERCENT
@@ -152,7 +158,7 @@ class BudgetSet:
     """
 
     def __init__(self, revision: int, budgets: Mapping[int, Budget]) -> None:
-        self.revision = revision
+        self.revision: Final = revision
         self._by_no = dict(sorted(budgets.items()))
         self._index = ScopeIndex((one.scope, one.no) for one in self._by_no.values())
         self._children: dict[int | None, list[Budget]] = {}
@@ -211,6 +217,47 @@ class Spending(Protocol):
         ...
 
 
-def named(budgets: Collection[Budget], name: str, tenant: str | None) -> Budget | None:
+def checked(budget: Budget) -> Budget:
+    """The budget in its one form.
+
+    Raises:
+        BadInput: a field that can be none; the message begins with its name.
+    """
+    name, currency = budget.name.strip(), budget.currency.upper()
+    if not name or len(name) > NAME_CHARS_MAX:
+        raise BadInput(f"name: 1 to {NAME_CHARS_MAX} characters")
+    if budget.amount < 0:
+        raise BadInput("amount: a limit is not negative")
+    if budget.amount > AMOUNT_MAX[budget.kind]:
+        raise BadInput("amount: more than any bill; a budget without a limit is none")
+    if budget.kind != "money" and currency != BASE:
+        raise BadInput(f"currency: a limit in {budget.kind} has none")
+    if not 1 <= budget.warn_percent <= 100:
+        raise BadInput("warn_percent: 1 to 100 percent of the limit")
+    if budget.carry_over and budget.period.is_rolling:
+        raise BadInput("carry_over: rolling windows overlap, so that nothing is left of one for the next; take a period of the calendar")
+    return budget._replace(name=name, currency=currency, thresholds=_checked_thresholds(budget.thresholds))
+
+
+def _checked_thresholds(percents: Collection[int]) -> tuple[int, ...]:
+    ascending = tuple(sorted(set(percents)))
+    if len(ascending) > BUDGET_THRESHOLDS_MAX:
+        raise BadInput(f"thresholds: at most {BUDGET_THRESHOLDS_MAX} of them")
+    if ascending and not (ascending[0] >= 1 and ascending[-1] <= BUDGET_PERCENT_MAX):
+        raise BadInput(f"thresholds: 1 to {BUDGET_PERCENT_MAX} percent of the limit")
+    return ascending
+
+
+def oddities(budget: Budget, held: BudgetSet) -> list[str]:
+    """What people should know of a budget that may stand all the same, in sentences."""
+    parent = None if budget.parent is None else held.get(budget.parent)
+    if parent is None or (parent.kind, parent.currency) != (budget.kind, budget.currency):
+        return []
+    if budget.amount > parent.amount and budget.period.hours <= parent.period.hours:
+        return [f"Its limit is above that of budget {parent.no} ({parent.name}), of which it is a part: that one is exhausted first."]
+    return []
+
+
+def named(budgets: Iterable[Budget], name: str, tenant: str | None) -> Budget | None:
     """The budget of this name and tenant; None when none is called so."""
     return next((one for one in budgets if one.name == name and one.tenant == tenant), None)

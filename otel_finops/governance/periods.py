@@ -25,6 +25,9 @@ ROLLING_PIECES: Final = 60
 """A rolling window of N hours is counted in pieces of N minutes."""
 
 _MONTHS: Final[dict[PeriodKind, int]] = {"monthly": 1, "quarterly": 3, "yearly": 12}
+_HOURS: Final[dict[PeriodKind, int]] = {
+    "daily": 24, "weekly": 168, "monthly": 730, "quarterly": 2191, "yearly": 8766, "rolling_days": 24, "rolling_hours": 1,
+}  # fmt: skip
 _LONGEST_MONTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -84,6 +87,11 @@ class Period(NamedTuple):
     def is_rolling(self) -> bool:
         """Whether its windows overlap: they move on piece by piece."""
         return self.kind.startswith("rolling")
+
+    @property
+    def hours(self) -> int:
+        """How long a window is, about: to tell shorter periods from longer ones."""
+        return _HOURS[self.kind] * (self.length or 1)
 
     def window(self, at_ns: int) -> Window:
         """The window that runs at an instant."""
