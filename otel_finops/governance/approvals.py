@@ -26,6 +26,7 @@ from otel_finops.base.money import PICO_MAX
 from otel_finops.base.times import NS_PER_HOUR, format_ns
 from otel_finops.governance.calls import GovernedCall, family
 from otel_finops.governance.rulings import Ruling
+from otel_finops.ledger.subjects import Subjects
 from otel_finops.settings.approvals import Approvals as Settings
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Row, Transaction
@@ -59,8 +60,11 @@ _TAKE: Final = (
     "RETURNING approval_no"
 )
 _USE: Final = "INSERT INTO approval_uses (approval_no, decision_id, at_ns) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-_PENDING: Final = "SELECT approval_no, approval_id FROM approvals WHERE same = ? AND status = 'pending' AND expires_ns > ?"
-_ROUNDS: Final = "SELECT COALESCE(MAX(round), -1) + 1 FROM approvals WHERE same = ?"
+_LAST: Final = (
+    "SELECT approval_no, approval_id, round, status = 'pending' AND expires_ns > ? FROM approvals WHERE same = ? "
+    "ORDER BY round DESC LIMIT 1"
+)
+"""The last request for the same: whatever is pending is it, since there is no further one before that is decided on."""
 _WAITING: Final = "SELECT COUNT(*) FROM approvals WHERE status = 'pending' AND tenant = ? AND expires_ns > ?"
 _ASK: Final = (
     "INSERT INTO approvals (approval_id, same, round, tenant, rule_id, rule, provider, model, agent, call, estimate_pico, asks, asked_ns, "
@@ -86,7 +90,8 @@ class Approval(NamedTuple):
     Attributes:
         no, id: the order in which they came, and the name by which people and programs know it.
         rule_id, rule: the policy that demands it.
-        call: what is asked for; `pico` is the most that was asked for while it was pending, None where that is not known.
+        call: what is asked for, user and session by their clear ids; `pico` is the most that was asked for while it was pending, None
+            where that is not known.
         asks: how often the same was asked for while it was pending.
         expires_ns: until when it waits; of a pass, until when it holds.
         decision_id: the decision that asked first.
@@ -148,9 +153,10 @@ class Query(NamedTuple):
 class StoredApprovals:
     """Requests and passes of one installation. Safe to use from many threads and processes."""
 
-    def __init__(self, store: Store, clock: Clock, settings: Settings) -> None:
+    def __init__(self, store: Store, clock: Clock, subjects: Subjects, settings: Settings) -> None:
         self._store = store
         self._clock = clock
+        self._subjects = subjects
         self._settings = settings
 
     # --- for decisions, in their transaction ------------------------------------------------------------------------
@@ -176,15 +182,15 @@ class StoredApprovals:
         """See `decide.Approvals`; None: too many requests of the tenant wait already."""
         rule_id, rule = _rule_of(ruling)
         same, now_ns = _same(call, rule_id), self._clock.now_ns()
-        pending = transaction.execute(_PENDING, (same, now_ns))
-        if pending:
-            no, approval_id = pending[0]
+        last = transaction.execute(_LAST, (now_ns, same))
+        if last and last[0][3]:
+            no, approval_id = last[0][:2]
             if _is_ours(transaction, _ASKING, same):
                 transaction.execute(_ASK_AGAIN, (now_ns, call.pico, call.pico, no))
             return str(approval_id)
         if transaction.execute(_WAITING, (call.tenant, now_ns))[0][0] >= APPROVALS_PENDING_OF_TENANT_MAX:
             return None
-        approval_round = int(transaction.execute(_ROUNDS, (same,))[0][0])
+        approval_round = int(last[0][2]) + 1 if last else 0
         approval_id = sha256(f"{same} {approval_round}".encode()).hexdigest()[:_ID_DIGITS]
         if _is_ours(transaction, _ASKING, same):
             expires_ns = now_ns + round(self._settings.pending_hours * NS_PER_HOUR)
@@ -203,7 +209,7 @@ class StoredApprovals:
         conditions, params = _conditions(tenants, query, before_no, now_ns)
         sql = f"SELECT {_COLUMNS} FROM approvals WHERE {' AND '.join(conditions)} ORDER BY approval_no DESC LIMIT ?"
         with self._store.read() as transaction:
-            return [_approval(row, now_ns) for row in transaction.execute(sql, (*params, limit))]
+            return self._cleared(transaction, [_approval(row, now_ns) for row in transaction.execute(sql, (*params, limit))])
 
     def find(self, approval_id: str, tenants: Sequence[str] | None) -> Approval:
         """The request of this id.
@@ -283,7 +289,16 @@ class StoredApprovals:
         found = _approval(rows[0], self._clock.now_ns()) if rows else None
         if found is None or (tenants is not None and found.call.tenant not in tenants):
             raise NotFound("There is no such approval.")
-        return found
+        return self._cleared(transaction, [found])[0]
+
+    def _cleared(self, transaction: Transaction, found: Sequence[Approval]) -> list[Approval]:
+        """The same with the clear ids of subjects; what was erased keeps its reference."""
+        refs = {ref for one in found for ref in (one.call.user, one.call.session) if ref is not None}
+        names = self._subjects.clear(transaction, refs)
+        return [
+            one._replace(call=one.call._replace(user=_clear(names, one.call.user), session=_clear(names, one.call.session)))
+            for one in found
+        ]
 
 
 def _not(found: Approval, state: State) -> str:
@@ -317,7 +332,7 @@ def _is_ours(transaction: Transaction, what: int, same: str) -> bool:
     if transaction.engine_name == "sqlite":
         return True
     key = int.from_bytes(bytes.fromhex(same[:8]), "big", signed=True)
-    return bool(transaction.execute("SELECT pg_try_advisory_xact_lock(?, ?)", (what, key))[0][0])
+    return bool(transaction.execute("SELECT pg_try_advisory_xact_lock(CAST(? AS INTEGER), CAST(? AS INTEGER))", (what, key))[0][0])
 
 
 def _conditions(tenants: Sequence[str] | None, query: Query, before_no: int | None, now_ns: int) -> tuple[list[str], list[Any]]:
@@ -356,6 +371,10 @@ def _approval(row: Row, now_ns: int) -> Approval:
         int(no), approval_id, rule_id, rule, known, int(asks), int(asked_ns), int(last_asked_ns), int(expires_ns), decision_id,
         "expired" if over else status, kind, _int(max_pico), decided_by, _int(decided_ns), why,
     )  # fmt: skip
+
+
+def _clear(names: Mapping[str, str], ref: str | None) -> str | None:
+    return None if ref is None else names.get(ref, ref)
 
 
 def _int(value: Any) -> int | None:
