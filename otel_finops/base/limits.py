@@ -311,3 +311,23 @@ SESSION_TRACES_SUMMED_MAX: Final = 2_000
 """Traces of one session whose sums are added up for a policy, the last ones: some milliseconds."""
 RATES_SWEPT: Final = 4
 """Rates that are over and go whenever a new one comes: so there are never many more than are in use."""
+
+CREDIT_POOLS_MAX: Final = 20_000
+"""Pools of credits ever made, closed ones included: what they paid can be corrected for ever, so every process holds them all."""
+CREDIT_POOLS_OF_TENANT_MAX: Final = 1_000
+"""Of those, of one tenant and made by people who are bound to tenants: no tenant's people take the places of all others."""
+CREDIT_GRANTS_MAX: Final = 200
+"""Grants of one pool of which something is left: every debit of a pool with grants reads them."""
+CREDIT_AMOUNT_UNITS_MAX: Final = 10**15
+"""Whole units of a currency that one movement moves: thousands of such sums still fit 64 bits."""
+CREDIT_RATES_KNOWN_MAX: Final = 10_000
+"""Exchange rates of days that are remembered for debits: a currency for 27 years, some megabytes."""
+
+BUDGET_MATCHES_KNOWN_MAX: Final = 4_096
+"""Kinds of calls of which a process remembers which budgets are for them; a full memo is emptied."""
+BUDGET_FILL_ROWS: Final = 2_000
+"""Rows that one transaction counts for budgets that lack them: some 50 ms. So many are counted at once when a budget is made."""
+BUDGET_FILLS_AT_ONCE: Final = 1_000
+"""Budgets that are filled in one walk through the ledger; further ones take the next walk."""
+BUDGET_PENDING_SWEPT_MAX: Final = 1_000
+"""Traces whose pending calls one transaction takes back because they were settled by somebody who did not."""

@@ -1,0 +1,189 @@
+"""Decisions on record: what was asked, what was decided and what the caller was told; written once and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from otel_finops.base.money import PICO_PER_USD
+from otel_finops.governance.calls import GovernedCall
+from otel_finops.governance.decide import Verdict
+from otel_finops.ledger.subjects import SubjectKind, refs_of
+from otel_finops.store.unit_of_work import Row, Transaction
+
+FILTERS: Final = (
+    "tenant", "action", "gate", "rule_id", "provider", "model", "operation", "agent", "step", "purpose", "cost_center", "service",
+    "environment", "trace_id",
+)  # fmt: skip
+"""By what decisions can be selected by equality, besides users and sessions."""
+SUBJECTS: Final[Mapping[str, tuple[str, SubjectKind]]] = {"user": ("user_ref", "user"), "session": ("session_ref", "session")}
+
+_SAID: Final = (
+    "decision_id, tenant, at_ns, action, observed, gate, rule_id, provider, model, operation, user_ref, session_ref, agent, step, purpose, "
+    "cost_center, service, environment, trace_id, estimate_pico, tokens"
+)
+_INSERT: Final = f"INSERT INTO decisions ({_SAID}, key, asked, answer) VALUES"
+_ROWS: Final = f"SELECT decision_no, {_SAID}, answer FROM decisions WHERE"
+_OF_KEY: Final = "SELECT asked, answer FROM decisions WHERE tenant = ? AND key = ?"
+_SUMS: Final = (
+    "SELECT action, observed, gate, COUNT(*), COUNT(estimate_pico), "
+    f"COALESCE(SUM(estimate_pico / {PICO_PER_USD}), 0), COALESCE(SUM(estimate_pico % {PICO_PER_USD}), 0) "
+    "FROM decisions WHERE action <> 'allow' AND at_ns >= ? AND at_ns < ?"
+)
+_LAST_NO: Final = 2**63 - 1
+
+
+class Key(NamedTuple):
+    """Under what a caller may ask again: digests of his key and of what he asked."""
+
+    key: str
+    asked: str
+
+
+class Decision(NamedTuple):
+    """A decision as it stands on record.
+
+    Attributes:
+        no: in the order of recording.
+        call: what was asked, with references of subjects.
+        action: what was decided; where it was only `observed` the caller went on all the same.
+        gate, rule_id: who decided; gate "" where nobody had anything to say.
+        answer: what the caller was told.
+    """
+
+    no: int
+    id: str
+    call: GovernedCall
+    action: str
+    observed: bool
+    gate: str
+    rule_id: str | None
+    answer: Mapping[str, Any]
+
+
+class Stopped(NamedTuple):
+    """Decisions of one kind in a span of time: how many, how many of them with an estimate, and the sum of those, pico-USD."""
+
+    action: str
+    observed: bool
+    gate: str
+    calls: int
+    estimated: int
+    pico: int
+
+
+class Query(NamedTuple):
+    """Which decisions are meant.
+
+    Attributes:
+        tenants: whose; None for all.
+        from_ns, to_ns: when they were made; to is exclusive, None leaves the end open.
+        filters: by names of `FILTERS` and `SUBJECTS` (clear ids).
+        observed: only those that were, or were not, only observed; None: both.
+        halted: only those that say anything else than allow.
+    """
+
+    tenants: Sequence[str] | None
+    from_ns: int | None = None
+    to_ns: int | None = None
+    filters: Mapping[str, str] = {}
+    observed: bool | None = None
+    halted: bool = False
+
+
+def row_of(decision_id: str, verdict: Verdict, asked: GovernedCall, at_ns: int, key: Key | None, answer: bytes) -> Sequence[Any]:
+    """A decision as `insert` takes it; `asked` is the call with the model that was asked for."""
+    deciding = verdict.deciding
+    return (
+        decision_id, asked.tenant, at_ns, verdict.action, verdict.observed,
+        "" if deciding is None else deciding.gate, None if deciding is None else deciding.rule_id,
+        asked.provider, asked.model, asked.operation, asked.user, asked.session, asked.agent, asked.step, asked.purpose,
+        asked.cost_center, asked.service, asked.environment, asked.trace, asked.pico, asked.tokens,
+        None if key is None else key.key, "" if key is None else key.asked, answer.decode(),
+    )  # fmt: skip
+
+
+def insert(transaction: Transaction, rows: Sequence[Sequence[Any]]) -> None:
+    """Put decisions on record."""
+    transaction.write_values(_INSERT, rows)
+
+
+def answered(transaction: Transaction, tenant: str, key: str) -> tuple[str, bytes] | None:
+    """What was asked under a key, as a digest, and what was answered; None: nothing yet."""
+    rows = transaction.execute(_OF_KEY, (tenant, key))
+    return (rows[0][0], rows[0][1].encode()) if rows else None
+
+
+def page(transaction: Transaction, query: Query, before_no: int | None, limit: int) -> list[Decision]:
+    """Decisions, newest first, those before a number."""
+    where, params = _conditions(transaction, query)
+    sql = " AND ".join([f"{_ROWS} decision_no < ?", *where])
+    rows = transaction.execute(f"{sql} ORDER BY decision_no DESC LIMIT {int(limit)}", (before_no or _LAST_NO, *params))
+    return [_decision(row) for row in rows]
+
+
+def found(transaction: Transaction, decision_id: str, tenants: Sequence[str] | None) -> Decision | None:
+    """One decision; None when there is none that these tenants may see."""
+    rows = transaction.execute(f"{_ROWS} decision_id = ?", (decision_id,))
+    return _decision(rows[0]) if rows and (tenants is None or rows[0][2] in tenants) else None
+
+
+def stopped(transaction: Transaction, query: Query) -> list[Stopped]:
+    """What was not simply let through, by action, whether it was only observed, and gate."""
+    where, params = _conditions(transaction, query._replace(from_ns=None, to_ns=None))
+    sql = " AND ".join([_SUMS, *where])
+    window = (query.from_ns or 0, _LAST_NO if query.to_ns is None else query.to_ns)
+    rows = transaction.execute(f"{sql} GROUP BY action, observed, gate ORDER BY action, observed, gate", (*window, *params))
+    return [
+        Stopped(action, bool(observed), gate, calls, estimated, int(usd) * PICO_PER_USD + int(pico))
+        for action, observed, gate, calls, estimated, usd, pico in rows
+    ]
+
+
+def _conditions(transaction: Transaction, query: Query) -> tuple[list[str], list[Any]]:
+    """As SQL; every text stands in this module."""
+    where: list[str] = []
+    params: list[Any] = []
+
+    def add(sql: str, *values: Any) -> None:
+        where.append(sql)
+        params.extend(values)
+
+    def one_of(column: str, values: Sequence[str]) -> None:
+        add(f"{column} IN ({', '.join('?' * len(values)) or 'NULL'})", *values)
+
+    if query.tenants is not None:
+        one_of("tenant", query.tenants)
+    if query.from_ns is not None:
+        add("at_ns >= ?", query.from_ns)
+    if query.to_ns is not None:
+        add("at_ns < ?", query.to_ns)
+    if query.observed is not None:
+        add("observed" if query.observed else "NOT observed")
+    if query.halted:
+        add("action <> 'allow'")
+    for name, value in query.filters.items():
+        if name in SUBJECTS:
+            column, kind = SUBJECTS[name]
+            one_of(column, refs_of(transaction, kind, [value]))
+        else:
+            add(f"{FILTERS[FILTERS.index(name)]} = ?", value)
+    return where, params
+
+
+def _decision(row: Row) -> Decision:
+    no, decision_id, tenant, at_ns, action, observed, gate, rule_id, provider, model, operation, user, session, *rest = row
+    agent, step, purpose, cost_center, service, environment, trace, pico, tokens, answer = rest
+    call = GovernedCall(
+        tenant=tenant, provider=provider, model=model, operation=operation, user=user, session=session, agent=agent, step=step,
+        purpose=purpose, cost_center=cost_center, service=service, environment=environment, trace=trace, at_ns=at_ns, pico=pico,
+        tokens=tokens,
+    )  # fmt: skip
+    return Decision(no, decision_id, call, action, bool(observed), gate, rule_id, orjson.loads(answer))
+
+
+def subjects_of(decisions: Iterable[Decision]) -> set[str]:
+    """The references that these name."""
+    return {ref for one in decisions for ref in (one.call.user, one.call.session) if ref is not None}
