@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Table, Text, text
 
-from otel_finops.governance.decision_tables import decisions
 from otel_finops.store.schema import SERIAL, metadata
 
 policies: Final = Table(
@@ -49,12 +48,23 @@ policy_failures: Final = Table(
 )
 """Policies whose conditions could not be evaluated for some call."""
 
-Index(
-    "ix_decisions_trace", decisions.c.trace_id, decisions.c.at_ns,
-    sqlite_where=decisions.c.trace_id.isnot(None), postgresql_where=decisions.c.trace_id.isnot(None),
-)  # fmt: skip
-Index(
-    "ix_decisions_session", decisions.c.session_ref, decisions.c.at_ns,
-    sqlite_where=decisions.c.session_ref.isnot(None), postgresql_where=decisions.c.session_ref.isnot(None),
-)  # fmt: skip
-"""By which the calls of a trace or session that were let through are counted."""
+policy_calls: Final = Table(
+    "policy_calls",
+    metadata,
+    Column("reservation_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("trace_id", Text),
+    Column("session_ref", Text),
+    Column("made_ns", BigInteger, nullable=False),
+    Column("pico", BigInteger, nullable=False, comment="the estimate, or what the caller says it came to; 0 where nobody knows"),
+    Column("tokens", BigInteger, nullable=False),
+    Column("is_open", Boolean, nullable=False, comment="it is held: the call's entry is not booked"),
+    sqlite_with_rowid=False,
+)
+"""Calls that were let through and are not booked, or are of the last minute; kept while a policy asks for traces or sessions."""
+for _name in ("trace_id", "session_ref"):
+    Index(
+        f"ix_policy_calls_{_name}", policy_calls.c[_name], policy_calls.c.made_ns,
+        sqlite_where=policy_calls.c[_name].isnot(None), postgresql_where=policy_calls.c[_name].isnot(None),
+    )  # fmt: skip
+Index("ix_policy_calls_over", policy_calls.c.made_ns, sqlite_where=text("NOT is_open"), postgresql_where=text("NOT is_open"))

@@ -124,6 +124,10 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
             "at_ns": 1, "of_all": True,
         },
         "policy_rates": {"policy_no": 1, "of": "acme", "free_ns": 5},
+        "policy_calls": {
+            "reservation_id": "d1", "tenant": "acme", "trace_id": "0" * 31 + "1", "session_ref": None, "made_ns": 5, "pico": 7, "tokens": 8,
+            "is_open": True,
+        },
         "policy_failures": {"policy_no": 1, "failures": 2, "revision": 1, "at_ns": 5, "reason": "division by zero"},
         "budgets": {
             "revision": 1, "budget_no": 1, "action": "create", "tenant": "", "name": "all", "definition": "{}", "counting": None,

@@ -466,6 +466,23 @@ def _policies() -> None:
         sa.PrimaryKeyConstraint("policy_no"),
         sqlite_with_rowid=False,
     )
-    for name, column in (("ix_decisions_trace", "trace_id"), ("ix_decisions_session", "session_ref")):
+    op.create_table(
+        "policy_calls",
+        sa.Column("reservation_id", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("trace_id", sa.Text(), nullable=True),
+        sa.Column("session_ref", sa.Text(), nullable=True),
+        sa.Column("made_ns", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "pico", sa.BigInteger(), nullable=False, comment="the estimate, or what the caller says it came to; 0 where nobody knows"
+        ),
+        sa.Column("tokens", sa.BigInteger(), nullable=False),
+        sa.Column("is_open", sa.Boolean(), nullable=False, comment="it is held: the call's entry is not booked"),
+        sa.PrimaryKeyConstraint("reservation_id"),
+        sqlite_with_rowid=False,
+    )
+    for column in ("trace_id", "session_ref"):
         known = sa.text(f"{column} IS NOT NULL")
-        op.create_index(name, "decisions", [column, "at_ns"], sqlite_where=known, postgresql_where=known)
+        op.create_index(f"ix_policy_calls_{column}", "policy_calls", [column, "made_ns"], sqlite_where=known, postgresql_where=known)
+    over = sa.text("NOT is_open")
+    op.create_index("ix_policy_calls_over", "policy_calls", ["made_ns"], sqlite_where=over, postgresql_where=over)

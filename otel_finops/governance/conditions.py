@@ -1,0 +1,298 @@
+"""Conditions of policies: CEL over a call, whose it is, its estimate, the budgets that are for it, and its trace and session so far.
+
+Reading and checking is `governance.condition_syntax`; here is what conditions may ask for, and their evaluation by the library `cel`,
+which is loaded with the first condition. Nothing is null: what is not known is an empty text, 0 or false.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from otel_finops.base.limits import CONDITION_BUDGETS_MAX, CONDITION_US_MAX, NAME_CHARS_MAX
+from otel_finops.base.money import PICO_PER_USD
+from otel_finops.governance.call_state import TraceState
+from otel_finops.governance.calls import GovernedCall
+from otel_finops.governance.condition_syntax import Checked, ListOf, Record, Simple, Tags, Type, check, fault
+
+if TYPE_CHECKING:
+    from otel_finops.governance.budgets import Budget, BudgetStatus
+
+BudgetStands: TypeAlias = "Sequence[tuple[Budget, BudgetStatus]]"
+
+_TAGS: Final = Tags("tags")
+_BUDGET: Final[dict[str, Simple | Tags]] = {
+    "name": "string", "kind": "string", "currency": "string", "hard": "bool", "limit": "double", "spent": "double", "reserved": "double",
+    "remaining": "double", "ratio": "double", "state": "string",
+}  # fmt: skip
+_STATE: Final[dict[str, Simple | Tags]] = {
+    "cost_usd": "double", "calls": "int", "tokens": "int", "calls_per_minute": "int", "cost_usd_per_minute": "double",
+}  # fmt: skip
+ROOTS: Final[Mapping[str, Type]] = {
+    "call": Record("call", {"provider": "string", "model": "string", "operation": "string", "trace": "string"}),
+    "attribution": Record("attribution", {
+        **dict.fromkeys(("tenant", "agent", "step", "purpose", "cost_center", "service", "environment"), "string"), "tags": _TAGS,
+    }),
+    "estimate": Record("estimate", {"usd": "double", "known": "bool", "tokens": "int"}),
+    "budget": Record("budget", _BUDGET),
+    "budgets": ListOf(Record("budgets", _BUDGET), CONDITION_BUDGETS_MAX),
+    "trace": Record("trace", {**_STATE, "depth": "int"}),
+    "session": Record("session", _STATE),
+}  # fmt: skip
+"""What conditions may ask for, with its types; docs/governance.md says what each means."""
+_PEOPLE: Final = "people and conversations are stored as references; name them in the policy's scope"
+_ELSEWHERE: Final = {
+    "attribution.user": _PEOPLE, "attribution.session": _PEOPLE, "call.user": _PEOPLE, "call.session": _PEOPLE,
+    "call.tenant": "it is attribution.tenant", "call.agent": "it is attribution.agent", "call.step": "it is attribution.step",
+    "call.purpose": "it is attribution.purpose", "call.cost_center": "it is attribution.cost_center",
+    "call.service": "it is attribution.service", "call.environment": "it is attribution.environment", "call.tags": "it is attribution.tags",
+    "call.tokens": "it is estimate.tokens", "call.cost": "it is estimate.usd", "budget.used": "it is budget.ratio",
+}  # fmt: skip
+
+
+class ConditionFailed(Exception):
+    """A condition that could not be evaluated for a call; the text says why and holds no value of it."""
+
+
+class Condition:
+    """A condition that was checked. Immutable, safe to use from many threads.
+
+    Attributes:
+        source: as it was written.
+        checked: what it asks for.
+    """
+
+    def __init__(self, source: str) -> None:
+        """Read it.
+
+        Raises:
+            ConditionFault: see `condition_syntax.check`.
+        """
+        self.source = source
+        self.checked: Checked = check(source, ROOTS, _ELSEWHERE)
+        self._program = _compiled(source)
+
+    @property
+    def roots(self) -> frozenset[str]:
+        """What it asks for at all."""
+        return frozenset(root for root, _ in self.checked.fields)
+
+    def tried(self) -> Condition:
+        """The same, once it was tried: its regular expressions, and the whole.
+
+        Raises:
+            ConditionFault: one of them is none, or takes too long.
+        """
+        for at, pattern in self.checked.patterns:
+            _try(at, pattern)
+        if (took := _fastest(lambda: self._answer(_sample(self)))) > CONDITION_US_MAX:
+            raise fault(0, f"it takes {took:.0f} microseconds, more than {CONDITION_US_MAX}; say less, or in several policies")
+        return self
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether it holds for a call.
+
+        Raises:
+            ConditionFailed: it cannot be evaluated for this one.
+            FinopsError: what it asks for cannot be read.
+        """
+        answer = self._answer(facts.context_for(self))
+        if isinstance(answer, Exception):
+            raise ConditionFailed(_said(answer)) from None
+        return answer is True
+
+    def _answer(self, context: Any) -> Any:
+        """What it says, or why it does not."""
+        try:
+            return self._program.execute(context)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - also a panic of the library, which is no Exception, must not take the call down
+            return error if isinstance(error, Exception) else RuntimeError("panic")
+
+
+class Readings(NamedTuple):
+    """From where facts come that cost a look-up; each is asked once at most, and only when a condition asks for it.
+
+    Attributes:
+        trace, session: so far; the argument are the fields that are asked for.
+        budgets: that are for the call, and how they stand.
+    """
+
+    trace: Callable[[frozenset[str]], TraceState]
+    session: Callable[[frozenset[str]], TraceState]
+    budgets: Callable[[], BudgetStands]
+
+
+class Facts:
+    """What conditions are told of one call.
+
+    Args:
+        wanted: (root, field) and keys of tags that any of the conditions asks for.
+    """
+
+    def __init__(self, call: GovernedCall, readings: Readings, wanted: frozenset[tuple[str, str]], tags: frozenset[str]) -> None:
+        import cel  # noqa: PLC0415 - takes 0.4 s, which only those wait for who have conditions
+
+        self._call = call
+        self._readings = readings
+        self._wanted = wanted
+        self._tags = tags
+        self._context = cel.Context()
+        self._known: set[str] = set()
+        self._budgets: list[dict[str, Any]] | None = None
+
+    def context_for(self, condition: Condition) -> Any:
+        """The library's context with all that a condition asks for."""
+        for root in condition.roots - self._known:
+            self._context.add_variable(root, self._value(root))
+            self._known.add(root)
+        return self._context
+
+    def value(self, root: str) -> Any:
+        """What conditions are told, for people who try them."""
+        return self._value(root)
+
+    def _value(self, root: str) -> Any:
+        if root == "budgets":
+            return self._budget_values()
+        if root == "budget":
+            return next(iter(self._budget_values()), _NO_BUDGET)
+        if root in ("trace", "session"):
+            read = self._readings.trace if root == "trace" else self._readings.session
+            fields = frozenset(field for asked, field in self._wanted if asked == root)
+            return _state_value(read(fields), fields)
+        return _SIMPLE[root](self._call, self._tags)
+
+    def _budget_values(self) -> list[dict[str, Any]]:
+        if self._budgets is None:
+            used_most = sorted(self._readings.budgets(), key=lambda one: (-one[1].ratio, one[0].no))
+            self._budgets = [_budget_value(*one) for one in used_most[:CONDITION_BUDGETS_MAX]]
+        return self._budgets
+
+
+def wanted(conditions: Sequence[Condition]) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
+    """Fields, and keys of tags, that any of these asks for."""
+    fields = frozenset[tuple[str, str]]().union(*(one.checked.fields for one in conditions))
+    return fields, frozenset[str]().union(*(one.checked.tags for one in conditions))
+
+
+# --- what conditions are told ------------------------------------------------------------------------------------------
+
+
+def _usd(pico: int) -> float:
+    """A double, for comparing alone: the one that is nearest, so that an amount is equal to the number that is written like it."""
+    return pico / PICO_PER_USD
+
+
+def _call_value(call: GovernedCall, _tags: frozenset[str]) -> dict[str, Any]:
+    said = {"provider": call.provider, "model": call.model, "operation": call.operation, "trace": call.trace}
+    return {name: text or "" for name, text in said.items()}
+
+
+def _attribution_value(call: GovernedCall, tags: frozenset[str]) -> dict[str, Any]:
+    names = ("tenant", "agent", "step", "purpose", "cost_center", "service", "environment")
+    return {**{name: call.said(name) or "" for name in names[:2]}, **{name: getattr(call, name) or "" for name in names[2:]}, "tags": {
+        key: call.tags.get(key, "") for key in tags
+    }}  # fmt: skip
+
+
+def _estimate_value(call: GovernedCall, _tags: frozenset[str]) -> dict[str, Any]:
+    return {"usd": _usd(call.pico or 0), "known": call.pico is not None, "tokens": call.tokens}
+
+
+_SIMPLE: Final[dict[str, Callable[[GovernedCall, frozenset[str]], dict[str, Any]]]] = {
+    "call": _call_value, "attribution": _attribution_value, "estimate": _estimate_value,
+}  # fmt: skip
+_NO_BUDGET: Final[dict[str, Any]] = {
+    name: {"string": "", "bool": False, "double": 0.0}[kind] for name, kind in _BUDGET.items() if isinstance(kind, str)
+}
+
+
+def _budget_value(budget: Budget, status: BudgetStatus) -> dict[str, Any]:
+    """Amounts in the budget's currency, in tokens or in calls."""
+    unit = PICO_PER_USD if budget.kind == "money" else 1
+    amounts = {"limit": status.limit, "spent": status.spent, "reserved": status.reserved, "remaining": status.remaining}
+    return {
+        "name": budget.name, "kind": budget.kind, "currency": budget.currency, "hard": budget.hard, "state": status.state,
+        "ratio": _double(status.ratio), **{name: _double(Fraction(amount, unit)) for name, amount in amounts.items()},
+    }  # fmt: skip
+
+
+def _double(value: Fraction) -> float:
+    return value.numerator / value.denominator
+
+
+def _state_value(state: TraceState, fields: frozenset[str]) -> dict[str, Any]:
+    """Only what was read; what was not, nobody asks for."""
+    said = {
+        "cost_usd": _usd(state.pico), "calls": state.calls, "tokens": state.tokens, "calls_per_minute": state.calls_of_minute,
+        "cost_usd_per_minute": _usd(state.pico_of_minute), "depth": state.depth,
+    }  # fmt: skip
+    return {name: value for name, value in said.items() if name in fields}
+
+
+# --- the library -------------------------------------------------------------------------------------------------------
+
+_PLACE: Final = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?([^\n|]{1,160})")
+_WHY: Final[Mapping[type[Exception], str]] = {
+    ZeroDivisionError: "a division by zero",
+    OverflowError: "a whole number beyond 64 bits",
+    KeyError: "something that is not there",
+    IndexError: "an item that is not there",
+    TypeError: "types that do not fit",
+}
+
+
+def _compiled(source: str) -> Any:
+    import cel  # noqa: PLC0415 - takes 0.4 s, which only those wait for who have conditions
+
+    try:
+        return cel.compile(source)
+    except Exception as error:  # noqa: BLE001 - whatever the library says of it, it is a fault of the text
+        found = _PLACE.search(str(error))
+        if found is None:
+            raise fault(0, "this is no CEL expression") from None
+        line, column, why = int(found[1]), int(found[2]), found[3].strip()
+        raise fault(sum(map(len, source.splitlines(keepends=True)[: line - 1])) + max(column - 1, 0), why) from None
+
+
+def _try(at: int, pattern: str) -> None:
+    """Refuse a regular expression that is none, or takes long to be read: that is done with every call."""
+    import cel  # noqa: PLC0415 - takes 0.4 s, which only those wait for who have conditions
+
+    program = cel.compile(f"text.matches({pattern})")
+    context = cel.Context(variables={"text": "a" * NAME_CHARS_MAX})
+    try:
+        program.execute(context)
+    except Exception:  # noqa: BLE001 - the library has one way to say that
+        raise fault(at, "this is no regular expression (RE2's kind, no look-around or back-references), or a far too large one") from None
+    if (took := _fastest(lambda: program.execute(context))) > CONDITION_US_MAX:
+        raise fault(at, f"this regular expression takes {took:.0f} microseconds, more than {CONDITION_US_MAX}; repeat less in it")
+
+
+def _fastest(work: Callable[[], object], times: int = 3) -> float:
+    """Microseconds; of several tries the one that nobody else held up."""
+    took = []
+    for _ in range(times):
+        began = perf_counter()
+        work()
+        took.append(perf_counter() - began)
+    return min(took) * 1e6
+
+
+def _sample(condition: Condition) -> Any:
+    """A context in which nothing is known of a call; budgets are as many as there can be."""
+    fields, tags = wanted((condition,))
+    facts = Facts(GovernedCall(), Readings(lambda _: TraceState(), lambda _: TraceState(), tuple), fields, tags)
+    context = facts.context_for(condition)
+    if "budgets" in condition.roots:
+        context.add_variable("budgets", [_NO_BUDGET] * CONDITION_BUDGETS_MAX)
+    return context
+
+
+def _said(error: Exception) -> str:
+    return next((why for kind, why in _WHY.items() if isinstance(error, kind)), "an operation that is not possible")
