@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound
@@ -47,12 +47,12 @@ class Edit(NamedTuple):
     """What is to be another.
 
     Attributes:
-        fields: of `Budget`, by name; all that people may say but the scope.
+        change: what people say, on the budget as it stands; anything but its scope.
         scope: values by dimension, with clear ids; None: as it was.
         revision: the revision that whoever edits has seen; None: whichever it is.
     """
 
-    fields: Mapping[str, Any]
+    change: Callable[[Budget], Budget]
     scope: Mapping[str, str] | None = None
     revision: int | None = None
 
@@ -191,7 +191,7 @@ class BudgetStore:
 
     def _edited(self, transaction: Transaction, budget: Budget, edit: Edit) -> Budget:
         scope = budget.scope if edit.scope is None else stored_scope(transaction, self._subjects, edit.scope)
-        return checked(budget._replace(**edit.fields, scope=scope))
+        return checked(edit.change(budget)._replace(scope=scope))
 
     def _stored(
         self, transaction: Transaction, held: BudgetSet, action: str, before: Budget | None, after: Budget, editor: Editor

@@ -25,6 +25,11 @@ MAX = Editor("max", ("acme",))
 GIL = Editor("gil", ("globex",))
 
 
+def saying(scope: Mapping[str, str] | None = None, **fields: Any) -> Edit:
+    """What makes a budget of these fields."""
+    return Edit(lambda budget: budget._replace(**fields), scope)
+
+
 class Told:
     """Counts nothing, and remembers what it was told."""
 
@@ -43,11 +48,11 @@ class Desk:
         self.budgets = BudgetStore(store, self.clock, Subjects(), self.told)
 
     def make(self, name: str, scope: Mapping[str, str] | None = None, by: Editor = OWNER, **fields: Any) -> Budget:
-        edit = Edit({"name": name, "kind": "money", "amount": 100 * USD, **fields}, scope or {})
+        edit = saying(scope or {}, **{"name": name, "kind": "money", "amount": 100 * USD, **fields})
         return self.budgets.create(edit, by)[0]
 
     def edit(self, budget: Budget, by: Editor = OWNER, scope: Mapping[str, str] | None = None, **fields: Any) -> Budget:
-        return self.budgets.update(budget.no, Edit(fields, scope), by)[1]
+        return self.budgets.update(budget.no, saying(scope, **fields), by)[1]
 
 
 @pytest.fixture
@@ -85,12 +90,12 @@ def test_who_counts_is_told_and_hears_when_it_must_count_anew(desk: Desk) -> Non
 
 
 def test_a_dry_run_stores_nothing(desk: Desk) -> None:
-    tried, held = desk.budgets.create(Edit({"name": "all", "kind": "calls", "amount": 5}, {"user": "ann"}), OWNER, dry_run=True)
+    tried, held = desk.budgets.create(saying({"user": "ann"}, name="all", kind="calls", amount=5), OWNER, dry_run=True)
     assert tried.name == "all"
     assert len(held) == 1
     assert len(desk.budgets.all()) == 0
     made = desk.make("all")
-    desk.budgets.update(made.no, Edit({"amount": 7}), OWNER, dry_run=True)
+    desk.budgets.update(made.no, saying(amount=7), OWNER, dry_run=True)
     desk.budgets.delete(made.no, OWNER, dry_run=True)
     assert list(desk.budgets.all()) == [made]
 
@@ -156,7 +161,7 @@ def test_budgets_are_nested_sixteen_deep_at_most(desk: Desk) -> None:
         desk.make("one too many", parent=inner.no)
     top = desk.make("above")
     with pytest.raises(BadInput, match=r"^parent: at most 16"):
-        desk.budgets.update(1, Edit({"parent": top.no}), OWNER)
+        desk.budgets.update(1, saying(parent=top.no), OWNER)
 
 
 def test_a_limit_above_its_parents_is_odd_and_may_stand(desk: Desk) -> None:
@@ -194,7 +199,7 @@ def test_what_somebody_else_changed_meanwhile_is_not_overwritten(desk: Desk) -> 
     seen = desk.make("all")
     desk.edit(seen, Editor("ann"), amount=7 * USD)
     with pytest.raises(Conflict, match="changed by ann"):
-        desk.budgets.update(seen.no, Edit({"amount": 8 * USD}, revision=seen.revision), OWNER)
+        desk.budgets.update(seen.no, saying(amount=8 * USD)._replace(revision=seen.revision), OWNER)
     with pytest.raises(Conflict, match="changed by ann"):
         desk.budgets.delete(seen.no, OWNER, revision=seen.revision)
 
