@@ -50,3 +50,17 @@ class CallBlocked(FinopsError):
         self.decision_id = decision_id
         self.retry_after_s = retry_after_s
         self.approval_id = approval_id
+
+
+class CallStopped(BaseException):
+    """`CallBlocked` where an instrumentation catches every `Exception`: raised only when `OTEL_FINOPS_INSIST` says so.
+
+    Like `KeyboardInterrupt` it passes `except Exception`, in the application too: catch it by its name.
+
+    Attributes:
+        blocked: what was decided, and why.
+    """
+
+    def __init__(self, blocked: CallBlocked) -> None:
+        super().__init__(str(blocked))
+        self.blocked = blocked

@@ -1,4 +1,4 @@
-"""How an application says where the service is and what holds when it is away: five environment variables."""
+"""How an application says where the service is and what holds when it is away: six environment variables."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ TOKEN: Final = "OTEL_FINOPS_TOKEN"  # noqa: S105 - the variable's name
 FAIL: Final = "OTEL_FINOPS_FAIL"
 TIMEOUT: Final = "OTEL_FINOPS_TIMEOUT"
 PAUSE: Final = "OTEL_FINOPS_PAUSE"
+INSIST: Final = "OTEL_FINOPS_INSIST"
 
 TIMEOUT_MAX_S: Final = 30.0
 """Nobody waits longer for a permission; a mistyped unit (milliseconds) is refused instead of hanging an application."""
@@ -32,6 +33,7 @@ class ClientSettings:
         fail: what holds when the service is away: `open` lets calls through, `closed` blocks them.
         timeout_s: longest time one question may take, seconds, name look-up and connecting included.
         pause_s: for so long after a failure the service is taken for away without asking again, seconds.
+        insist: stop calls also under instrumentations that swallow exceptions, by `faults.CallStopped`, which is no `Exception`.
     """
 
     url: str = ""
@@ -40,6 +42,7 @@ class ClientSettings:
     timeout_s: float = 1.5
     """Longer than the service itself waits for its database (1 s), so that its word on an absent one still counts."""
     pause_s: float = 1.0
+    insist: bool = False
 
     def __post_init__(self) -> None:
         faults = [
@@ -58,7 +61,7 @@ class ClientSettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> ClientSettings:
-        """Read `OTEL_FINOPS_URL`, `_TOKEN`, `_FAIL`, `_TIMEOUT` and `_PAUSE`; an empty variable is as good as none.
+        """Read `OTEL_FINOPS_URL`, `_TOKEN`, `_FAIL`, `_TIMEOUT`, `_PAUSE` and `_INSIST`; an empty variable is as good as none.
 
         Raises:
             BadInput: naming every variable that is wrong, and how to mend it.
@@ -72,10 +75,12 @@ class ClientSettings:
             fail=cast(Literal["open", "closed"], said.get(FAIL, "open").lower()),
             timeout_s=_seconds(said.get(TIMEOUT), cls.timeout_s),
             pause_s=_seconds(said.get(PAUSE), cls.pause_s),
+            insist=_switch(said.get(INSIST, "false")),
         )
 
 
-_NAMES: Final = (URL, TOKEN, FAIL, TIMEOUT, PAUSE)
+_SWITCH_WORDS: Final = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_NAMES: Final = (URL, TOKEN, FAIL, TIMEOUT, PAUSE, INSIST)
 
 
 def _seconds(text: str | None, otherwise: float) -> float:
@@ -86,6 +91,12 @@ def _seconds(text: str | None, otherwise: float) -> float:
         return float(text)
     except ValueError:
         return float("nan")
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in _SWITCH_WORDS:
+        raise BadInput(f"The client's settings are wrong: {INSIST} must be true or false, not {text[:40]!r}.")
+    return _SWITCH_WORDS[text.lower()]
 
 
 def _url_faults(url: str) -> list[str]:

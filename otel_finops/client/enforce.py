@@ -1,0 +1,234 @@
+"""Budgets and policies for an application that knows nothing of them: a span processor asks before each model call that is instrumented.
+
+`opentelemetry-instrument` loads `load` by an entry point; applications that set up the SDK themselves call `install`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections import OrderedDict
+from decimal import Decimal
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from otel_finops.base.errors import BadInput
+from otel_finops.base.money import PICO_MAX, PICO_PER_USD, format_usd
+from otel_finops.client.attribution import RESERVATION, held, stamp_spans
+from otel_finops.client.decisions import Decision, DecisionDesk
+from otel_finops.client.faults import CallStopped
+from otel_finops.client.habits import Habits, Kind
+from otel_finops.client.settings import INSIST, URL, ClientSettings
+from otel_finops.client.settling import Settlements
+from otel_finops.client.spans import Ancestry, is_call, scope_of
+
+_log: Final = logging.getLogger(__name__)
+
+SWALLOWING: Final = ("openinference.instrumentation.", "logfire", "com.anthropic.sdk.python")
+"""Beginnings of the names of libraries that catch whatever an SDK raises when a span starts, and make the call without a span."""
+LIVE_MAX: Final = 10_000
+"""Calls that run at the same time in one process; of more, or of spans that never end, the oldest settle by their expiry."""
+DECISION: Final = "finops.decision"
+"""What was decided, on spans of calls that were let through with something to say."""
+
+
+class _Live(NamedTuple):
+    """A call that runs.
+
+    Attributes:
+        reservation_id: what is held for it; None where nothing is.
+        kind: by which its size is remembered.
+        settles: whether its end settles the reservation: not that of a span which shares another one's.
+    """
+
+    reservation_id: str | None
+    kind: Kind
+    settles: bool
+
+
+class EnforcingProcessor(SpanProcessor):
+    """Asks for a decision when a span of a model call starts, and stops the call by raising when it must not be made.
+
+    What is held for a call is stamped on its span as `finops.reservation` and settled when the span ends. A span within a guard, or right
+    within the span of the same call by an outer library, is covered by that one's decision.
+
+    Args:
+        settings: None: from the environment.
+        desk: who is asked; None: the service of the settings.
+    """
+
+    def __init__(self, settings: ClientSettings | None = None, desk: DecisionDesk | None = None) -> None:
+        self._settings = settings or ClientSettings.from_environment()
+        self._desk = desk or DecisionDesk(self._settings)
+        self._settlements = Settlements(self._desk)
+        self._ancestry, self._habits = Ancestry(), Habits()
+        self._live: OrderedDict[int, _Live] = OrderedDict()
+        self._covered: set[int] = set()
+        self._lock = threading.Lock()
+        self._told: set[str] = set()
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Ask whether the call may be made.
+
+        Raises:
+            CallBlocked: it must not be; the instrumentation hands this on to the application, and the provider is not called.
+            CallStopped: the same under an instrumentation that swallows exceptions, when the settings insist.
+        """
+        self._ancestry.begun(span, parent_context)
+        if not is_call(span) or not self._heard(span):
+            return
+        guarded = held(parent_context)
+        if guarded is not None:
+            self._run(span, _Live(guarded.reservation_id, (), settles=False))
+        elif (outer := self._cover(span)) is not None:
+            self._run(span, _Live(outer.reservation_id, (), settles=False))
+        else:
+            self._ask(span, parent_context)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Settle what was held for the call, and learn how large it was."""
+        context = span.get_span_context()
+        with self._lock:
+            live = self._live.pop(context.span_id, None) if context else None
+            self._covered.discard(context.span_id if context else 0)
+        if live is None or not live.kind:
+            return
+        attributes = span.attributes or {}
+        self._habits.learn(live.kind, attributes)
+        if live.settles and live.reservation_id is not None:
+            self._settlements.add(live.reservation_id, _cost(attributes.get("gen_ai.usage.cost")))
+
+    def shutdown(self) -> None:
+        """Tell what has ended, for as long as one question may take, and hang up."""
+        self._settlements.flush(self._settings.timeout_s)
+        self._desk.close()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Wait until the ends of all finished calls are told."""
+        return self._settlements.flush(timeout_millis / 1000)
+
+    # --- one call ------------------------------------------------------------------------------------------------
+
+    def _ask(self, span: Span, parent_context: Context | None) -> None:
+        call = self._ancestry.call(span, parent_context)
+        kind = (scope_of(span), span.name, call["model"], call.get("agent", ""))
+        usual = self._habits.size(kind)
+        if "text_chars" in call:
+            usual.pop("input_tokens", None)
+        decision = self._desk.ask({**usual, **call})
+        if decision.halts:
+            _note(trace.get_current_span(parent_context), decision)
+            raise self._stop(span, decision)
+        if decision.action != "allow":
+            span.set_attribute(DECISION, decision.action)
+        self._run(span, _Live(decision.reservation_id, kind, settles=True))
+
+    def _stop(self, span: Span, decision: Decision) -> BaseException:
+        blocked = decision.blocked()
+        return CallStopped(blocked) if scope_of(span).startswith(SWALLOWING) else blocked
+
+    def _run(self, span: Span, live: _Live) -> None:
+        """Let the call through, with what is held for it on its span."""
+        if live.reservation_id is not None and RESERVATION not in (span.attributes or {}):
+            span.set_attribute(RESERVATION, live.reservation_id)
+        with self._lock:
+            self._live[span.get_span_context().span_id] = live
+            if len(self._live) > LIVE_MAX:
+                forgotten, _ = self._live.popitem(last=False)
+                self._covered.discard(forgotten)
+
+    def _cover(self, span: Span) -> _Live | None:
+        """The decision of the same call's span by an outer library; it covers the first call within it, further ones are calls of their
+        own."""
+        for above in self._ancestry.above(span):
+            number = above.get_span_context().span_id
+            with self._lock:
+                live = self._live.get(number)
+                if live is not None:
+                    first = number not in self._covered
+                    self._covered.add(number)
+                    return live if first else None
+        return None
+
+    def _heard(self, span: Span) -> bool:
+        """Whether raising would reach the application; tells once of a library where it would not."""
+        scope = scope_of(span)
+        if self._settings.insist or not scope.startswith(SWALLOWING):
+            return True
+        if scope not in self._told:
+            self._told.add(scope)
+            _log.warning(
+                "Calls that %s instruments are not governed: it swallows the exception that would stop them. Put a guard around them, or "
+                "set %s=true.",
+                scope,
+                INSIST,
+            )
+        return False
+
+
+def _note(parent: trace.Span, decision: Decision) -> None:
+    """Leave a word of a blocked call in the trace: the call itself has no span, as nothing was called."""
+    said = {DECISION: decision.action, "finops.decision.id": decision.decision_id or ""}
+    if decision.reasons:
+        said["finops.decision.reason"] = str(decision.reasons[0].get("text") or "")
+    parent.add_event("finops.call_blocked", said)
+
+
+def _cost(reported: Any) -> str | None:
+    """What an instrumentation says that the call cost, as a decimal string; None where it says nothing of use."""
+    if not isinstance(reported, (int, float)) or isinstance(reported, bool) or not 0 <= reported <= PICO_MAX / PICO_PER_USD:
+        return None
+    return format_usd(round(Decimal(repr(reported)) * PICO_PER_USD))
+
+
+# --- installing ----------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class _TakesProcessors(Protocol):
+    def add_span_processor(self, span_processor: SpanProcessor) -> None: ...
+
+
+_installed: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+
+def install(provider: trace.TracerProvider | None = None, settings: ClientSettings | None = None) -> bool:
+    """Have a tracer provider's model calls governed; more than once is once.
+
+    Args:
+        provider: None: the global one, which has to be set by then.
+        settings: None: from the environment.
+
+    Returns:
+        Whether it is: not without an address of the service, nor when there is no SDK to add a processor to.
+
+    Raises:
+        BadInput: the settings are wrong.
+    """
+    settings = settings or ClientSettings.from_environment()
+    provider = provider or trace.get_tracer_provider()
+    if not settings.on:
+        _log.debug("%s is not set: model calls are not governed.", URL)
+        return False
+    if not isinstance(provider, _TakesProcessors):
+        _log.warning(
+            "Model calls are not governed: no OpenTelemetry SDK is set up yet. Call otel_finops.client.enforce.install() after it is."
+        )
+        return False
+    if provider not in _installed:
+        _installed.add(provider)
+        stamp_spans(provider)
+        provider.add_span_processor(EnforcingProcessor(settings))
+    return True
+
+
+def load() -> None:
+    """What `opentelemetry-instrument` calls: `install`, and never a reason for an application not to start."""
+    try:
+        install()
+    except BadInput as fault:
+        _log.error("Model calls are not governed: %s", fault)

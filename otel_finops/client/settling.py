@@ -1,0 +1,79 @@
+"""Telling the service that calls have ended, behind the application's back: nothing waits for it, and nothing piles up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from typing import Final, NamedTuple
+
+from otel_finops.client.decisions import DecisionDesk
+
+_log: Final = logging.getLogger(__name__)
+
+WAITING_MAX: Final = 1_000
+"""Reservations that wait to be settled: a second of a busy application; what is dropped ends by itself at its expiry."""
+_STEP_S: Final = 0.005
+
+
+class _Ended(NamedTuple):
+    reservation_id: str
+    actual_usd: str | None
+
+
+class Settlements:
+    """Settles reservations one after the other on a thread that starts with the first of them."""
+
+    def __init__(self, desk: DecisionDesk) -> None:
+        self._desk = desk
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin anew: after a fork the thread is the parent's, and so is what waits."""
+        self._process = os.getpid()
+        self._waiting: queue.Queue[_Ended] = queue.Queue(WAITING_MAX)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, reservation_id: str, actual_usd: str | None) -> None:
+        """A call has ended; what it came to is None where nobody knows."""
+        if os.getpid() != self._process:
+            self._begin()
+        try:
+            self._waiting.put_nowait(_Ended(reservation_id, actual_usd))
+        except queue.Full:
+            _log.debug("Too many reservations wait to be settled; one was left to expire.")
+            return
+        self._see_to_it()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all that was added is told, or for so long; whether it is."""
+        deadline = time.monotonic() + timeout_s
+        while self._waiting.unfinished_tasks and self._process == os.getpid():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_STEP_S)
+        return True
+
+    def _see_to_it(self) -> None:
+        if self._thread is not None:
+            return
+        with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._settle, name="otel-finops-client-settle", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the interpreter ends
+                    return
+                self._thread = thread
+
+    def _settle(self) -> None:
+        waiting = self._waiting
+        while True:
+            ended = waiting.get()
+            try:
+                self._desk.settle(*ended)
+            finally:
+                waiting.task_done()

@@ -1,0 +1,135 @@
+"""Which spans are model calls when they start, and what they and the spans above them say of a call."""
+
+from __future__ import annotations
+
+import re
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span
+
+from otel_finops.client.attribution import said
+
+CALLS: Final = frozenset((
+    "chat", "text_completion", "generate_content", "embeddings", "completion", "embedding", "rerank", "image_generation", "speech",
+    "transcription", "responses", "llm_call",
+))  # fmt: skip
+"""Values of `gen_ai.operation.name` that are model calls: those that the ledger books as such."""
+_OPENINFERENCE_CALLS: Final = {"LLM": "chat", "EMBEDDING": "embeddings", "RERANKER": "rerank"}
+_OVER: Final = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "gen_ai.usage.input_tokens", "llm.token_count.completion")
+"""A span that starts with usage tells of a call that is over."""
+_OVER_NS: Final = 1_000_000_000
+"""So does one that started a second ago: it is written after the fact, and to raise then would only lose an answer that was paid for."""
+_DEPTH_MAX: Final = 64
+"""Ancestors that are asked for attribution; agents nest a dozen deep."""
+
+_SAID: Final[Mapping[str, tuple[str, ...]]] = {
+    "tenant": ("finops.tenant", "tenant.id", "tenant"),
+    "user": ("finops.user", "user.id", "enduser.id", "llm.user"),
+    "agent": ("gen_ai.agent.name", "agent.name", "agent_name"),
+    "step": ("finops.step",),
+    "purpose": ("finops.purpose",),
+    "cost_center": ("finops.cost_center", "cost_center", "team"),
+    "session": ("gen_ai.conversation.id", "session.id", "thread_id"),
+}
+"""Fields of a decision and the attributes that carry them, best first: the ledger's own order, or budgets would count other calls."""
+_PROVIDER: Final = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system")
+_MODEL: Final = ("gen_ai.request.model", "llm.model_name", "embedding.model_name", "llm.request.model")
+_OUTPUT_LIMIT: Final = ("gen_ai.request.max_tokens", "llm.request.max_tokens")
+_TEXT: Final = ("gen_ai.input.messages", "input.value", "gen_ai.prompt")
+_PROVIDERS: Final = frozenset((
+    "openai", "anthropic", "google", "bedrock", "cohere", "mistralai", "groq", "together", "ollama", "vertexai", "watsonx", "replicate",
+    "gemini",
+))  # fmt: skip
+"""Words in the names of instrumentations that say who is called, for spans that do not."""
+_WORDS: Final = re.compile("[a-z]+")
+
+Attributes = Mapping[str, Any]
+
+
+def scope_of(span: ReadableSpan) -> str:
+    """The name of the library that made a span."""
+    scope = span.instrumentation_scope
+    return scope.name if scope is not None else ""
+
+
+def is_call(span: ReadableSpan) -> bool:
+    """Whether a span that has just started is a model call which has not been made yet."""
+    attributes = span.attributes or {}
+    if _operation(attributes) is None or any(key in attributes for key in _OVER):
+        return False
+    return span.start_time is None or time.time_ns() - span.start_time < _OVER_NS
+
+
+def _operation(attributes: Attributes) -> str | None:
+    """The kind of call by any of the conventions; None for spans that are none."""
+    named = attributes.get("gen_ai.operation.name")
+    if named is not None:
+        return named if named in CALLS else None
+    legacy = attributes.get("llm.request.type")
+    return str(legacy) if legacy in CALLS else _OPENINFERENCE_CALLS.get(str(attributes.get("openinference.span.kind")))
+
+
+class Ancestry:
+    """The spans above a live span in this process, so that a call is asked for with the agent and tenant that they name."""
+
+    def __init__(self) -> None:
+        self._parents: weakref.WeakKeyDictionary[trace.Span, trace.Span] = weakref.WeakKeyDictionary()
+
+    def begun(self, span: Span, parent_context: Context | None) -> None:
+        """Remember what a span was started in."""
+        parent = trace.get_current_span(parent_context)
+        if parent.is_recording():
+            self._parents[span] = parent
+
+    def above(self, span: trace.Span) -> Iterator[trace.Span]:
+        """The live spans above, nearest first."""
+        for _ in range(_DEPTH_MAX):
+            parent = self._parents.get(span)
+            if parent is None:
+                return
+            yield parent
+            span = parent
+
+    def call(self, span: Span, parent_context: Context | None) -> dict[str, Any]:
+        """What is known of a call when it starts, as fields of a decision; what nobody says is left out, but for provider and model,
+        which are empty then."""
+        attributes = span.attributes or {}
+        places = [above for above in self.above(span) if isinstance(above, ReadableSpan)]
+        around = [place.attributes or {} for place in places]
+        blocks = said(parent_context)
+        fields: dict[str, Any] = {
+            "provider": _first(attributes, _PROVIDER) or _provider_by(scope_of(span)),
+            "model": _first(attributes, _MODEL) or "",
+            "operation": _operation(attributes),
+            "trace_id": f"{span.get_span_context().trace_id:032x}",
+        }
+        for name, keys in _SAID.items():
+            told = (_first(place, keys) for place in (attributes, *around))
+            fields[name] = next((value for value in told if value), None) or blocks.get(name) or _first(span.resource.attributes, keys)
+        fields["step"] = fields["step"] or next((place.name for place in places if _operation(place.attributes or {}) is None), None)
+        return {name: value for name, value in fields.items() if value is not None} | _size(attributes)
+
+
+def _size(attributes: Attributes) -> dict[str, int]:
+    """How large a call is, as far as the span says so when it starts; of texts only the length is read."""
+    size: dict[str, int] = {}
+    limit = next((attributes[key] for key in _OUTPUT_LIMIT if key in attributes), None)
+    if isinstance(limit, int) and limit > 0:
+        size["max_output_tokens"] = limit
+    text = next((attributes[key] for key in _TEXT if isinstance(attributes.get(key), str)), None)
+    if text:
+        size["text_chars"] = len(text)
+    return size
+
+
+def _first(attributes: Attributes, keys: tuple[str, ...]) -> str | None:
+    return next((str(attributes[key]) for key in keys if attributes.get(key)), None)
+
+
+def _provider_by(scope: str) -> str:
+    return next((word for word in _WORDS.findall(scope.lower()) if word in _PROVIDERS), "")
