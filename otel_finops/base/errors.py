@@ -9,7 +9,7 @@
     │   ├── Unauthenticated no credential, or one that is not known
     │   ├── Forbidden       a credential that may not do this
     │   ├── NotFound        no such thing, or another tenant's
-    │   ├── Conflict        the same change was asked for before and is not done yet
+    │   ├── Conflict        not possible as things stand: asked for before and not done yet, or decided already
     │   └── KeyReused       an idempotency key that belongs to another input
     ├── Busy                try again after `retry_after_s`: a queue is full or a lease is held
     │   └── TooManyRequests one caller asks more often than the settings allow
@@ -60,7 +60,8 @@ class NotFound(BadInput):
 
 
 class Conflict(BadInput):
-    """The same change was asked for before and is not done yet, or its answer is not known."""
+    """Not possible as things stand: the same change was asked for before and is not done yet, or its answer is not known; or what is to be
+    decided on is decided already."""
 
 
 class KeyReused(BadInput):

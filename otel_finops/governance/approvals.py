@@ -13,7 +13,7 @@ knows it all the same; a pass that somebody else is just taking is taken.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
@@ -143,7 +143,6 @@ class Query(NamedTuple):
     """Which requests are looked for; None: any."""
 
     state: State | None = None
-    tenant: str | None = None
     rule_id: str | None = None
     provider: str | None = None
     model: str | None = None
@@ -203,7 +202,7 @@ class StoredApprovals:
 
     # --- for people -------------------------------------------------------------------------------------------------
 
-    def page(self, tenants: Sequence[str] | None, query: Query, before_no: int | None, limit: int) -> list[Approval]:
+    def page(self, tenants: Collection[str] | None, query: Query, before_no: int | None, limit: int) -> list[Approval]:
         """A page of requests of these tenants (None: of all), newest first; `before_no` is the last number of the page before."""
         now_ns = self._clock.now_ns()
         conditions, params = _conditions(tenants, query, before_no, now_ns)
@@ -211,7 +210,7 @@ class StoredApprovals:
         with self._store.read() as transaction:
             return self._cleared(transaction, [_approval(row, now_ns) for row in transaction.execute(sql, (*params, limit))])
 
-    def find(self, approval_id: str, tenants: Sequence[str] | None) -> Approval:
+    def find(self, approval_id: str, tenants: Collection[str] | None) -> Approval:
         """The request of this id.
 
         Raises:
@@ -226,7 +225,7 @@ class StoredApprovals:
             return [Use(decision_id, int(at_ns)) for decision_id, at_ns in transaction.execute(_USES, (approval.no, _USES_SHOWN))]
 
     def approve(
-        self, approval_id: str, tenants: Sequence[str] | None, grant: Grant, *, who: str, why: str, dry_run: bool = False
+        self, approval_id: str, tenants: Collection[str] | None, grant: Grant, *, who: str, why: str, dry_run: bool = False
     ) -> tuple[Approval, Approval]:
         """Make a pending request a pass; before and after.
 
@@ -249,26 +248,26 @@ class StoredApprovals:
             return before, self._decided(transaction, before, after, dry_run=dry_run)
 
     def reject(
-        self, approval_id: str, tenants: Sequence[str] | None, *, who: str, why: str, dry_run: bool = False
+        self, approval_id: str, tenants: Collection[str] | None, *, who: str, why: str, dry_run: bool = False
     ) -> tuple[Approval, Approval]:
         """Refuse a pending request; before and after. Raises what `approve` raises."""
         return self._ended(approval_id, tenants, "pending", "rejected", who, why, dry_run=dry_run)
 
     def revoke(
-        self, approval_id: str, tenants: Sequence[str] | None, *, who: str, why: str, dry_run: bool = False
+        self, approval_id: str, tenants: Collection[str] | None, *, who: str, why: str, dry_run: bool = False
     ) -> tuple[Approval, Approval]:
         """Take a pass back that still holds; before and after. Raises what `approve` raises."""
         return self._ended(approval_id, tenants, "approved", "revoked", who, why, dry_run=dry_run)
 
     def _ended(
-        self, approval_id: str, tenants: Sequence[str] | None, of: State, to: State, who: str, why: str, *, dry_run: bool
+        self, approval_id: str, tenants: Collection[str] | None, of: State, to: State, who: str, why: str, *, dry_run: bool
     ) -> tuple[Approval, Approval]:
         with self._store.write() as transaction:
             before = self._decidable(transaction, approval_id, tenants, of)
             after = before._replace(state=to, decided_by=who, decided_ns=self._clock.now_ns(), why=why)
             return before, self._decided(transaction, before, after, dry_run=dry_run)
 
-    def _decidable(self, transaction: Transaction, approval_id: str, tenants: Sequence[str] | None, state: State) -> Approval:
+    def _decidable(self, transaction: Transaction, approval_id: str, tenants: Collection[str] | None, state: State) -> Approval:
         found = self._found(transaction, approval_id, tenants)
         if found.state != state:
             raise Conflict(_not(found, state))
@@ -284,7 +283,7 @@ class StoredApprovals:
             raise Conflict(_not(self._found(transaction, after.id, None), before.state))
         return after
 
-    def _found(self, transaction: Transaction, approval_id: str, tenants: Sequence[str] | None) -> Approval:
+    def _found(self, transaction: Transaction, approval_id: str, tenants: Collection[str] | None) -> Approval:
         rows = transaction.execute(_FIND, (approval_id,))
         found = _approval(rows[0], self._clock.now_ns()) if rows else None
         if found is None or (tenants is not None and found.call.tenant not in tenants):
@@ -335,18 +334,18 @@ def _is_ours(transaction: Transaction, what: int, same: str) -> bool:
     return bool(transaction.execute("SELECT pg_try_advisory_xact_lock(CAST(? AS INTEGER), CAST(? AS INTEGER))", (what, key))[0][0])
 
 
-def _conditions(tenants: Sequence[str] | None, query: Query, before_no: int | None, now_ns: int) -> tuple[list[str], list[Any]]:
+def _conditions(tenants: Collection[str] | None, query: Query, before_no: int | None, now_ns: int) -> tuple[list[str], list[Any]]:
     conditions = ["approval_no < ?"]
     params: list[Any] = [2**62 if before_no is None else before_no]
     if tenants is not None:
         conditions.append(f"tenant IN ({', '.join('?' * len(tenants))})" if tenants else "FALSE")
         params += tenants
-    looked_for: Mapping[str, str | None] = {
-        "tenant": query.tenant, "rule_id": query.rule_id, "provider": family(query.provider), "model": query.model, "agent": query.agent,
-    }  # fmt: skip
-    for name, value in looked_for.items():
+    looked_for = (
+        ("rule_id = ?", query.rule_id), ("provider = ?", family(query.provider)), ("model = ?", query.model), ("agent = ?", query.agent),
+    )  # fmt: skip
+    for condition, value in looked_for:
         if value is not None:
-            conditions.append(f"{name} = ?")
+            conditions.append(condition)
             params.append(value)
     if query.state == "expired":
         conditions.append("status IN ('pending', 'approved') AND expires_ns <= ?")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from otel_finops.operations import (
+    approvals,
     audit,
     coverage,
     dashboard,
@@ -36,6 +37,11 @@ from otel_finops.operations.registry import Registry
 
 OPERATIONS: Final = Registry(
     [
+        approvals.approve,
+        approvals.listed,
+        approvals.reject,
+        approvals.revoke,
+        approvals.show,
         audit.listed,
         audit.verify,
         coverage.report,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
+from otel_finops.operations.governance_desks import Approvals
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
 from otel_finops.settings.tree import Features, Settings
 
@@ -40,6 +41,7 @@ class Context(NamedTuple):
         exports: the ledger as a whole.
         retention: how long data is kept.
         switches: kill switches.
+        approvals: requests for approval and passes.
         health: the state of the parts, in a moment.
         clock: the time.
         tokens, senders: stored tokens, for the API and for senders.
@@ -66,6 +68,7 @@ class Context(NamedTuple):
     exports: Exports
     retention: Retention
     switches: Switches
+    approvals: Approvals
     health: Callable[[], Sequence[Health]]
     clock: Clock
     tokens: Tokens

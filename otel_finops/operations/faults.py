@@ -42,7 +42,7 @@ KINDS: Final[dict[type[FinopsError], Kind]] = {
     Unauthenticated: Kind(401, "unauthenticated", "Not authenticated"),
     Forbidden: Kind(403, "forbidden", "Not allowed"),
     NotFound: Kind(404, "not-found", "Not found"),
-    Conflict: Kind(409, "conflict", "Asked for before, not done yet"),
+    Conflict: Kind(409, "conflict", "Not possible as things stand"),
     KeyReused: Kind(422, "key-reused", "Idempotency key of another request"),
     BadInput: Kind(400, "bad-input", "Bad input"),
     TooManyRequests: Kind(429, "too-many-requests", "Too many requests"),

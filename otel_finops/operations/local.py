@@ -19,6 +19,7 @@ from otel_finops.audit.stored import StoredTrail
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import FinopsError
+from otel_finops.governance.approvals import StoredApprovals
 from otel_finops.governance.kill_switches import KillSwitches
 from otel_finops.governance.projections import projections
 from otel_finops.identity.desk import TokenDesk
@@ -190,6 +191,7 @@ def make_context(
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
         exports=LedgerExport(store, subjects),
         switches=KillSwitches(store, clock, settings.kill_switch),
+        approvals=StoredApprovals(store, clock, subjects, settings.approvals),
         retention=retention_desk(settings, store, clock),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,

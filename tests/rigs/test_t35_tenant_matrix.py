@@ -37,6 +37,8 @@ NEUTRAL = {
     "audio_in", "audio_out", "image_in", "image_out", "video_in", "video_out", "queries", "images", "pixels", "characters", "pages",
     "annotated_pages", "web_searches", "requests", "sessions", "seconds", "mode", "service_tier", "region_kind", "region", "speed",
     "image_size", "quality", "resolution", "input_tokens", "text_chars", "max_output_tokens",
+    # passes
+    "times", "hours", "up_to_usd",
     # what is asked of the service
     "status", "min_cost_usd", "top", "section", "changed", "search", "class", "fee", "providers", "environments", "accounts",
 }  # fmt: skip
@@ -113,6 +115,8 @@ LOOKUPS: dict[tuple[str, str], tuple[str, str, str, Any]] = {
     ("senders", "no"): ("senders", "tokens", "no", NOBODYS_NUMBER),
     ("tokens", "prefix"): ("tokens", "tokens", "prefix", "ofk_aaaaaaaa"),
     ("senders", "prefix"): ("senders", "tokens", "prefix", "ofs_aaaaaaaa"),
+    ("approvals", "approval_id"): ("approvals", "approvals", "approval_id", "0" * 24),
+    ("approvals", "policy"): ("approvals", "approvals", "policy_id", "nobody-policy"),
     ("quarantine", "no"): ("quarantine", "spans", "no", NOBODYS_NUMBER),
     ("runs", "run_id"): ("runs", "runs", "run_id", f"{trace('nobody', 1).hex()}-00000000000000ff"),
     ("ledger", "entry"): ("usage", "entries", "entry_id", "0" * 32),

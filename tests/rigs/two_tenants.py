@@ -15,9 +15,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_finops.base.clock import SystemClock
 from otel_finops.genai.sighting import CALL, Sighting
+from otel_finops.governance.approvals import StoredApprovals
+from otel_finops.governance.calls import GovernedCall
+from otel_finops.governance.rulings import Reason, Ruling
 from otel_finops.ledger.journal import JournalRow
 from otel_finops.ledger.quarantine import Failed, Quarantine
 from otel_finops.ledger.subjects import Subjects
+from otel_finops.settings.approvals import Approvals as Settings
 from otel_finops.store.engine import Store
 
 TENANTS = {"acme": "zebra", "globex": "walrus"}
@@ -66,6 +70,7 @@ def two_tenants(folder: Path) -> Iterator[Service]:
         _send_shared(service)
         service.settled()
         _govern(service)
+        _approvals(service)
         _quarantine(service)
         yield service
 
@@ -116,6 +121,20 @@ def _govern(service: Service) -> None:
         ]
         for path, body in wanted:
             http("POST", f"{service.web}/api/v1/{path}", json=body, headers=bearer(token(tenant)))
+
+
+def _approvals(service: Service) -> None:
+    """A request of each tenant that waits for somebody, as a decision makes it."""
+    store = Store.open(service.database.url, SystemClock())
+    try:
+        approvals = StoredApprovals(store, SystemClock(), Subjects(), Settings())
+        for tenant, mark in TENANTS.items():
+            call = GovernedCall(tenant, provider="openai", model=f"{mark}-model", agent=f"{mark}-agent-0", purpose=f"{mark}-purpose-0")
+            asks = Ruling("require_approval", (Reason("policy", "require_approval", f"{mark} policy", f"{mark}-policy", "too large"),))
+            with store.write() as transaction:
+                approvals.request(transaction, call, asks, f"{mark}-decision")
+    finally:
+        store.close()
 
 
 def _quarantine(service: Service) -> None:

@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from datetime import date
 
 import pytest
-from surfaces_world import RATES, SIGHTINGS
+from surfaces_world import PASSING, RATES, SIGHTINGS, WAITING
 
+from otel_finops.base.money import PICO_PER_USD
+from otel_finops.base.times import parse_ns
 from otel_finops.genai.sighting import CALL
+from otel_finops.governance.approvals import Grant, StoredApprovals
+from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.kill_switches import KillSwitches, Target
+from otel_finops.governance.rulings import Reason, Ruling
 from otel_finops.identity.stored import TokenDraft
 from otel_finops.ledger.fx_store import store_rates
 from otel_finops.ledger.journal import JournalRow, record
@@ -23,6 +28,7 @@ from otel_finops.operations.local import Room, open_room, upgrade_database
 from otel_finops.pricing.ecb import read_rates
 from otel_finops.pricing.sources.loading import load_sources
 from otel_finops.settings import load
+from otel_finops.settings.approvals import Approvals
 from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.settings.money import SubscriptionRule
 from otel_finops.store.lease import Leases
@@ -41,6 +47,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         PriceRefresher(room.store, clock, room.prices.base, load_sources()).adopt("test")
         PriceRules(room.store, clock).add(Draft("alias", None, "our-deployment", target="azure/gpt-4o"), who="ann", why="it is one")
         KillSwitches(room.store, clock, KillSwitch()).set(Target("agent", "nobody"), who="ann", why="never seen")
+        _approvals(room)
         for desk, role in ((room.context.tokens, "viewer"), (room.context.senders, None)):
             desk.create(TokenDraft("board", ("acme",), role), who="ann", dry_run=False)
             desk.create(TokenDraft("former", ("*",), role), who="ann", dry_run=False)
@@ -61,6 +68,17 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         figures = (TraceFigures(),)
         Settler(room.store, leases, engine, [Rollups()], clock, sleep=clock.advance, trace_projections=figures).settle_all()
     return url
+
+
+def _approvals(room: Room) -> None:
+    """A request that waits and a pass that holds, for as long as anybody runs these tests."""
+    approvals = StoredApprovals(room.store, FakeClock(parse_ns("2200-01-01")), room.subjects, Approvals())
+    asks = Ruling("require_approval", (Reason("policy", "require_approval", "large calls", "1", "above 1 USD"),))
+    for agent, approval_id in (("waiting", WAITING), ("passing", PASSING)):
+        call = GovernedCall(tenant="acme", provider="openai", model="gpt-4o", agent=agent, pico=2 * PICO_PER_USD, tokens=1_000)
+        with room.store.write() as transaction:
+            assert approvals.request(transaction, call, asks, f"decision of {agent}") == approval_id
+    approvals.approve(PASSING, None, Grant("timed"), who="ann", why="the quarter's report")
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ SHARED_TRACE = "1bf7651916cd43dd8448eb211c80319c"
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e=cmd()"
 
 
+WAITING, PASSING = "6026e626b1780d5bfeff6b22", "c48c217903cc86a41e7473dc"
+"""Ids of a request for approval, and of a pass: they follow from what is asked for."""
 PRICE_LIST = Path(__file__).parents[1] / "data" / "prices" / "llm_prices.json"
 RATES = PRICE_LIST.parents[1] / "fx" / "eurofxref.csv"
 
@@ -41,6 +43,10 @@ _CONTENT = base64.b64encode(PRICE_LIST.read_bytes()).decode()
 _PACKAGED = packaged_snapshot().version
 _RATES = base64.b64encode(RATES.read_bytes()).decode()
 HARMLESS: dict[str, Harmless] = {
+    "approvals.approve": Harmless({"approval_id": WAITING, "why": "tried", "dry_run": True}, [WAITING, "--why", "tried", "--dry-run"]),
+    "approvals.reject": Harmless({"approval_id": WAITING, "why": "tried", "dry_run": True}, [WAITING, "--why", "tried", "--dry-run"]),
+    "approvals.revoke": Harmless({"approval_id": PASSING, "why": "tried", "dry_run": True}, [PASSING, "--why", "tried", "--dry-run"]),
+    "approvals.show": Harmless({"approval_id": WAITING}, [WAITING]),
     "diagnostics.estimate": Harmless(
         {"model": "gpt-4o", "provider": "openai", "text_chars": 7}, ["--model", "gpt-4o", "--provider", "openai", "--text-chars", "7"]
     ),

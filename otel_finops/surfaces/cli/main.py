@@ -31,6 +31,7 @@ GROUPS: Final = {
     "pricing": "What a call costs and why, models without a price, and house rules.",
     "quarantine": "Spans that cannot be recorded.",
     "retention": "How long data is kept, and pruning what is older.",
+    "approvals": "Requests for approval, and giving or refusing it.",
     "kill-switch": "Stopping calls at once.",
     "settings": "What is set, and from where.",
     "diagnostics": "What a call would cost and whether it would be let through.",
