@@ -29,7 +29,7 @@ class Decision(NamedTuple):
     Attributes:
         action: `allow`, `block`, `require_approval`, `downgrade`, `throttle` or `queue`.
         http_status: what a caller of the application should be answered.
-        reasons: rule, sentence and figures; the one that decided first.
+        reasons: rule, sentence and figures of all that were asked, in the order of asking.
         decision_id, reservation_id: by which the service knows them; None where nothing is on record or held.
         estimate_usd: what the call may cost, a decimal string; None where nobody knows.
         retry_after_s: when to try again; None where that would not help.
@@ -53,6 +53,13 @@ class Decision(NamedTuple):
     def halts(self) -> bool:
         """Whether the call must not be made now."""
         return self.action in HALTING
+
+    @property
+    def why(self) -> str:
+        """The sentence of the rule that decided; empty where none says one."""
+        said = [reason for reason in self.reasons if reason.get("text")]
+        deciding = next((reason for reason in said if reason.get("action") == self.action), said[0] if said else {})
+        return str(deciding.get("text", ""))
 
     def blocked(self) -> CallBlocked:
         """The exception that stops the call; its message says why, and what to do."""
@@ -163,11 +170,10 @@ class DecisionDesk:
 
 
 def _sentence(decision: Decision) -> str:
-    why = str(decision.reasons[0].get("text") or "") if decision.reasons else ""
     if decision.away:
-        return f"The model call was not made: {why} This client is set to fail closed (OTEL_FINOPS_FAIL)."
+        return f"The model call was not made: {decision.why} This client is set to fail closed (OTEL_FINOPS_FAIL)."
     number = f" (decision {decision.decision_id})" if decision.decision_id else ""
-    return " ".join(part for part in (f"The model call was not made{number}.", why, _what_to_do(decision)) if part)
+    return " ".join(part for part in (f"The model call was not made{number}.", decision.why, _what_to_do(decision)) if part)
 
 
 def _what_to_do(decision: Decision) -> str:
@@ -179,7 +185,11 @@ def _what_to_do(decision: Decision) -> str:
 
 
 def _cut(value: Any) -> Any:
-    return value[:_TEXT_CHARS_MAX] if isinstance(value, str) else value
+    """Names as the service takes them: it cuts those of spans in the same way, so that budgets still find theirs."""
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\0", "")
+    return text if len(text) <= _TEXT_CHARS_MAX else text[: _TEXT_CHARS_MAX - 1] + "…"
 
 
 def _text(value: Any) -> str | None:

@@ -172,10 +172,8 @@ class EnforcingProcessor(SpanProcessor):
 
 def _note(parent: trace.Span, decision: Decision) -> None:
     """Leave a word of a blocked call in the trace: the call itself has no span, as nothing was called."""
-    said = {DECISION: decision.action, "finops.decision.id": decision.decision_id or ""}
-    if decision.reasons:
-        said["finops.decision.reason"] = str(decision.reasons[0].get("text") or "")
-    parent.add_event("finops.call_blocked", said)
+    said = {DECISION: decision.action, "finops.decision.id": decision.decision_id, "finops.decision.reason": decision.why}
+    parent.add_event("finops.call_blocked", {key: value for key, value in said.items() if value})
 
 
 def _cost(reported: Any) -> str | None:

@@ -26,7 +26,7 @@ class CallBlocked(FinopsError):
     Attributes:
         action: `block`, `require_approval`, `throttle` or `queue`.
         http_status: what a caller of the application should be answered, 402 by default.
-        reasons: why, as the service says it: rule, sentence, figures; the one that decided first.
+        reasons: why, as the service says it: rule, sentence and figures of all that were asked, in the order of asking.
         decision_id: by which the decision is found in the service; None when the service was away and the client is fail-closed.
         retry_after_s: when to try again; None where that would not help.
         approval_id: what somebody has to approve; None for all but `require_approval`.

@@ -37,6 +37,11 @@ _SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "session": ("gen_ai.conversation.id", "session.id", "thread_id"),
 }
 """Fields of a decision and the attributes that carry them, best first: the ledger's own order, or budgets would count other calls."""
+_RESOURCE: Final[Mapping[str, tuple[str, ...]]] = {
+    "service": ("service.name",),
+    "environment": ("deployment.environment.name", "deployment.environment"),
+}
+"""Read from the resource alone, as the ledger does."""
 _PROVIDER: Final = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system")
 _MODEL: Final = ("gen_ai.request.model", "llm.model_name", "embedding.model_name", "llm.request.model")
 _OUTPUT_LIMIT: Final = ("gen_ai.request.max_tokens", "llm.request.max_tokens")
@@ -108,9 +113,11 @@ class Ancestry:
             "operation": _operation(attributes),
             "trace_id": f"{span.get_span_context().trace_id:032x}",
         }
+        resource = span.resource.attributes
+        fields |= {name: _first(resource, keys) for name, keys in _RESOURCE.items()}
         for name, keys in _SAID.items():
             told = (_first(place, keys) for place in (attributes, *around))
-            fields[name] = next((value for value in told if value), None) or blocks.get(name) or _first(span.resource.attributes, keys)
+            fields[name] = next((value for value in told if value), None) or blocks.get(name) or _first(resource, keys)
         fields["step"] = fields["step"] or next((place.name for place in places if _operation(place.attributes or {}) is None), None)
         return {name: value for name, value in fields.items() if value is not None} | _size(attributes)
 

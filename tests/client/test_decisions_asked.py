@@ -35,11 +35,11 @@ def test_a_call_that_is_allowed_has_a_reservation(service: FakeService) -> None:
 def test_what_is_unknown_is_not_sent_and_every_question_has_a_key(service: FakeService) -> None:
     asking = desk(service)
     asking.ask(CALL)
-    asking.ask({**CALL, "idempotency_key": "mine", "agent": "a" * 300})
+    asking.ask({**CALL, "idempotency_key": "mine", "agent": "a\0" * 300})
     first, second = service.decisions
     assert len(first.pop("idempotency_key")) == 32
     assert first == {"provider": "openai", "model": "gpt-4o"}
-    assert (second["idempotency_key"], second["agent"]) == ("mine", "a" * 256)
+    assert (second["idempotency_key"], second["agent"]) == ("mine", "a" * 255 + "…")
 
 
 @pytest.mark.parametrize("action", ["block", "require_approval", "throttle", "queue"])
@@ -53,6 +53,13 @@ def test_halting_decisions_say_why_and_what_to_do(service: FakeService, action: 
     todo = {"block": "", "require_approval": " Have it approved (approval ap1) and try again."}.get(action, " Try again in 12.5 s.")
     assert str(fault) == f"The model call was not made (decision d1). Budget team: 10 of 10 USD spent.{todo}"
     assert (fault.action, fault.http_status, fault.decision_id, fault.retry_after_s) == (action, 402, "d1", wait)
+
+
+def test_the_rule_that_decided_is_told_and_not_the_first_that_spoke(service: FakeService) -> None:
+    service.action = "block"
+    spoke = {"gate": "guardrail", "action": "allow", "rule": "pii", "text": "Flagged."}
+    service.extra = {"reasons": [spoke, {"gate": "budget", "action": "block", "rule": "team", "text": "Spent."}]}
+    assert desk(service).ask(CALL).why == "Spent."
 
 
 def test_a_downgrade_names_the_model(service: FakeService) -> None:

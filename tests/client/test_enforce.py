@@ -29,7 +29,9 @@ class App:
 
     def __init__(self, service: FakeService, **settings: Any) -> None:
         self.service = service
-        self.provider = TracerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+        self.provider = TracerProvider(
+            resource=Resource({"service.name": "shop", "deployment.environment": "test"}), shutdown_on_exit=False
+        )
         self.processor = EnforcingProcessor(ClientSettings(url=service.url, pause_s=0.0, **settings))
         self.provider.add_span_processor(self.processor)
         self._exported = InMemorySpanExporter()
@@ -80,7 +82,8 @@ def test_an_allowed_call_is_made_with_its_reservation_and_settled(app: App) -> N
     asked = app.service.decisions[0]
     assert len(asked.pop("idempotency_key")) == 32
     trace_id = f"{app.spans[0].context.trace_id:032x}"
-    assert asked == {"provider": "openai", "model": "gpt-4o", "operation": "chat", "trace_id": trace_id}
+    place = {"service": "shop", "environment": "test"}
+    assert asked == {"provider": "openai", "model": "gpt-4o", "operation": "chat", "trace_id": trace_id, **place}
     assert app.reservations == ["r1"]
     assert app.settled == {"r1": {}}
 
