@@ -208,8 +208,8 @@ class Spending(Protocol):
         ...
 
     def daily(self, transaction: Transaction, budget: Budget, window: Window) -> Mapping[int, int]:
-        """What was booked on each day of the budget's zone that lies in the window, by the start of the day, in the unit of its amount;
-        days without anything may be missing.
+        """What was booked in each step of a window (`Period.steps`), by the step's start, in the unit of its amount; steps without
+        anything may be missing.
 
         Raises:
             MissingRate: there is no exchange rate for one of the days.

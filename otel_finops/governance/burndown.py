@@ -1,4 +1,4 @@
-"""The course of a budget's window, day by day: what was spent, what of it in all, and how much of the limit is left."""
+"""The course of a budget's window: what was spent day by day, what of it in all, and what would be if it were spent evenly."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import NamedTuple
 
 from otel_finops.base.money import divide_half_even
 from otel_finops.governance.budgets import Budget
-from otel_finops.governance.periods import Window, days_of
+from otel_finops.governance.periods import Window
 
 
-class DayOfBudget(NamedTuple):
-    """One day of a window.
+class Step(NamedTuple):
+    """A day of a window, of a rolling window of hours a piece.
 
     Attributes:
-        day: the day, cut where the window begins or ends within it.
-        spent: booked on it.
-        in_all: booked from the window's beginning to the end of the day; None for days that have not begun.
+        window: from when until when, cut where the budget's window begins or ends within it.
+        spent: booked in it.
+        in_all: booked from the window's beginning to the end of the step; None for steps that have not begun.
         even: what would be booked by then if the limit were spent evenly over the window's time.
     """
 
-    day: Window
+    window: Window
     spent: int
     in_all: int | None
     even: int
@@ -32,27 +32,27 @@ class Burndown(NamedTuple):
     Attributes:
         window: which.
         limit: what may be spent in it, what it was given from the one before included.
-        days: from the first to the last, those to come too.
+        steps: from the first to the last, those to come too.
     """
 
     window: Window
     limit: int
-    days: tuple[DayOfBudget, ...]
+    steps: tuple[Step, ...]
 
 
-def burndown(budget: Budget, window: Window, limit: int, daily: Mapping[int, int], now_ns: int) -> Burndown:
+def burndown(budget: Budget, window: Window, limit: int, spent: Mapping[int, int], now_ns: int) -> Burndown:
     """The course of a window.
 
     Args:
         limit: of this window.
-        daily: what was booked on each day, by the day's start (`Spending.daily`).
-        now_ns: days that begin later have not begun.
+        spent: what was booked in each of its steps, by the step's start (`Spending.daily`).
+        now_ns: steps that begin later have not begun.
     """
-    days, in_all = [], 0
-    for day in days_of(window, budget.period.zone):
-        spent = daily.get(day.start_ns, 0)
-        in_all += spent
-        cut = Window(max(day.start_ns, window.start_ns), min(day.end_ns, window.end_ns))
+    steps, in_all = [], 0
+    for step in budget.period.steps(window):
+        of_step = spent.get(step.start_ns, 0)
+        in_all += of_step
+        cut = Window(max(step.start_ns, window.start_ns), min(step.end_ns, window.end_ns))
         even = divide_half_even(limit * (cut.end_ns - window.start_ns), window.end_ns - window.start_ns)
-        days.append(DayOfBudget(cut, spent, None if cut.start_ns > now_ns else in_all, even))
-    return Burndown(window, limit, tuple(days))
+        steps.append(Step(cut, of_step, None if cut.start_ns > now_ns else in_all, even))
+    return Burndown(window, limit, tuple(steps))

@@ -114,6 +114,16 @@ class Period(NamedTuple):
         first = self._first_day(date_in(at_ns, zone_of(self.zone)))
         return Window(_starts(first, self.zone), _starts(self._next_first_day(first), self.zone))
 
+    def steps(self, window: Window) -> Iterator[Window]:
+        """What the course of a window is shown in: days, of rolling hours the pieces."""
+        if self.kind != "rolling_hours":
+            yield from days_of(window, self.zone)
+            return
+        piece = self.piece(window.start_ns)
+        while piece.start_ns < window.end_ns:
+            yield piece
+            piece = self.piece(piece.end_ns)
+
     def before(self, window: Window) -> Window | None:
         """The window before one by the calendar; None for rolling ones, and at the beginning of time."""
         if self.is_rolling or window.start_ns == 0:

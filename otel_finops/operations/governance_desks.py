@@ -3,20 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from otel_finops.trees.queries import Tenants
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.governance.approvals import Approval, Grant, Query, Use
+    from otel_finops.governance.budget_store import Edit, Editor, Revision
     from otel_finops.governance.budgets import Budget, BudgetSet, BudgetStatus
     from otel_finops.governance.burndown import Burndown
+    from otel_finops.governance.decide import Question
+    from otel_finops.governance.decisions import Decision, Key, Stopped
+    from otel_finops.governance.decisions import Query as DecisionQuery
+    from otel_finops.governance.reservations import Reservation
+    from otel_finops.governance.scopes import Scope
+
+
+class Decisions(Protocol):
+    """Deciding on calls, and what is held for them.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now; `decide` answers all the same.
+    """
+
+    def new_id(self) -> str:
+        """An id for a decision, and for what it holds."""
+        ...
+
+    def decide(self, question: Question, key: Key | None = None) -> Mapping[str, Any]:
+        """Decide on a call, on record, and hold what it takes; with the figures of all tenants' rules, which `told` takes out.
+
+        Args:
+            key: under which the caller may ask again; raises KeyReused where it was sent before with another question.
+        """
+        ...
+
+    def try_out(self, question: Question) -> Mapping[str, Any]:
+        """The answer that `decide` would give now; nothing is written or held."""
+        ...
+
+    def settle(self, reservation_id: str, actual_pico: int | None, tokens: int | None, tenants: Tenants) -> Reservation:
+        """Turn what is held into what the call came to (None: as estimated).
+
+        Raises:
+            NotFound: these tenants have no such reservation.
+            Conflict: it is settled already, at another amount.
+        """
+        ...
+
+    def release(self, reservation_id: str, tenants: Tenants) -> Reservation:
+        """Give back what is held for a call that is not made; raises NotFound."""
+        ...
+
+    def reservation(self, reservation_id: str, tenants: Tenants) -> Reservation:
+        """One reservation; raises NotFound."""
+        ...
+
+    def reservations(self, tenants: Tenants, state: str | None, before: tuple[int, str] | None, limit: int) -> Sequence[Reservation]:
+        """A page of reservations, newest first; `before` is the place (when made, id) of the last one of the page before."""
+        ...
+
+    def page(self, query: DecisionQuery, before_no: int | None, limit: int) -> tuple[Sequence[Decision], Mapping[str, str]]:
+        """A page of decisions, newest first, and the clear ids of their subjects."""
+        ...
+
+    def find(self, decision_id: str, tenants: Tenants) -> tuple[Decision, Mapping[str, str]] | None:
+        """One decision and the clear ids of its subjects; None when there is none that these tenants may see."""
+        ...
+
+    def stopped(self, query: DecisionQuery) -> Sequence[Stopped]:
+        """What was not simply let through in a span of time."""
+        ...
 
 
 class Budgets(Protocol):
     """Budgets: their definitions, and how they stand.
 
     Raises:
+        NotFound: no such budget stands for who asks or changes.
         Busy, Unavailable: the store cannot answer now.
     """
 
@@ -25,11 +89,30 @@ class Budgets(Protocol):
         ...
 
     def find(self, no: int, tenants: Tenants) -> Budget:
-        """The budget of this number; raises NotFound when there is none that these tenants may see."""
+        """The budget of this number, if it is for calls of these tenants alone."""
         ...
 
-    def history(self, no: int, tenants: Tenants) -> Sequence[Budget]:
-        """Every revision of a budget, newest first; of one that was deleted too. Raises NotFound as `find`."""
+    def history(self, no: int, tenants: Tenants) -> Sequence[Revision]:
+        """Every revision of a budget that was for calls of these tenants alone, newest first; of one that was deleted too."""
+        ...
+
+    def create(self, edit: Edit, editor: Editor, *, dry_run: bool = False) -> tuple[Budget, BudgetSet]:
+        """Make a budget; it, and all that stand then. Raises BadInput for what can be none."""
+        ...
+
+    def update(self, no: int, edit: Edit, editor: Editor, *, dry_run: bool = False) -> tuple[Budget, Budget, BudgetSet]:
+        """Change a budget; as it was, as it is, and all that stand then.
+
+        Raises BadInput as `create`, Forbidden where only who sees all tenants may change it, Conflict for another revision than seen.
+        """
+        ...
+
+    def delete(self, no: int, editor: Editor, *, revision: int | None = None, dry_run: bool = False) -> Budget:
+        """Take a budget away; as it was. Raises BadInput where others are within it, Forbidden and Conflict as `update`."""
+        ...
+
+    def clear(self, scopes: Sequence[Scope]) -> Sequence[Mapping[str, str]]:
+        """The values of scopes by dimension, users and sessions as people call them."""
         ...
 
     def statuses(self, budgets: Sequence[Budget]) -> Mapping[int, BudgetStatus]:
@@ -37,7 +120,7 @@ class Budgets(Protocol):
         ...
 
     def burndown(self, budget: Budget, at_ns: int | None) -> Burndown:
-        """The course of the window that runs now, or ran at an instant."""
+        """The course of the window that runs now, or ran at an instant; raises MissingRate where a day with spend has no rate."""
         ...
 
 
