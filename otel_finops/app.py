@@ -189,7 +189,7 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
         store,
         leases,
         prices.fresh,
-        (Rollups(), reports, *projections(settings)),
+        (Rollups(), reports, *projections(settings, store, clock)),
         clock,
         cascade=rules.seen_by,
         recent=recent,

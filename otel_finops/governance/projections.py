@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from otel_finops.base.clock import Clock
+from otel_finops.governance.credit_debits import CreditDebits
+from otel_finops.governance.credit_rates import CreditRates
+from otel_finops.governance.credit_store import followed_pools
 from otel_finops.ledger.projection import Projection
 from otel_finops.settings.tree import Settings
+from otel_finops.store.engine import Store
 
 
-def projections(settings: Settings) -> tuple[Projection, ...]:
-    """Everything of this room that must be told of entries, whoever appends them: settlers, corrections and runs alike."""
-    return ()
+def projections(settings: Settings, store: Store, clock: Clock) -> tuple[Projection, ...]:
+    """Everything of this room that must be told of entries, whoever appends them: settlers, corrections and runs alike.
+
+    In the order in which rows are locked (`rulings.Holder`): reservations, counters of budgets, pools. Pools are debited also where the
+    verbs of credits are switched off: what calls cost is not forgotten.
+    """
+    return (CreditDebits(followed_pools(store, clock), CreditRates()),)

@@ -222,7 +222,8 @@ def _corrector(settings: Settings, store: Store, clock: Clock, engine: PriceEngi
     """What corrects the ledger by these prices, under the settings' rules of money."""
     rules = CurrentRules(store, settings.pricing)
     figures = (TraceFigures(),) if settings.features.figures else ()
-    return Corrector(store, _leases(store, clock), engine, (Rollups(), *figures, *projections(settings)), clock, rules.seen_by)
+    kept = Rollups(), *figures, *projections(settings, store, clock)
+    return Corrector(store, _leases(store, clock), engine, kept, clock, rules.seen_by)
 
 
 def _leases(store: Store, clock: Clock) -> Leases:

@@ -393,6 +393,11 @@ class Features(_Section):
         default=True,
         description="Requests for approval and the passes that people give. Off: what a policy lets through only with consent is stopped.",
     )
+    credits: bool = Field(
+        default=True,
+        description="Prepaid pools of credits. Off: no call is held against them, and grants do not lapse by the clock; pools that there "
+        "are go on paying for calls.",
+    )
     audit: bool = Field(
         default=True, description="Reading and proving the trail of changes. Off: every change goes on record all the same."
     )
