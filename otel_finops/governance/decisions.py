@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -85,7 +85,7 @@ class Query(NamedTuple):
         halted: only those that say anything else than allow.
     """
 
-    tenants: Sequence[str] | None
+    tenants: Collection[str] | None
     from_ns: int | None = None
     to_ns: int | None = None
     filters: Mapping[str, str] = {}
@@ -124,7 +124,7 @@ def page(transaction: Transaction, query: Query, before_no: int | None, limit: i
     return [_decision(row) for row in rows]
 
 
-def found(transaction: Transaction, decision_id: str, tenants: Sequence[str] | None) -> Decision | None:
+def found(transaction: Transaction, decision_id: str, tenants: Collection[str] | None) -> Decision | None:
     """One decision; None when there is none that these tenants may see."""
     rows = transaction.execute(f"{_ROWS} decision_id = ?", (decision_id,))
     return _decision(rows[0]) if rows and (tenants is None or rows[0][2] in tenants) else None
@@ -151,7 +151,7 @@ def _conditions(transaction: Transaction, query: Query) -> tuple[list[str], list
         where.append(sql)
         params.extend(values)
 
-    def one_of(column: str, values: Sequence[str]) -> None:
+    def one_of(column: str, values: Collection[str]) -> None:
         add(f"{column} IN ({', '.join('?' * len(values)) or 'NULL'})", *values)
 
     if query.tenants is not None:

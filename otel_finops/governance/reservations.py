@@ -20,7 +20,7 @@ from otel_finops.ledger.entry import CHARGE, ROLE_CALL, Entry
 from otel_finops.store.unit_of_work import Row, Transaction
 
 State: TypeAlias = Literal["held", "settled", "booked", "expired", "released"]
-Tenants: TypeAlias = Sequence[str] | None
+Tenants: TypeAlias = Collection[str] | None
 LASTS_MAX_NS: Final = 24 * 3600 * 10**9
 """No reservation is held for longer (`settings.enforcement`): one that seems to be was made before the clock went back."""
 
@@ -34,7 +34,8 @@ _SETTLE: Final = (
     "UPDATE reservations SET state = 'settled', actual_pico = ?, actual_tokens = ?, settled_ns = ?, expires_ns = ? "
     f"WHERE reservation_id = ? AND state = 'held' RETURNING {_COLUMNS}"
 )
-_END: Final = f"UPDATE reservations SET state = ?, ended_ns = ? WHERE reservation_id = ? AND ended_ns IS NULL RETURNING {_COLUMNS}"
+_END: Final = "UPDATE reservations SET state = ?, ended_ns = ? WHERE reservation_id = ? AND ended_ns IS NULL"
+_END_ONE: Final = f"{_END} RETURNING reservation_id"
 _DUE: Final = (
     "SELECT reservation_id FROM reservations WHERE ended_ns IS NULL AND (expires_ns <= ? OR expires_ns > ?) "
     f"ORDER BY reservation_id LIMIT {RESERVATIONS_SWEPT_MAX}"
@@ -132,17 +133,6 @@ class Reservations:
         rows = transaction.execute(f"{_DUE}{_skipping(transaction)}", params)
         return len(self._end(transaction, [row[0] for row in rows], "expired", now_ns)) if rows else 0
 
-    def booked(self, transaction: Transaction, named: Sequence[tuple[str, str]], recorded_ns: int) -> None:
-        """Give back what was held for calls that are booked now.
-
-        Args:
-            named: (reservation id, tenant of the entry that names it): one tenant's entry ends no other's reservation.
-        """
-        locking = _LOCKING if transaction.engine_name == "postgresql" else ""
-        owners: dict[str, str] = dict(transaction.select_in(f"{_OPEN}{locking}", sorted({one for one, _ in named})))
-        mine = sorted({one for one, tenant in named if owners.get(one) == tenant})
-        self._end(transaction, mine, "booked", recorded_ns)
-
     def find(self, transaction: Transaction, reservation_id: str, tenants: Tenants) -> Reservation:
         """One of them; raises NotFound when there is none that these tenants may see."""
         rows = transaction.execute(_FIND, (reservation_id,))
@@ -168,28 +158,32 @@ class Reservations:
         return [_reservation(row) for row in rows]
 
     def _end(self, transaction: Transaction, reservation_ids: Collection[str], state: State, now_ns: int) -> list[str]:
-        ended = [one for one in sorted(reservation_ids) if transaction.execute(_END, (state, now_ns, one))]
+        ended = [one for one in sorted(reservation_ids) if transaction.execute(_END_ONE, (state, now_ns, one))]
         if ended:
             for holder in self._holders:
                 holder.release(transaction, ended)
         return ended
 
 
-class BookedReservations:
-    """A `Projection`: what was held for a call is given back in the transaction that books it."""
+def booked(transaction: Transaction, entries: Sequence[Entry]) -> list[str]:
+    """End the reservations that newly booked calls name, in the transaction that books them; their ids.
 
-    def __init__(self, reservations: Reservations) -> None:
-        self._reservations = reservations
-
-    def apply(self, transaction: Transaction, entries: Sequence[Entry]) -> None:
-        """See `Projection.apply`."""
-        named = [
-            (entry.reservation_id, entry.tenant)
-            for entry in entries
-            if entry.reservation_id is not None and entry.kind == CHARGE and entry.role == ROLE_CALL
-        ]
-        if named:
-            self._reservations.booked(transaction, named, entries[0].recorded_ns)
+    Whoever keeps counts or pools by these entries gives back there and then what was held for them: all rows of one kind that a
+    transaction touches are locked in one order. One tenant's entry ends no other's reservation.
+    """
+    named = {
+        (entry.reservation_id, entry.tenant): entry.recorded_ns
+        for entry in entries
+        if entry.reservation_id is not None and entry.kind == CHARGE and entry.role == ROLE_CALL
+    }
+    if not named:
+        return []
+    locking = _LOCKING if transaction.engine_name == "postgresql" else ""
+    ids = sorted({one for one, _ in named if one is not None})
+    open_ones = {(one, tenant) for one, tenant in transaction.select_in(f"{_OPEN}{locking}", ids)}
+    ended = sorted((str(one), recorded_ns) for (one, tenant), recorded_ns in named.items() if (one, tenant) in open_ones)
+    transaction.executemany(_END, [("booked", recorded_ns, one) for one, recorded_ns in ended])
+    return [one for one, _ in ended]
 
 
 def _reservation(row: Row) -> Reservation:

@@ -132,11 +132,15 @@ class CallPricer:
     It is the calculation that settling does; what only a run can know, free allowances and shares of fees, is not in it.
     """
 
-    def __init__(self, context: Context, principal: Principal) -> None:
+    def __init__(self, context: Context, principal: Principal, *, lately: bool = False) -> None:
+        """
+        Args:
+            lately: prices and rules as they were some seconds ago will do; the store is not asked.
+        """
         self._principal = principal
         self._clock = context.clock
-        self.engine: PriceEngine = context.pricing.engine()
-        self._rules = context.pricing.money_rules()
+        self.engine: PriceEngine
+        self.engine, self._rules = context.pricing.lately() if lately else (context.pricing.engine(), context.pricing.money_rules())
 
     def priced(self, record: Mapping[str, Any]) -> Described:
         """The cost of one call; one that is refused says why. Raises what `must_be_his` raises."""
@@ -173,6 +177,24 @@ def described_call(principal: Principal, record: Mapping[str, Any], at_ns: int) 
         said,
         {},
     )
+
+
+def counted(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A call that somebody wants to make, with the counts that stand in for those that nobody knows yet, and which those are."""
+    said, guessed = dict(record), []
+    if "input_tokens" in said:
+        said.setdefault("input_tokens_uncached", said["input_tokens"])
+    elif "text_chars" in said and "input_tokens_uncached" not in said:
+        said["input_tokens_uncached"] = -(-said["text_chars"] // _CHARS_PER_TOKEN)
+        guessed.append("input_tokens_uncached from text_chars")
+    if "max_output_tokens" in said and "output_tokens" not in said:
+        said["output_tokens"] = said["max_output_tokens"]
+        guessed.append("output_tokens, at most max_output_tokens")
+    return said, guessed
+
+
+_CHARS_PER_TOKEN: Final = 4
+"""Of English text and the usual tokenizers, rounded up; a guess, and said to be one."""
 
 
 def must_be_his(principal: Principal, record: Mapping[str, Any]) -> None:

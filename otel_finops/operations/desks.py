@@ -136,6 +136,12 @@ class Pricing(Protocol):
         """Accounts, discounts and flat fees of this moment."""
         ...
 
+    def lately(self) -> tuple[PriceEngine, Cascade]:
+        """Both as they were some seconds ago at most: for those who must not wait for the store. Raises only as long as it never
+        answered.
+        """
+        ...
+
     def rules(self) -> Sequence[Rule]:
         """Every rule ever set, oldest first."""
         ...

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any
 
 from pydantic import Field
 
 from otel_finops.base.limits import UNITS_PER_CALL_MAX
 from otel_finops.identity.principals import Principal
+from otel_finops.operations.asked_calls import question_of
 from otel_finops.operations.context import Context
-from otel_finops.operations.described_calls import CallInput, CallPricer, Text, own_tenant, unknown_fields
+from otel_finops.operations.decisions import DecisionAnswer
+from otel_finops.operations.described_calls import CallInput, CallPricer, Text, counted, own_tenant, unknown_fields
 from otel_finops.operations.kill_switches import ShownSwitch, shown_switch
 from otel_finops.operations.pricing import Quoted
-from otel_finops.operations.registry import Json, Output, operation
-
-if TYPE_CHECKING:  # `--help` must not load the database rooms
-    from otel_finops.governance.kill_switches import Switch
-
-_CHARS_PER_TOKEN: Final = 4
-"""Of English text and the usual tokenizers, rounded up; a guess, and said to be one."""
+from otel_finops.operations.registry import Json, operation
 
 
 class EstimateInput(CallInput):  # type: ignore[valid-type,misc]  # a model made of the contract's field names
@@ -43,11 +39,9 @@ class EstimateInput(CallInput):  # type: ignore[valid-type,misc]  # a model made
     trace_id: Text | None = Field(default=None, description="Of which trace.")
 
 
-class Decided(Output):
-    """What would become of the call."""
+class Decided(DecisionAnswer):
+    """What would become of the call: the answer that `decisions.create` would give now."""
 
-    action: Literal["allow", "block"]
-    reasons: list[str] = Field(description="Why, one for each switch that stops it; empty when it is let through.")
     switches: list[ShownSwitch] = Field(description="The kill switches that stop it.")
 
 
@@ -69,43 +63,26 @@ class Estimate(Quoted):
     summary="Say what a call would cost and whether it would be let through; nothing is recorded.",
 )
 def estimate(context: Context, principal: Principal, given: Any) -> Json:
-    """The price is that of `pricing.quote`; what can stop a call are the kill switches."""
-    record, guessed = _counted(given.record())
+    """The price is that of `pricing.quote`, the decision a dry run of `decisions.create`."""
+    from otel_finops.governance.decision_desk import told  # noqa: PLC0415 - `--help` must not load the database rooms
+
+    asked = given.record()
+    record, guessed = counted(asked)
     priced = CallPricer(context, principal).priced(record).shown()
+    question = question_of(context, principal, asked, {}, context.decisions.new_id())
     stopping = context.switches.stopping(_attempt(principal, record))
     return {
         **priced,
         "ignored": unknown_fields(given.model_extra or {}),
         "guessed": guessed,
         "decision": {
-            "action": "block" if stopping else "allow",
-            "reasons": [_reason(one) for one in stopping],
+            **told(context.decisions.try_out(question), principal.tenants),
             "switches": [shown_switch(one) for one in stopping],
         },
     }
-
-
-def _counted(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The call with the counts that stand in for those that are not given."""
-    said, guessed = dict(record), []
-    if "input_tokens" in said:
-        said.setdefault("input_tokens_uncached", said["input_tokens"])
-    elif "text_chars" in said and "input_tokens_uncached" not in said:
-        said["input_tokens_uncached"] = -(-said["text_chars"] // _CHARS_PER_TOKEN)
-        guessed.append("input_tokens_uncached from text_chars")
-    if "max_output_tokens" in said and "output_tokens" not in said:
-        said["output_tokens"] = said["max_output_tokens"]
-        guessed.append("output_tokens, at most max_output_tokens")
-    return said, guessed
 
 
 def _attempt(principal: Principal, record: Mapping[str, Any]) -> Any:
     from otel_finops.governance.kill_switches import Attempt  # noqa: PLC0415 - `--help` must not load the database rooms
 
     return Attempt(record.get("tenant") or own_tenant(principal), record.get("provider"), record.get("model"), record.get("agent"))
-
-
-def _reason(one: Switch) -> str:
-    from otel_finops.governance.kill_switches import described  # noqa: PLC0415 - `--help` must not load the database rooms
-
-    return f"kill switch for {described(one.target)}: {one.why}"

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, JsonValue
 
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import NAME_CHARS_MAX, PAGE_ROWS_MAX
+from otel_finops.base.money import PICO_MAX, parse_usd
 from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.base.times import parse_ns
 from otel_finops.identity.principals import Principal
@@ -76,6 +77,8 @@ Name: TypeAlias = Annotated[str, Field(max_length=NAME_CHARS_MAX, json_schema_ex
 TraceId: TypeAlias = Annotated[str, AfterValidator(_trace_id), Field(json_schema_extra={"pattern": "^[0-9a-fA-F]{32}$"})]
 SpanId: TypeAlias = Annotated[str, AfterValidator(_span_id), Field(json_schema_extra={"pattern": "^[0-9a-fA-F]{16}$"})]
 RunId: TypeAlias = Annotated[str, AfterValidator(_run_id), Field(json_schema_extra={"pattern": "^[0-9a-fA-F]{32}-[0-9a-fA-F]{16}$"})]
+Amount: TypeAlias = Annotated[str, Field(max_length=40, pattern=r"^-?\d+(\.\d{1,12})?$")]
+"""USD as a plain decimal string; `amount_of` reads it."""
 Cursor: TypeAlias = Annotated[str, Field(max_length=_CURSOR_CHARS_MAX, json_schema_extra={"pattern": "^[A-Za-z0-9_=-]+$"})]
 
 
@@ -195,6 +198,17 @@ def page_of(rows: Iterable[Row], given: Paged, order: str, place: Callable[[Row]
     found = sorted((row for row in rows if after is None or place(row) > after), key=place)
     page = found[: given.limit]
     return page, place_cursor(order, place(page[-1])) if 0 < len(page) < len(found) else None
+
+
+def amount_of(name: str, text: str) -> int:
+    """An amount in USD that somebody gives, as pico-USD; raises BadInput for one that is negative, or more than a row can hold."""
+    try:
+        pico = parse_usd(text)
+    except ValueError:
+        pico = -1
+    if not 0 <= pico <= PICO_MAX:
+        raise BadInput(f"{name}: a plain decimal amount in USD, not negative and below 9 million, e.g. 0.0125")
+    return pico
 
 
 def place_cursor(order: str, place: Sequence[int | str]) -> str:

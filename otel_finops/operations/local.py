@@ -43,6 +43,7 @@ from otel_finops.ledger.subscription_windows import CurrentRules
 from otel_finops.ledger.verify import verify
 from otel_finops.operations.context import Context, Health
 from otel_finops.operations.corrections_desk import CorrectionsDesk
+from otel_finops.operations.governing import decision_desk
 from otel_finops.operations.idempotency import StoredAnswers
 from otel_finops.operations.money_desk import MoneyDesk
 from otel_finops.operations.price_lists import PriceLists
@@ -174,6 +175,8 @@ def make_context(
         anywhere: a price list may be fetched from any URL, not only from that of the settings.
         live: the stored tokens that hold in this process; None where no service runs in it.
     """
+    switches = KillSwitches(store, clock, settings.kill_switch)
+    approvals = StoredApprovals(store, clock, subjects, settings.approvals)
     return Context(
         reads=StoreReads(store, subjects),
         trees=TreesDesk(store, subjects),
@@ -190,8 +193,9 @@ def make_context(
         corrections=corrections_desk(settings, store, prices, clock),
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
         exports=LedgerExport(store, subjects),
-        switches=KillSwitches(store, clock, settings.kill_switch),
-        approvals=StoredApprovals(store, clock, subjects, settings.approvals),
+        switches=switches,
+        approvals=approvals,
+        decisions=decision_desk(settings, store, clock, subjects, switches, approvals),
         retention=retention_desk(settings, store, clock),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,

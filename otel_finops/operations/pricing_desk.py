@@ -9,7 +9,7 @@ from otel_finops.base.clock import Clock
 from otel_finops.base.errors import Busy, Unavailable
 from otel_finops.base.limits import PAGE_ROWS_MAX
 from otel_finops.ledger.corrections import Corrected, Corrector, Selection
-from otel_finops.ledger.current_prices import CurrentPrices
+from otel_finops.ledger.current_prices import POLL_S, CurrentPrices
 from otel_finops.ledger.price_rules import Draft, PriceRules, Rule, as_house_rules
 from otel_finops.ledger.reprice import reprice
 from otel_finops.ledger.unpriced import Unpriced, UnpricedQuery, UnpricedTotals, unpriced_models, unpriced_totals
@@ -61,10 +61,25 @@ class PricingDesk:
         self._corrector = corrector
         self.money_rules = money_rules
         self._nearest: tuple[object, NearestKeys] | None = None
+        self._clock = clock
+        self._lately: tuple[float, Cascade] | None = None
 
     def engine(self) -> PriceEngine:
         """See `Pricing.engine`."""
         return self._prices.fresh()
+
+    def lately(self) -> tuple[PriceEngine, Cascade]:
+        """See `Pricing.lately`. The book is that which this process follows; the rules are looked up as often."""
+        held = self._lately
+        if held is None or self._clock.monotonic() - held[0] >= POLL_S:
+            try:
+                held = self._clock.monotonic(), self.money_rules()
+            except (Busy, Unavailable):
+                if held is None:
+                    raise
+                held = self._clock.monotonic(), held[1]
+            self._lately = held
+        return self._prices(), held[1]
 
     def rules(self) -> Sequence[Rule]:
         """See `Pricing.rules`."""

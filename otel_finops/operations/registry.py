@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict
 
 from otel_finops.audit.redaction import recorded
 from otel_finops.audit.trail import Change, Outcome
-from otel_finops.base.errors import FinopsError, Forbidden, NotFound
+from otel_finops.base.errors import BadInput, FinopsError, Forbidden, NotFound
 from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.identity.principals import Principal
 from otel_finops.identity.roles import Permission
 from otel_finops.operations.context import Context
 from otel_finops.operations.desks import Keyed, Replayed
-from otel_finops.operations.idempotency import keyed
+from otel_finops.operations.idempotency import checked_key, keyed
 from otel_finops.settings.tree import Features
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,9 @@ class Operation(NamedTuple):
             and lets memory that outlives it follow by `Transaction.after_commit`.
         runs: a change that takes leases, fetches, or works for long, in as many transactions as it likes: its intent is on record
             before it begins, its outcome afterwards.
+        own_record: a change that is on record by itself, in a table that is only added to, or is part of such a record: it is not put
+            into the trail of changes, and takes as many transactions as it likes. A key that is sent beside the input is the input's
+            `idempotency_key`, where it has such a field; where it has none, saying the same twice changes nothing anyway.
         agents: it may be shown to a language model's agent.
         by_body: it reads, and takes its input as a JSON body by POST as well, for what is too long for a URL.
         streams: it reads, and its handler gives a `streams.Stream` of rows, any number of them, which the surfaces write in the format
@@ -99,6 +102,7 @@ class Operation(NamedTuple):
     by_body: bool = False
     streams: bool = False
     runs: Runs = False
+    own_record: bool = False
 
     @property
     def method(self) -> str:
@@ -138,11 +142,14 @@ def operation(
     by_body: bool = False,
     streams: bool = False,
     runs: Runs = False,
+    own_record: bool = False,
 ) -> Callable[[Handler], Operation]:
     """Declare the decorated handler as an operation; the arguments are those of `Operation`."""
 
     def declare(handler: Handler) -> Operation:
-        return Operation(name, path, takes, output, permission, summary, handler, feature, changes, agents, by_body, streams, runs)
+        return Operation(
+            name, path, takes, output, permission, summary, handler, feature, changes, agents, by_body, streams, runs, own_record
+        )
 
     return declare
 
@@ -206,10 +213,22 @@ def invoke(one: Operation, context: Context, principal: Principal, given: Input,
     admit(one, context, principal)
     if not one.changes:
         return one.handler(context, principal, given)  # type: ignore[no-any-return]
+    if one.own_record:
+        return one.handler(context, principal, _under(key, given))  # type: ignore[no-any-return]
     asked = _Asked(one, context, principal, given, origin, None if key is None else keyed(one.name, principal, given, key))
     if getattr(given, "dry_run", False):
         return asked.handled().output
     return _run(asked) if one.is_run(given) else _change(asked)
+
+
+def _under(key: str | None, given: Input) -> Input:
+    """The input with the key that was sent beside it."""
+    if key is None or "idempotency_key" not in type(given).model_fields:
+        return given
+    said = getattr(given, "idempotency_key", None)
+    if said not in (None, key):
+        raise BadInput("idempotency_key: the request's Idempotency-Key is another one; give one of them, or the same twice")
+    return given.model_copy(update={"idempotency_key": checked_key(key)})
 
 
 class _Asked(NamedTuple):

@@ -131,13 +131,15 @@ def test_what_is_not_counted_yet_is_bounded(context: Context, counts: dict[str, 
 
 
 def test_an_estimate_says_which_switch_would_stop_the_call_and_why(context: Context) -> None:
-    assert ask(context, "diagnostics.estimate", **CALL)["decision"] == {"action": "allow", "reasons": [], "switches": []}
+    decision = ask(context, "diagnostics.estimate", **CALL)["decision"]
+    assert (decision["action"], decision["reasons"], decision["switches"], decision["estimate_usd"]) == ("allow", [], [], "0.0035")
+    assert (decision["recorded"], decision["reservation_id"]) == (False, None)
     ask(context, "kill_switch.set", scope="provider", name="openai", tenant="acme", why="a loop")
     for tenant, stopped in (("acme", True), ("globex", False)):
         decision = ask(context, "diagnostics.estimate", tenant=tenant, **CALL)["decision"]
         assert (decision["action"] == "block") is stopped
     own = ask(context, "diagnostics.estimate", ACME, **CALL, agent="rogue")["decision"]
-    assert own["reasons"] == [
+    assert [one["text"] for one in own["reasons"]] == [
         "kill switch for agent rogue: the settings say so", "kill switch for provider openai of tenant acme: a loop",
     ]  # fmt: skip
     assert [one["origin"] for one in own["switches"]] == ["settings", "stored"]

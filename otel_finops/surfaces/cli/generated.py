@@ -75,7 +75,7 @@ def command_of(one: Operation) -> Callable[..., None]:
         else:
             finish(one, run_operation(context, one, given, idempotency_key), as_json)
 
-    fields = one.input.model_fields.items()
+    fields = [(name, field) for name, field in one.input.model_fields.items() if name != "idempotency_key"]
     described = [
         (name, *_parameter(name, field))
         for name, field in sorted(fields, key=lambda item: (not item[1].is_required(), not _says(item[1], PLACED)))

@@ -32,6 +32,8 @@ GROUPS: Final = {
     "quarantine": "Spans that cannot be recorded.",
     "retention": "How long data is kept, and pruning what is older.",
     "approvals": "Requests for approval, and giving or refusing it.",
+    "decisions": "Whether calls may be made, and what was decided.",
+    "reservations": "What is held for calls until they are booked.",
     "kill-switch": "Stopping calls at once.",
     "settings": "What is set, and from where.",
     "diagnostics": "What a call would cost and whether it would be let through.",

@@ -1,0 +1,24 @@
+"""Everything that governs calls, put together over a database: which gates there are, and the desk that asks them."""
+
+from __future__ import annotations
+
+from otel_finops.base.clock import Clock
+from otel_finops.base.times import NS_PER_SECOND
+from otel_finops.governance.approvals import StoredApprovals
+from otel_finops.governance.decide import Decider, Gates
+from otel_finops.governance.decision_desk import DecisionDesk
+from otel_finops.governance.kill_switches import KillSwitches
+from otel_finops.governance.reservations import Reservations
+from otel_finops.ledger.subjects import Subjects
+from otel_finops.settings.tree import Settings
+from otel_finops.store.engine import Store
+
+
+def decision_desk(
+    settings: Settings, store: Store, clock: Clock, subjects: Subjects, switches: KillSwitches, approvals: StoredApprovals
+) -> DecisionDesk:
+    """The desk where applications ask; a gate whose feature is switched off is not there."""
+    gates = Gates(switches, approvals=approvals if settings.features.approvals else None)
+    said = settings.enforcement
+    reservations = Reservations(gates.holders, round(said.reservation_ttl * NS_PER_SECOND), round(said.settle_grace * NS_PER_SECOND))
+    return DecisionDesk(store, clock, subjects, Decider(gates, said, reservations), reservations, said)
