@@ -48,7 +48,9 @@ _OF_SESSION: Final = (
 _SAME_SESSION: Final = (
     "SELECT o.ref FROM subjects s JOIN subjects o ON o.kind = s.kind AND o.clear = s.clear AND o.realm IN (?, ?) WHERE s.ref = ?"
 )
-_RUNS: Final = "SELECT r.span_id, r.parent_run FROM runs r WHERE r.trace_no IN (SELECT trace_no FROM traces WHERE trace_id = ? AND realm IN (?, ?)) LIMIT ?"
+_RUNS: Final = (
+    "SELECT span_id, parent_run FROM runs WHERE trace_no IN (SELECT trace_no FROM traces WHERE trace_id = ? AND realm IN (?, ?)) LIMIT ?"
+)
 
 
 class TraceState(NamedTuple):
@@ -182,12 +184,12 @@ def _depth(rows: Iterable[Row]) -> int:
     above = {bytes(span): None if parent is None else bytes(parent) for span, parent in rows}
     deep: dict[bytes, int] = {}
     for span in above:
-        way: list[bytes] = []
+        way: dict[bytes, None] = {}
         at: bytes | None = span
         while at is not None and at in above and at not in deep and at not in way:
-            way.append(at)
+            way[at] = None
             at = above[at]
-        base = deep.get(at, 0) if at is not None else 0
+        base = 0 if at is None else deep.get(at, 0)
         for place, one in enumerate(reversed(way), 1):
             deep[one] = base + place
     return max(deep.values(), default=0)

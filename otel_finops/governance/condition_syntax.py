@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from otel_finops.base.errors import BadInput
@@ -115,7 +116,7 @@ def tokens_of(source: str) -> list[Token]:
         if match.lastgroup != "space":
             found.append(Token(match.lastgroup, match[0], at))  # type: ignore[arg-type]  # the groups are the kinds
         at = match.end()
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         if after.at == before.at + len(before.text) and {before.kind, after.kind} <= {"name", "int", "double", "text"}:
             raise fault(after.at, _joined(before, after))
     return [*found, Token("end", "", len(source))]
@@ -132,7 +133,11 @@ def _strange(source: str, at: int) -> str:
 def _joined(before: Token, after: Token) -> str:
     if before.kind == "name" and after.kind == "text":
         return "bytes are not for conditions; leave the b away" if before.text in ("b", "B") else "a sign is missing in front of the text"
-    return "a sign is missing here" if before.kind != "text" or after.kind != "text" else "texts of three quotation marks are not for conditions"
+    return (
+        "a sign is missing here"
+        if before.kind != "text" or after.kind != "text"
+        else "texts of three quotation marks are not for conditions"
+    )
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -172,7 +177,9 @@ class _Reader:
         if said != "bool":
             raise fault(0, f"a condition says yes or no (bool), this says {_worded(said)}; compare it with something")
         if self._steps > CONDITION_STEPS_MAX:
-            raise fault(0, f"it could take {self._steps} steps, more than {CONDITION_STEPS_MAX}; shorten its lists, or what is done with each item")
+            raise fault(
+                0, f"it could take {self._steps} steps, more than {CONDITION_STEPS_MAX}; shorten its lists, or what is done with each item"
+            )
         return Checked(frozenset(self._fields), frozenset(self._tags), tuple(self._patterns), self._steps)
 
     # tokens
@@ -263,8 +270,7 @@ class _Reader:
         return said
 
     def _member(self) -> Type:
-        first = self._peek()
-        path, said = first.text, self._primary()
+        path, said = self._peek().text, self._primary()
         while (token := self._taken(".", "[")) is not None:
             if token.text == "[":
                 said, path = self._tag(said, token.at), f"{path}[]"
@@ -272,13 +278,8 @@ class _Reader:
             name = self._take()
             if name.kind != "name":
                 raise fault(name.at, "after . stands a name")
-            if self._peek().text == "(":
-                said = self._method(said, name)
-            else:
-                said = self._field(said, path, name)
+            said = self._method(said, name) if self._peek().text == "(" else self._field(said, path, name)
             path = f"{path}.{name.text}"
-        if isinstance(said, ListOf) and first.text in self._roots and first.text not in self._bound:
-            self._fields.add((first.text, ""))
         return said
 
     def _primary(self) -> Type:
@@ -304,6 +305,8 @@ class _Reader:
         if self._peek().text == "(":
             return self._function(token)
         if (said := self._bound.get(name) or self._roots.get(name)) is not None:
+            if isinstance(said, ListOf):
+                self._fields.add((name, ""))
             return said
         raise fault(token.at, f"there is no {name!r}{_near(name, [*self._roots, *self._bound])}")
 
@@ -467,6 +470,11 @@ def _incalculable(sign: str, left: Type, right: Type) -> str | None:
     return f"% is for whole numbers, not for {_worded(left)}" if sign == "%" and left != "int" else None
 
 
+_WORDED: Final[dict[Simple, str]] = {
+    "bool": "a truth (bool)", "int": "a whole number (int)", "double": "a decimal number (double)", "string": "a text (string)",
+}  # fmt: skip
+
+
 def _worded(said: Type) -> str:
     if isinstance(said, ListOf):
         return "a list"
@@ -474,7 +482,7 @@ def _worded(said: Type) -> str:
         return f"{said.name} as a whole"
     if isinstance(said, Tags):
         return "the tags as a whole"
-    return {"bool": "a truth (bool)", "int": "a whole number (int)", "double": "a decimal number (double)", "string": "a text (string)"}[said]
+    return _WORDED[said]
 
 
 def _near(name: str, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:

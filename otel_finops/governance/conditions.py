@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from otel_finops.base.limits import CONDITION_BUDGETS_MAX, CONDITION_US_MAX, NAME_CHARS_MAX
-from otel_finops.base.money import PICO_PER_USD
+from otel_finops.base.money import PICO_PER_USD, format_usd
 from otel_finops.governance.call_state import TraceState
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.condition_syntax import Checked, ListOf, Record, Simple, Tags, Type, check, fault
@@ -143,7 +143,8 @@ class Facts:
         self._tags = tags
         self._context = cel.Context()
         self._known: set[str] = set()
-        self._budgets: list[dict[str, Any]] | None = None
+        self._exact: dict[str, dict[str, str]] = {}
+        self._budgets: list[tuple[Budget, BudgetStatus]] | None = None
 
     def context_for(self, condition: Condition) -> Any:
         """The library's context with all that a condition asks for."""
@@ -152,26 +153,51 @@ class Facts:
             self._known.add(root)
         return self._context
 
-    def value(self, root: str) -> Any:
-        """What conditions are told, for people who try them."""
-        return self._value(root)
+    def figures(self, condition: Condition) -> dict[str, str]:
+        """The amounts and counts that a condition went by, exactly, as decimal strings by `root.field`."""
+        shown: dict[str, str] = {}
+        for root, field in sorted(condition.checked.fields):
+            exact = self._exact.get(root, {}).get(field)
+            if exact is not None:
+                shown[f"{root}.{field}"] = exact
+        return shown
 
     def _value(self, root: str) -> Any:
         if root == "budgets":
-            return self._budget_values()
+            return [_budget_value(*one) for one in self._budget_stands()]
         if root == "budget":
-            return next(iter(self._budget_values()), _NO_BUDGET)
+            return self._budget_value()
         if root in ("trace", "session"):
-            read = self._readings.trace if root == "trace" else self._readings.session
-            fields = frozenset(field for asked, field in self._wanted if asked == root)
-            return _state_value(read(fields), fields)
+            return self._state_value(root)
+        if root == "estimate":
+            self._exact[root] = {"usd": _shown_usd(self._call.pico), "tokens": str(self._call.tokens)}
         return _SIMPLE[root](self._call, self._tags)
 
-    def _budget_values(self) -> list[dict[str, Any]]:
+    def _budget_stands(self) -> list[tuple[Budget, BudgetStatus]]:
+        """Those that are used most first."""
         if self._budgets is None:
-            used_most = sorted(self._readings.budgets(), key=lambda one: (-one[1].ratio, one[0].no))
-            self._budgets = [_budget_value(*one) for one in used_most[:CONDITION_BUDGETS_MAX]]
+            self._budgets = sorted(self._readings.budgets(), key=lambda one: (-one[1].ratio, one[0].no))[:CONDITION_BUDGETS_MAX]
         return self._budgets
+
+    def _budget_value(self) -> dict[str, Any]:
+        for budget, status in self._budget_stands()[:1]:
+            exact = {name: _amount(budget, amount) for name, amount in _amounts(status).items()}
+            self._exact["budget"] = {"name": budget.name, "ratio": f"{_double(status.ratio):.4f}", **exact}
+            return _budget_value(budget, status)
+        return _NO_BUDGET
+
+    def _state_value(self, root: str) -> dict[str, Any]:
+        """Only what was read; what was not, nobody asks for."""
+        fields = frozenset(field for asked, field in self._wanted if asked == root)
+        state = (self._readings.trace if root == "trace" else self._readings.session)(fields)
+        counts = {"calls": state.calls, "tokens": state.tokens, "calls_per_minute": state.calls_of_minute, "depth": state.depth}
+        money = {"cost_usd": state.pico, "cost_usd_per_minute": state.pico_of_minute}
+        self._exact[root] = {
+            **{name: str(count) for name, count in counts.items()},
+            **{name: format_usd(pico) for name, pico in money.items()},
+        }
+        said = {**counts, **{name: _usd(pico) for name, pico in money.items()}}
+        return {name: value for name, value in said.items() if name in fields}
 
 
 def wanted(conditions: Sequence[Condition]) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
@@ -195,9 +221,7 @@ def _call_value(call: GovernedCall, _tags: frozenset[str]) -> dict[str, Any]:
 
 def _attribution_value(call: GovernedCall, tags: frozenset[str]) -> dict[str, Any]:
     names = ("tenant", "agent", "step", "purpose", "cost_center", "service", "environment")
-    return {**{name: call.said(name) or "" for name in names[:2]}, **{name: getattr(call, name) or "" for name in names[2:]}, "tags": {
-        key: call.tags.get(key, "") for key in tags
-    }}  # fmt: skip
+    return {**{name: getattr(call, name) or "" for name in names}, "tags": {key: call.tags.get(key, "") for key in tags}}
 
 
 def _estimate_value(call: GovernedCall, _tags: frozenset[str]) -> dict[str, Any]:
@@ -215,24 +239,26 @@ _NO_BUDGET: Final[dict[str, Any]] = {
 def _budget_value(budget: Budget, status: BudgetStatus) -> dict[str, Any]:
     """Amounts in the budget's currency, in tokens or in calls."""
     unit = PICO_PER_USD if budget.kind == "money" else 1
-    amounts = {"limit": status.limit, "spent": status.spent, "reserved": status.reserved, "remaining": status.remaining}
     return {
         "name": budget.name, "kind": budget.kind, "currency": budget.currency, "hard": budget.hard, "state": status.state,
-        "ratio": _double(status.ratio), **{name: _double(Fraction(amount, unit)) for name, amount in amounts.items()},
+        "ratio": _double(status.ratio), **{name: amount / unit for name, amount in _amounts(status).items()},
     }  # fmt: skip
+
+
+def _amounts(status: BudgetStatus) -> dict[str, int]:
+    return {"limit": status.limit, "spent": status.spent, "reserved": status.reserved, "remaining": status.remaining}
+
+
+def _amount(budget: Budget, amount: int) -> str:
+    return format_usd(amount) if budget.kind == "money" else str(amount)
 
 
 def _double(value: Fraction) -> float:
     return value.numerator / value.denominator
 
 
-def _state_value(state: TraceState, fields: frozenset[str]) -> dict[str, Any]:
-    """Only what was read; what was not, nobody asks for."""
-    said = {
-        "cost_usd": _usd(state.pico), "calls": state.calls, "tokens": state.tokens, "calls_per_minute": state.calls_of_minute,
-        "cost_usd_per_minute": _usd(state.pico_of_minute), "depth": state.depth,
-    }  # fmt: skip
-    return {name: value for name, value in said.items() if name in fields}
+def _shown_usd(pico: int | None) -> str:
+    return "unknown" if pico is None else format_usd(pico)
 
 
 # --- the library -------------------------------------------------------------------------------------------------------

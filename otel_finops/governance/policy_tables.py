@@ -30,7 +30,7 @@ policy_rates: Final = Table(
     metadata,
     Column("policy_no", BigInteger, primary_key=True, autoincrement=False),
     Column("of", Text, primary_key=True, comment="what is counted apart: a tenant, agent, trace id or reference of a subject; '' for all"),
-    Column("free_ns", BigInteger, nullable=False, comment="when all that was taken of the rate is there again; earlier than now: nothing is"),
+    Column("free_ns", BigInteger, nullable=False, comment="when all that was taken is there again; earlier than now: nothing is"),
     sqlite_with_rowid=False,
 )
 """How much of their rates calls took (`governance.rates`)."""

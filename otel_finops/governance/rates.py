@@ -19,6 +19,9 @@ RATE_OF: Final[tuple[RateOf, ...]] = get_args(RateOf)
 CALLS_MAX: Final = 1_000_000
 PER_S_MAX: Final = 86_400
 
+_SKEW_NS: Final = 60 * NS_PER_SECOND
+"""By so much the clocks of two processes may differ. What lies further ahead than it can ever be was taken before the clock went back."""
+
 _FREE: Final = "SELECT free_ns FROM policy_rates WHERE policy_no = ? AND of = ?"
 _TAKE: Final = (
     "INSERT INTO policy_rates (policy_no, of, free_ns) VALUES (?, ?, ?) ON CONFLICT (policy_no, of) DO UPDATE SET free_ns = "
@@ -63,8 +66,8 @@ class Rate(NamedTuple):
 
     def wait_s(self, free_ns: int, now_ns: int) -> float:
         """Seconds until a call may be made; 0: now."""
-        if free_ns > now_ns + self.whole_ns:
-            return 0.0  # further ahead than it can ever be: the clock went back
+        if free_ns > now_ns + self.whole_ns + _SKEW_NS:
+            return 0.0
         return max(0, free_ns - (now_ns + self.whole_ns - self.each_ns)) / NS_PER_SECOND
 
 
@@ -83,7 +86,8 @@ def look(transaction: Transaction, policy_no: int, rate: Rate, call: GovernedCal
 def take(transaction: Transaction, policy_no: int, rate: Rate, call: GovernedCall, now_ns: int) -> float:
     """Take one call of a rate; where none is free, nothing is taken and the seconds until one is are given."""
     first, last, each = now_ns + rate.each_ns, now_ns + rate.whole_ns, rate.each_ns
-    params = (policy_no, rate.key(call), first, now_ns, last, now_ns, each, last - each, last)
+    never = last + _SKEW_NS
+    params = (policy_no, rate.key(call), first, now_ns, never, now_ns, each, last - each, never)
     taken = transaction.execute(_TAKE, params)
     if not taken:
         return look(transaction, policy_no, rate, call, now_ns) or each / NS_PER_SECOND

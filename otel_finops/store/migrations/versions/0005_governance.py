@@ -450,7 +450,7 @@ def _policies() -> None:
         ),
         sa.Column(
             "free_ns", sa.BigInteger(), nullable=False,
-            comment="when all that was taken of the rate is there again; earlier than now: nothing is",
+            comment="when all that was taken is there again; earlier than now: nothing is",
         ),
         sa.PrimaryKeyConstraint("policy_no", "of"),
         sqlite_with_rowid=False,
