@@ -54,11 +54,11 @@ class Held(NamedTuple):
 
     Attributes:
         reservation_id: what is held for them; None where nothing is.
-        model: the only model that they may use, after a `downgrade`; None for any.
+        refused_model: the model that was asked for and must not be called, after a `downgrade`; None for none.
     """
 
     reservation_id: str | None = None
-    model: str | None = None
+    refused_model: str | None = None
 
 
 def held(within: Context | None = None) -> Held | None:
@@ -94,6 +94,12 @@ def _said_since(block: Block | None, known: Block | None) -> dict[str, str]:
 def _block(within: Context | None) -> Block | None:
     found = context.get_value(_BLOCK, within)
     return found if isinstance(found, Block) else None
+
+
+def current_trace() -> str | None:
+    """The trace of the current span, 32 hex digits; None where there is none."""
+    current = trace.get_current_span().get_span_context()
+    return trace.format_trace_id(current.trace_id) if current.is_valid else None
 
 
 class Stamper(SpanProcessor):

@@ -7,6 +7,7 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from otel_finops.client.decisions import DecisionDesk
@@ -18,9 +19,13 @@ WAITING_MAX: Final = 1_000
 _STEP_S: Final = 0.005
 
 
+Actual = str | None | Callable[[], str | None]
+"""What a call came to, USD; None where nobody knows; or what finds it out, which must not raise."""
+
+
 class _Ended(NamedTuple):
     reservation_id: str
-    actual_usd: str | None
+    actual_usd: Actual
 
 
 class Settlements:
@@ -37,8 +42,8 @@ class Settlements:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def add(self, reservation_id: str, actual_usd: str | None) -> None:
-        """A call has ended; what it came to is None where nobody knows."""
+    def add(self, reservation_id: str, actual_usd: Actual) -> None:
+        """A call has ended, and what it came to."""
         if os.getpid() != self._process:
             self._begin()
         try:
@@ -74,6 +79,7 @@ class Settlements:
         while True:
             ended = waiting.get()
             try:
-                self._desk.settle(*ended)
+                actual_usd = ended.actual_usd
+                self._desk.settle(ended.reservation_id, actual_usd() if callable(actual_usd) else actual_usd)
             finally:
                 waiting.task_done()

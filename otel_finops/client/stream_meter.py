@@ -91,6 +91,11 @@ class StreamMeter:
         return known._replace(output=self.output_tokens, reasoning=stated.reasoning, audio_out=stated.audio_out)
 
     @property
+    def known_usage(self) -> Usage | None:
+        """`usage`, where it can stand for the call; None where the prompt is not known or texts were not."""
+        return self.usage if self.reported or (self.usage.prompt and not self._strange) else None
+
+    @property
     def output_tokens(self) -> int:
         """Tokens of output so far."""
         return self._stated.get("output", 0) + self._tokens + -(-self._bytes // BYTES_PER_TOKEN)

@@ -257,7 +257,7 @@ def test_tasks_that_run_at_the_same_time_keep_their_blocks_apart() -> None:
 
 def test_a_decision_holds_within_its_block_alone(spans: Spans) -> None:
     assert held() is None
-    with entered({"finops.reservation": "r1"}, decision=Held("r1", "small")), spans.tracer.start_as_current_span("call"):
-        assert held() == Held("r1", "small")
+    with entered({"finops.reservation": "r1"}, decision=Held("r1", "large")), spans.tracer.start_as_current_span("call"):
+        assert held() == Held("r1", "large")
     assert held() is None
     assert spans.attributes() == {"call": {"finops.reservation": "r1"}}

@@ -1,0 +1,250 @@
+"""What a finished call or turn cost, as the service has it: for the application's own row."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from opentelemetry import trace
+
+from otel_finops.base.errors import BadInput
+from otel_finops.client.attribution import current_trace, said
+from otel_finops.client.faults import ServiceAway
+from otel_finops.client.rates import Rates
+from otel_finops.client.service import Service, the_service
+from otel_finops.client.transport import Answer
+from otel_finops.client.usage import Usage, told_by
+
+_log: Final = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 0.5
+"""Between questions while one waits: a trace is booked some hundredths of a second after its root has come, or seconds if it has not."""
+WAIT_MAX_S: Final = 300.0
+"""Nobody waits longer for a cost; a mistyped unit is refused instead of hanging an application."""
+_PRICED_BY: Final = ("provider", "model", "service_tier", "tenant", "user", "agent", "cost_center", "purpose")
+"""What a price may depend on beside the counts: what is called, and whose contract, discount or flat fee holds."""
+
+
+class Cost(NamedTuple):
+    """What something cost.
+
+    Attributes:
+        usd: a plain decimal string; None where the call has no price, which is not 0.
+        trace_id: 32 hex digits, by which the service shows it; None where nothing is traced.
+        booked: the ledger has it and waits for nothing more of it; False: a price that will be booked, or a sum that may still grow.
+        unpriced_calls: calls without a price, which `usd` leaves out.
+        calls, tokens: how many; tokens are prompt and output.
+        currency: always `USD`: other currencies are a question of dates, which the service answers in its reports.
+    """
+
+    usd: str | None
+    trace_id: str | None
+    booked: bool
+    unpriced_calls: int = 0
+    calls: int = 1
+    tokens: int = 0
+    currency: str = "USD"
+
+    @property
+    def amount(self) -> Decimal | None:
+        """`usd` as a number."""
+        return None if self.usd is None else Decimal(self.usd)
+
+
+def cost(
+    answer: object = None,
+    *,
+    provider: str | None = None,
+    model: str | None = None,
+    usage: Usage | None = None,
+    trace_id: str | int | None = None,
+    span_id: str | int | None = None,
+    wait: float = 0.0,
+    service: Service | None = None,
+) -> Cost | None:
+    """What one finished call cost.
+
+        cost(answer, provider="openai")                      # by the price book, contracts and discounts of now, at once
+        cost(trace_id=..., span_id=..., wait=10)             # as it stands in the ledger
+
+    Args:
+        answer: the provider's whole answer, object or dict (OpenAI, Anthropic); or give `model` and `usage`.
+        provider: who bills, in any spelling.
+        trace_id, span_id: of the span that shows the call; hexadecimal, or numbers as the SDK has them.
+        wait: how long to wait until the ledger has it, seconds.
+
+    Returns:
+        None when metering is off, when the service does not know it in time, or may not tell it. Nothing is raised for the service.
+
+    Raises:
+        BadInput: neither an answer with its provider nor a span is given, or an environment variable is wrong.
+    """
+    service = service or the_service()
+    if span_id is not None:
+        return _waited(service, f"/usage/{_hex(_traced(trace_id), 32)}/{_hex(span_id, 16)}", _of_row, wait)
+    told = told_by(answer)
+    usage, model = usage or told.usage, model or told.model
+    if provider is None or usage is None:
+        raise BadInput("cost: give the provider's answer with its usage and the provider, or trace_id and span_id of a span")
+    call = {**said(), "provider": provider, "model": model, "service_tier": told.service_tier}
+    answered = _asked(service, _described(call, usage))
+    if answered is None:
+        return None
+    usd = _usd(answered)
+    return Cost(usd, current_trace(), False, int(usd is None), 1, usage.prompt + usage.output)
+
+
+def trace_cost(trace_id: str | int | None = None, *, wait: float = 0.0, service: Service | None = None) -> Cost | None:
+    """What all calls of a trace cost, such as those of one turn of a conversation.
+
+    Spans that this process has ended are sent before anybody waits. What other processes of the trace send later joins it later.
+
+    Args:
+        trace_id: hexadecimal, or a number as the SDK has it; None: the trace of the current span.
+        wait: how long to wait until it is booked, seconds. A trace whose root has not ended is booked when it was quiet for as long as
+            the service's `ledger.settle_after` says.
+
+    Returns:
+        As `cost`; when the time is up before all is booked, what is known, with `booked` False.
+
+    Raises:
+        BadInput: no trace is named and no span is current, or an environment variable is wrong.
+    """
+    return _waited(service or the_service(), f"/traces/{_hex(_traced(trace_id), 32)}?sums_only=true", _of_trace, wait)
+
+
+async def cost_async(answer: object = None, **more: Any) -> Cost | None:
+    """`cost`, without keeping the event loop."""
+    return await asyncio.to_thread(cost, answer, **more)
+
+
+async def trace_cost_async(trace_id: str | int | None = None, *, wait: float = 0.0, service: Service | None = None) -> Cost | None:
+    """`trace_cost`, without keeping the event loop."""
+    return await asyncio.to_thread(trace_cost, trace_id, wait=wait, service=service)
+
+
+def price_of(service: Service, call: Mapping[str, Any], usage: Usage) -> str | None:
+    """What the service would book for a call (fields of a decision) with these counts, USD; None where it has no price to tell."""
+    answered = _asked(service, _described(call, usage))
+    return None if answered is None else _usd(answered)
+
+
+def rates_of(provider: str, model: str | None, prompt_tokens: int = 0, *, service: Service | None = None) -> Rates | None:
+    """What tokens of a model cost by the service's prices of now, for a prompt of this length; None where nobody knows, as `cost`."""
+    call = {"provider": provider, "model": model, "input_tokens_uncached": max(prompt_tokens, 1), "output_tokens": 1}
+    cached = {**call, "cache_read": 1, "cache_write_5m": 1, "cache_write_1h": 1}
+    answered = _asked(service or the_service(), {"calls": [cached, call]})
+    for quoted in (answered or {}).get("quotes") or ():
+        if isinstance(quoted, Mapping) and quoted.get("usd") is not None:
+            return Rates.of_lines(quoted["lines"])
+    return None
+
+
+# --- asking --------------------------------------------------------------------------------------------------------------
+
+
+def _described(call: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
+    return {name: call[name] for name in _PRICED_BY if call.get(name) is not None} | usage.record()
+
+
+def _asked(service: Service, call: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The service's price of a call; None when it has none to tell."""
+    if not service.meters():
+        return None
+    try:
+        return _body(service.transport.post("/pricing/quote", call))
+    except ServiceAway as fault:
+        _log.debug("No price was told: %s", fault)
+        return None
+
+
+def _waited(service: Service, path: str, read: Callable[[Mapping[str, Any]], Cost | None], wait: float) -> Cost | None:
+    """What a path answers, asked again until it is booked or the time is up."""
+    if not 0.0 <= wait <= WAIT_MAX_S:
+        raise BadInput(f"wait: seconds from 0 to {WAIT_MAX_S:g}, not {wait:g}")
+    if not service.settings.on:
+        return None
+    deadline, pause_s = time.monotonic() + wait, _FIRST_PAUSE_S
+    if wait:
+        _send_ended_spans(wait)
+    while True:
+        known = _read(service, path, read)
+        left_s = deadline - time.monotonic()
+        if (known is not None and known.booked) or left_s <= 0 or not service.meters():
+            return known
+        time.sleep(min(pause_s, left_s))
+        pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+
+
+def _read(service: Service, path: str, read: Callable[[Mapping[str, Any]], Cost | None]) -> Cost | None:
+    try:
+        body = _body(service.transport.get(path))
+    except ServiceAway as fault:
+        _log.debug("No cost was told: %s", fault)
+        return None
+    return None if body is None else read(body)
+
+
+def _body(answer: Answer) -> Mapping[str, Any] | None:
+    """What was asked for. What is not there yet is nothing to tell of; a token that may not ask is."""
+    if answer.ok and answer.body:
+        return answer.body
+    if answer.status != 404:
+        _log.warning("The service does not tell what calls cost (status %d): %s", answer.status, answer.detail)
+    return None
+
+
+def _send_ended_spans(wait: float) -> None:
+    """Have the tracer provider export what it holds, for at most so long: exporters have time-outs of their own, and longer ones."""
+    flush = getattr(trace.get_tracer_provider(), "force_flush", None)
+    if flush is None:
+        return
+    sending = threading.Thread(target=flush, args=(round(wait * 1000),), name="otel-finops-client-flush", daemon=True)
+    sending.start()
+    sending.join(wait)
+
+
+# --- reading -------------------------------------------------------------------------------------------------------------
+
+
+def _of_trace(body: Mapping[str, Any]) -> Cost:
+    steps = [step for step in body.get("steps") or () if isinstance(step, Mapping)]
+    calls, tokens = (sum(int(step.get(name) or 0) for step in steps) for name in ("calls", "tokens"))
+    return Cost(
+        str(body["total_usd"]), str(body["trace_id"]), body.get("pending") is False, int(body.get("unpriced_calls") or 0), calls, tokens
+    )
+
+
+def _of_row(body: Mapping[str, Any]) -> Cost | None:
+    """A row that is counted in another one cost nothing beside it; one that was taken back altogether is none."""
+    row = body.get("standing")
+    if not isinstance(row, Mapping):
+        return None
+    counts = row.get("usage") or {}
+    tokens = sum(int(counts.get(unit, 0)) for unit in ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "output"))
+    stands = row.get("role") == "call"
+    usd = row.get("cost_usd") if stands else "0"
+    return Cost(usd, str(body["trace_id"]), True, int(stands and usd is None), int(stands), tokens if stands else 0)
+
+
+def _usd(answered: Mapping[str, Any]) -> str | None:
+    usd = answered.get("usd")
+    return usd if isinstance(usd, str) else None
+
+
+def _traced(trace_id: str | int | None) -> str | int:
+    found = current_trace() if trace_id is None else trace_id
+    if found is None:
+        raise BadInput("trace_id: no span is current, so say which trace")
+    return found
+
+
+def _hex(given: str | int, digits: int) -> str:
+    return f"{given:0{digits}x}" if isinstance(given, int) else quote(given.lower(), safe="")
