@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_finops.base.errors import BadInput
 from otel_finops.base.money import PICO_MAX, PICO_PER_USD, format_usd
-from otel_finops.client.attribution import RESERVATION, held, stamp_spans
+from otel_finops.client.attribution import RESERVATION, Held, held, stamp_spans
 from otel_finops.client.decisions import Decision, DecisionDesk
 from otel_finops.client.faults import CallStopped
 from otel_finops.client.habits import Habits, Kind
@@ -83,7 +83,7 @@ class EnforcingProcessor(SpanProcessor):
             return
         guarded = held(parent_context)
         if guarded is not None:
-            self._run(span, _Live(guarded.reservation_id, (), settles=False))
+            self._follow(span, parent_context, guarded)
         elif (outer := self._cover(span)) is not None:
             self._run(span, _Live(outer.reservation_id, (), settles=False))
         else:
@@ -126,6 +126,13 @@ class EnforcingProcessor(SpanProcessor):
         if decision.action != "allow":
             span.set_attribute(DECISION, decision.action)
         self._run(span, _Live(decision.reservation_id, kind, settles=True))
+
+    def _follow(self, span: Span, parent_context: Context | None, guarded: Held) -> None:
+        """Keep to what a guard was told: a model that it must not use any more is not called."""
+        if guarded.refused_model is not None and self._ancestry.call(span, parent_context)["model"] == guarded.refused_model:
+            why = f"The guard around it was told to use another model than {guarded.refused_model}: call the one in its `model`."
+            raise self._stop(span, Decision("downgrade", 402, ({"text": why},)))
+        self._run(span, _Live(guarded.reservation_id, (), settles=False))
 
     def _stop(self, span: Span, decision: Decision) -> BaseException:
         blocked = decision.blocked()

@@ -248,6 +248,15 @@ def test_a_guard_has_asked_already(app: App) -> None:
     assert app.settled == {}
 
 
+def test_the_model_that_a_guard_must_not_use_any_more_is_not_called(app: App) -> None:
+    with entered({}, decision=Held("r-guard", "gpt-4o")):
+        with pytest.raises(CallBlocked, match=r"told to use another model than gpt-4o: call the one in its `model`\.") as stopped:
+            app.call()
+        app.call(**{"gen_ai.request.model": "gpt-4o-mini"})
+    assert stopped.value.action == "downgrade"
+    assert app.reservations == ["r-guard"]
+
+
 def test_calls_on_other_threads_of_control_ask_for_themselves(app: App) -> None:
     """A span that was left open somewhere else covers nothing here."""
     app.tracer().start_span("chat gpt-4o", attributes=CHAT)
