@@ -20,6 +20,7 @@ from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.ledger.faults import fault_of, forget_frames
 from otel_finops.ledger.journal import JournalRow, Recorded, record_batches
 from otel_finops.ledger.poison import PoisonGuard
+from otel_finops.ledger.projection import PendingCalls
 from otel_finops.ledger.recent import RecentTraces
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.store.engine import Store
@@ -49,6 +50,7 @@ class GroupCommitter:
         committed: told how many seconds each commit took.
         guard: takes batches apart that fail again and again; without one they fail for ever.
         recent: keeps what was written for settling in this process.
+        pending: told of what is journalled, where it is asked.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class GroupCommitter:
         committed: Callable[[float], None] = lambda seconds: None,
         guard: PoisonGuard | None = None,
         recent: RecentTraces | None = None,
+        pending: PendingCalls | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -73,6 +76,7 @@ class GroupCommitter:
         self._committed = committed
         self._guard = guard
         self._recent = recent
+        self._pending = pending
         self._failed_at = float("-inf")
         self._waiting: deque[_Submission] = deque()
         self._changed = threading.Condition()
@@ -193,6 +197,7 @@ class GroupCommitter:
                 settle_after_ns=self._settle_after_ns,
                 subjects=self._subjects,
                 recent=self._recent,
+                pending=self._pending,
             )
         self._committed(self._clock.monotonic() - began)
         return recorded

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
 from otel_finops.base.errors import Busy
@@ -18,6 +19,7 @@ from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.ledger.call_keys import keys_of
 from otel_finops.ledger.codec import SUBJECT_KEYS, Author, content_hash, decode, decode_author, encode, names_subject, referenced
 from otel_finops.ledger.key_index import PLACE_BYTES, PlacedKey, insert_keys
+from otel_finops.ledger.projection import Journalled, PendingCalls
 from otel_finops.ledger.pruned import pruned_until_ns
 from otel_finops.ledger.recent import Growth, RecentTraces
 from otel_finops.ledger.shards import shard_of
@@ -151,8 +153,13 @@ def record_batches(
     settle_after_ns: int,
     subjects: Subjects,
     recent: RecentTraces | None = None,
+    pending: PendingCalls | None = None,
 ) -> list[Recorded]:
-    """Journal all batches of one group commit as `record` does; what became of each is told apart."""
+    """Journal all batches of one group commit as `record` does; what became of each is told apart.
+
+    Args:
+        pending: told of what is new, where it is asked; None: nobody is.
+    """
     arrivals = _group(batches)
     pruned = _drop_pruned(transaction, arrivals, now_ns)
     numbers = _insert_traces(transaction, arrivals, now_ns, settle_after_ns)
@@ -166,6 +173,8 @@ def record_batches(
     _update_known(transaction, arrivals, known, now_ns, settle_after_ns)
     if conflicts:
         transaction.execute(_COUNT, (CONFLICTS, conflicts.total()))
+    if pending is not None and pending.is_asked:
+        pending.note(transaction, list(_journalled(arrivals, added, numbers, known)), now_ns)
     if recent is not None:
         growths = list(_growths(added, numbers, known, spans))
         transaction.after_commit(lambda: recent.grow(growths))
@@ -349,6 +358,15 @@ def _growths(
             seen = spans.get(key)
             clear = len(ids) == len(sightings) and (not seen or ids.isdisjoint(map(bytes.hex, seen)))
             yield Growth(numbers[key], key[1].hex(), 0 if trace is None else trace.version, sightings if clear else None)
+
+
+def _journalled(arrivals: Arrivals, added: Added, numbers: Mapping[TraceKey, int], known: Iterable[_Known]) -> Iterator[Journalled]:
+    """What is new of each trace, with its quotes."""
+    versions = {(trace.realm, trace.trace_id): trace.version + 1 for trace in known}
+    for key, sightings in added.items():
+        if sightings:
+            quotes = [arrival.quote for _, arrival in sorted(arrivals[key].items(), key=itemgetter(0))]
+            yield Journalled(numbers[key], versions.get(key, 1), list(zip(sightings, quotes, strict=True)))
 
 
 def _subject_refs(transaction: Transaction, arrivals: Arrivals, subjects: Subjects) -> dict[tuple[str, str, str], str]:

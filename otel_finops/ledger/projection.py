@@ -1,4 +1,4 @@
-"""The seams by which other rooms keep what is derived from the ledger: they are told inside the transaction that appends."""
+"""The seams by which other rooms keep what is derived from the ledger: they are told inside the transaction that appends, or journals."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from otel_finops.genai.sighting import Sighting
 from otel_finops.ledger.entry import Entry
+from otel_finops.pricing.quote import Quote
 from otel_finops.store.unit_of_work import Transaction
 
 
@@ -32,6 +33,37 @@ class SettledTrace(NamedTuple):
     booked: bool
     sightings: Sequence[Sighting]
     standing: Mapping[str, Entry]
+
+
+class Journalled(NamedTuple):
+    """What a batch added to a trace.
+
+    Attributes:
+        trace_no: its number.
+        version: of the trace, as the batch made it; settling tells up to which version it has seen.
+        rows: spans that are new, or a further version of known ones, with the quotes of calls; users and sessions are references.
+    """
+
+    trace_no: int
+    version: int
+    rows: Sequence[tuple[Sighting, Quote | None]]
+
+
+class PendingCalls(Protocol):
+    """Something that is derived from what is journalled and not yet settled."""
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether anybody asks for it; where nobody does, `note` is not called and journalling costs what it costs without."""
+        ...
+
+    def note(self, transaction: Transaction, traces: Sequence[Journalled], now_ns: int) -> None:
+        """Write what follows from newly journalled spans, in their transaction."""
+        ...
+
+    def settled(self, transaction: Transaction, versions: Sequence[tuple[int, int]]) -> None:
+        """Take back what was written of these traces (number, version) up to these versions, in the transaction that books them."""
+        ...
 
 
 TRACE_TABLES: Final = ("runs", "run_shares", "trace_sums")

@@ -27,7 +27,7 @@ from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.faults import is_of_surroundings
 from otel_finops.ledger.journal import TraceState, clear_due, due_traces, standing_traces
 from otel_finops.ledger.neighbours import Neighbourhood, neighbourhoods
-from otel_finops.ledger.projection import Projection, SettledTrace, TraceProjection, Write
+from otel_finops.ledger.projection import PendingCalls, Projection, SettledTrace, TraceProjection, Write
 from otel_finops.ledger.recent import RecentTraces
 from otel_finops.ledger.rows import entries_of_traces
 from otel_finops.ledger.shards import SHARDS, lease_name
@@ -79,6 +79,7 @@ class Settler:
         cascade: Rules = NO_RULES,
         recent: RecentTraces | None = None,
         trace_projections: Sequence[TraceProjection] = (),
+        pending: PendingCalls | None = None,
     ) -> None:
         """
         Args:
@@ -88,6 +89,7 @@ class Settler:
             sleep: waits seconds; tests replace it.
             recent: traces that the journal's writer in this process has just written.
             trace_projections: made anew for each trace that settles, after the entries are written.
+            pending: told which traces wait no more.
         """
         self._store = store
         self._leases = leases
@@ -95,6 +97,7 @@ class Settler:
         self._cascade = reader_of(cascade)
         self._projections = tuple(projections)
         self._trace_projections = tuple(trace_projections)
+        self._pending = pending
         self._clock = clock
         self._sleep = sleep
         self._recent = recent or RecentTraces()
@@ -171,6 +174,8 @@ class Settler:
             with self._store.write() as transaction:
                 append(transaction, lease, found.entries, self._projections, self._clock.now_ns())
                 clear_due(transaction, found.traces)
+                if self._pending is not None:
+                    self._pending.settled(transaction, [(trace.trace_no, trace.version) for trace in found.traces])
                 for write in writes:
                     write(transaction)
             self._recent.forget(trace.trace_no for trace in found.traces)

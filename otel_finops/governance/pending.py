@@ -1,0 +1,188 @@
+"""Calls that are journalled and not yet settled, counted for the budgets that are for them (`ledger.projection.PendingCalls`).
+
+What a batch adds to a trace is noted with the trace's version, so that settling takes back exactly what it has seen; sums stand in
+stripes, one for each writer, so that nobody waits for another one's row. A sum is that of all stripes: what one writer adds, another
+one takes back. Calls whose span names a reservation are left out where that one holds something: what it holds counts them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import orjson
+
+from otel_finops.base.errors import Busy, Unavailable
+from otel_finops.base.limits import BUDGET_PENDING_SWEPT_MAX
+from otel_finops.base.money import PICO_PER_USD
+from otel_finops.base.protocols import DEFAULT_TENANT
+from otel_finops.genai.inheritance import resolve
+from otel_finops.genai.sighting import CALL, Sighting
+from otel_finops.genai.usage import total_tokens
+from otel_finops.governance.budgets import Budget, BudgetSet
+from otel_finops.governance.calls import GovernedCall
+from otel_finops.governance.counts import Matches, carried, slots
+from otel_finops.governance.followed import Followed
+from otel_finops.ledger.projection import Journalled
+from otel_finops.store.unit_of_work import Row, Transaction
+
+WRITERS: Final = 16
+"""Journalling and settling of eight processes; more of them share."""
+
+_INSERT: Final = "INSERT INTO budget_pending_traces (trace_no, version, payload) VALUES"
+_TAKE: Final = (
+    "DELETE FROM budget_pending_traces WHERE (trace_no, version) IN "
+    "(SELECT p.trace_no, p.version FROM budget_pending_traces AS p JOIN (VALUES"
+)
+_SEEN: Final = ") AS v ON p.trace_no = v.column1 AND p.version <= v.column2) RETURNING payload"
+_ADD: Final = "INSERT INTO budget_pending (count_no, start_ns, stripe, usd, pico, tokens, calls) VALUES"
+_SUM: Final = (
+    f"ON CONFLICT (count_no, start_ns, stripe) DO UPDATE SET {carried('budget_pending', '')}, "
+    "tokens = budget_pending.tokens + excluded.tokens, calls = budget_pending.calls + excluded.calls"
+)
+_HELD: Final = "SELECT reservation_id, count_no FROM budget_holds WHERE reservation_id IN ({})"
+_ANY: Final = "SELECT 1 FROM budget_pending_traces LIMIT 1"
+_LEFT: Final = (
+    "SELECT p.trace_no, t.version FROM budget_pending_traces AS p LEFT JOIN traces AS t ON t.trace_no = p.trace_no "
+    f"WHERE t.due_ns IS NULL ORDER BY p.trace_no LIMIT {BUDGET_PENDING_SWEPT_MAX}"
+)
+_EVEN: Final = (
+    "SELECT count_no, start_ns FROM budget_pending GROUP BY count_no, start_ns "
+    f"HAVING SUM(usd) * 1000000000000 + SUM(pico) = 0 AND SUM(tokens) = 0 AND SUM(calls) = 0 LIMIT {BUDGET_PENDING_SWEPT_MAX}"
+)
+_STRIPES: Final = "SELECT stripe, usd, pico, tokens, calls FROM budget_pending"
+_FORGET: Final = "DELETE FROM budget_pending WHERE count_no = ? AND start_ns = ? AND stripe = ?"
+
+_Key: TypeAlias = tuple[int, int]
+"""Count and start of the window's row."""
+_Added: TypeAlias = dict[_Key, list[int]]
+"""Money in pico-USD, tokens, calls."""
+
+
+class PendingCalls:
+    """Notes what comes to the journal, and takes it back when it settles.
+
+    Args:
+        budgets: as this process knows them; a change is followed within half a second, and until then what is pending counts as before.
+    """
+
+    def __init__(self, budgets: Followed[BudgetSet]) -> None:
+        self._budgets = budgets
+        self._matches = Matches(BudgetSet(0, {}))
+        self._stripe = os.getpid() % (WRITERS // 2) * 2
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether anybody counts what is pending: with no budget journalling does nothing at all for it."""
+        try:
+            return len(self._budgets.current()) > 0
+        except (Busy, Unavailable):
+            return False  # nothing is known of any budget, and the journal's own transaction says what is wrong
+
+    def note(self, transaction: Transaction, traces: Sequence[Journalled], now_ns: int) -> None:
+        """Count the calls among what was journalled for these traces."""
+        matches = self._matches_of(self._budgets.current())
+        held = _held(transaction, traces)
+        rows: list[Row] = []
+        total: _Added = {}
+        for trace in traces:
+            added: _Added = {}
+            known = resolve([sighting for sighting, _ in trace.rows])
+            for sighting, quote in trace.rows:
+                if sighting.kind == CALL:
+                    call = call_of(sighting, None if quote is None else quote.cost_pico, known[sighting.key])
+                    _count(added, call, matches, held.get(sighting.attribution.get("reservation", ""), ()), now_ns)
+            if added:
+                payload = [[*key, *amounts] for key, amounts in sorted(added.items())]
+                rows.append((trace.trace_no, trace.version, orjson.dumps(payload)))
+                _join(total, added.items(), 1)
+        transaction.write_values(_INSERT, rows)
+        self._write(transaction, total, self._stripe)
+
+    def settled(self, transaction: Transaction, versions: Sequence[tuple[int, int]]) -> None:
+        """Take back what was noted of these traces (number, version) up to these versions."""
+        if not versions or (not self.is_asked and not transaction.execute(_ANY)):
+            return
+        self._write(transaction, _taken(transaction, versions), self._stripe + 1)
+
+    def sweep(self, transaction: Transaction) -> int:
+        """Take back what was noted of traces that wait no more, for somebody settled them who took nothing back, and forget sums that came
+        out even; returns of how many traces."""
+        left = [(int(trace_no), 2**62) for trace_no, _ in transaction.execute(_LEFT)]
+        if left:
+            self._write(transaction, _taken(transaction, sorted(set(left))), self._stripe + 1)
+        _forget_even(transaction)
+        return len(set(left))
+
+    def _matches_of(self, budgets: BudgetSet) -> Matches:
+        matches = self._matches
+        if matches.budgets is not budgets:
+            matches = self._matches = Matches(budgets)
+        return matches
+
+    @staticmethod
+    def _write(transaction: Transaction, added: _Added, stripe: int) -> None:
+        rows = [
+            (count, start, stripe, *divmod(pico, PICO_PER_USD), tokens, calls)
+            for (count, start), (pico, tokens, calls) in sorted(added.items())
+        ]
+        transaction.write_values(_ADD, rows, _SUM)
+
+
+def call_of(sighting: Sighting, pico: int | None, attribution: Mapping[str, str]) -> GovernedCall:
+    """A journalled call with the attribution that it has, as far as is known by now."""
+    said = attribution.get
+    return GovernedCall(
+        said("tenant") or DEFAULT_TENANT, sighting.realm, sighting.provider, sighting.response_model or sighting.request_model,
+        sighting.operation, said("user"), said("session"), said("agent"), said("step"), said("purpose"), said("cost_center"),
+        said("service"), said("environment"), sighting.trace_id, sighting.tags, sighting.start_ns, pico, total_tokens(sighting.usage),
+    )  # fmt: skip
+
+
+def _count(added: _Added, call: GovernedCall, matches: Matches, held: Collection[int], now_ns: int) -> None:
+    for budget in matches.of_call(call):
+        if budget.counting not in held and not _is_over(budget, call.at_ns, now_ns):
+            amounts = added.setdefault((budget.counting, slots(budget.period, call.at_ns)[0][1]), [0, 0, 0])
+            amounts[0] += call.pico or 0
+            amounts[1] += call.tokens
+            amounts[2] += 1
+
+
+def _is_over(budget: Budget, at_ns: int, now_ns: int) -> bool:
+    """Whether a call lies before the rolling window already; of other windows each has a sum of its own."""
+    return budget.period.is_rolling and at_ns < budget.period.window(now_ns).start_ns
+
+
+def _held(transaction: Transaction, traces: Iterable[Journalled]) -> dict[str, set[int]]:
+    """Which counts are held from, by the reservations that the calls name."""
+    named = {one for trace in traces for row in trace.rows if (one := row[0].attribution.get("reservation"))}
+    held: dict[str, set[int]] = {}
+    for reservation, count in transaction.select_in(_HELD, sorted(named)):
+        held.setdefault(reservation, set()).add(int(count))
+    return held
+
+
+def _taken(transaction: Transaction, versions: Sequence[tuple[int, int]]) -> _Added:
+    total: _Added = {}
+    for (payload,) in transaction.write_values(_TAKE, versions, _SEEN):
+        noted = (((count, start), amounts) for count, start, *amounts in orjson.loads(payload))
+        _join(total, noted, -1)
+    return total
+
+
+def _join(total: _Added, added: Iterable[tuple[_Key, Sequence[int]]], sign: int) -> None:
+    for key, amounts in added:
+        held = total.setdefault(key, [0, 0, 0])
+        for at, value in enumerate(amounts):
+            held[at] += sign * value
+
+
+def _forget_even(transaction: Transaction) -> None:
+    """Delete sums that came out even; they are locked and looked at again, since somebody may add to them meanwhile."""
+    lock = " FOR UPDATE" if transaction.engine_name == "postgresql" else ""
+    for key in transaction.execute(_EVEN):
+        rows = transaction.execute(f"{_STRIPES} WHERE count_no = ? AND start_ns = ? ORDER BY stripe{lock}", key)
+        usd, pico, tokens, calls = (sum(int(row[at]) for row in rows) for at in range(1, 5))
+        if (usd * PICO_PER_USD + pico, tokens, calls) == (0, 0, 0):
+            transaction.executemany(_FORGET, [(*key, row[0]) for row in rows])
