@@ -24,7 +24,7 @@ from otel_finops.base.ids import IdSource, RandomIds
 from otel_finops.base.limits import DECISIONS_TOGETHER_MAX, DECISIONS_WAITING_MAX
 from otel_finops.base.money import format_usd
 from otel_finops.base.times import NS_PER_SECOND, format_ns
-from otel_finops.governance import decisions
+from otel_finops.governance import decisions, guardrails
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.decide import Decider, Question, Verdict
 from otel_finops.governance.decisions import Decision, Key, Query, Stopped
@@ -37,6 +37,8 @@ from otel_finops.store.unit_of_work import Transaction
 
 _log: Final = logging.getLogger(__name__)
 
+_SWEEP_S: Final = 0.1
+"""For so long what is over may be held on."""
 _IDLE_S: Final = 5.0
 """How long the deciding thread waits for questions before it ends."""
 _AWAY_S: Final = 1.0
@@ -89,6 +91,7 @@ class DecisionDesk:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._away_until = float("-inf")
+        self._swept = float("-inf")
 
     def new_id(self) -> str:
         """An id for a decision, and for what it holds."""
@@ -132,7 +135,7 @@ class DecisionDesk:
         before = self._decider.before(question.asked)
         now_ns = self._clock.now_ns()
         with self._store.read() as transaction:
-            call = self._known(transaction, question)
+            call = known_call(transaction, question, now_ns)
             verdict = self._decider.decide(transaction, question, call, before, keep=False, now_ns=now_ns)
         return answer_of(question, verdict, self._settings, now_ns, recorded=False)
 
@@ -249,7 +252,7 @@ class DecisionDesk:
         """Decide and record a group in one transaction; the answers as they are stored, KeyReused in place of those that have none."""
         now_ns = self._clock.now_ns()
         with self._store.write() as transaction:
-            self._reservations.expire(transaction, now_ns)
+            self._sweep(transaction, now_ns)
             calls = self._calls(transaction, [one.question for one in group])
             self._decider.lock(transaction, calls)
             book = _Book(transaction, now_ns)
@@ -264,12 +267,19 @@ class DecisionDesk:
                 self._count(transaction, book.rows)
         return answers
 
+    def _sweep(self, transaction: Transaction, now_ns: int) -> None:
+        """Give back what is held for too long, so that nobody is refused for it; not in every transaction."""
+        if self._clock.monotonic() - self._swept >= _SWEEP_S:
+            self._reservations.expire(transaction, now_ns)
+            self._swept = self._clock.monotonic()
+
     def _recorded_one(self, book: _Book, one: _Waiting, call: GovernedCall) -> bytes:
         call = call._replace(at_ns=book.now_ns)
         if (earlier := book.earlier(call.tenant, one.key)) is not None:
             return earlier
         verdict = self._decider.decide(book.transaction, one.question, call, one.before, keep=True, now_ns=book.now_ns)
         answer = orjson.dumps(answer_of(one.question, verdict, self._settings, book.now_ns))
+        guardrails.record(book.transaction, one.question.asked.decision_id, call, book.now_ns, verdict)
         book.add(decisions.row_of(one.question.asked.decision_id, verdict, call, book.now_ns, one.key, answer), one.key, answer)
         return answer
 
@@ -292,15 +302,6 @@ class DecisionDesk:
         call = question.asked.call
         found = {kind: refs[call.realm, kind][clear] for kind, clear in _subjects(question)}
         return call._replace(user=found.get("user"), session=found.get("session"))
-
-    def _known(self, transaction: Transaction, question: Question) -> GovernedCall:
-        """The same for a dry run: who has no reference yet stays nobody."""
-        call = question.asked.call
-        found: dict[str, str] = {}
-        for kind, clear in _subjects(question):
-            for (ref,) in transaction.execute(_FIND_SUBJECT, (call.realm, kind, clear)):
-                found[kind] = ref
-        return call._replace(at_ns=self._clock.now_ns(), user=found.get("user"), session=found.get("session"))
 
 
 class _Book:
@@ -340,6 +341,13 @@ def _give(group: Sequence[_Waiting], answers: Sequence[bytes | BaseException]) -
 def _subjects(question: Question) -> list[tuple[SubjectKind, str]]:
     said: list[tuple[SubjectKind, str | None]] = [("user", question.asked.user), ("session", question.asked.session)]
     return [(kind, clear) for kind, clear in said if clear is not None]
+
+
+def known_call(transaction: Transaction, question: Question, now_ns: int) -> GovernedCall:
+    """The call with the references that its subjects have; for dry runs, which make none: who has no reference yet stays nobody."""
+    call = question.asked.call
+    found = {kind: transaction.execute(_FIND_SUBJECT, (call.realm, kind, clear)) for kind, clear in _subjects(question)}
+    return call._replace(at_ns=now_ns, **{kind: rows[0][0] for kind, rows in found.items() if rows})
 
 
 def answer_of(question: Question, verdict: Verdict, settings: Enforcement, now_ns: int, *, recorded: bool = True) -> dict[str, Any]:
