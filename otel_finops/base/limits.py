@@ -259,6 +259,12 @@ KILL_SWITCHES_OF_TENANT_MAX: Final = 100
 KILL_SWITCHES_KEPT_FREE: Final = 100
 """Places that only who sees all tenants fills: what stops everything can be set however much others have set."""
 
+GUARDRAILS_MAX: Final = 16
+"""Guardrails of an installation: all of them are asked about every call, each on a thread of its own."""
+GUARDRAIL_CALLS_MAX: Final = 64
+"""Calls that one guardrail is asked about at a time: each is a thread, and a slow guardrail must not take all of them."""
+GUARDRAIL_ANSWER_BYTES_MAX: Final = 16 * 1024
+"""A verdict and a sentence."""
 APPROVALS_PENDING_OF_TENANT_MAX: Final = 1_000
 """Requests of one tenant that wait for approval at a time: more than people decide on; what comes beyond it is stopped without one."""
 SCOPE_DIMENSIONS_MAX: Final = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, Table, Text, UniqueConstraint
 
 from otel_finops.store.schema import SERIAL, metadata
 
@@ -69,3 +69,21 @@ verdicts: Final = Table(
 """What guardrails in applications said, as their spans tell (`governance.verdicts`); made anew when a trace settles again."""
 
 Index("ix_guardrail_verdicts_at", verdicts.c.tenant, verdicts.c.at_ns)
+
+guardrail_rulings: Final = Table(
+    "guardrail_rulings",
+    metadata,
+    Column("decision_id", Text, primary_key=True),
+    Column("guardrail", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("said", Text, nullable=False, comment="flagged, blocked, or unanswered"),
+    Column("action", Text, nullable=False, comment="allow or block: what became of that"),
+    Column("observed", Boolean, nullable=False, comment="whatever was decided, the caller went on"),
+    Column("estimate_pico", BigInteger, comment="of the call, pico-USD; NULL: nobody knows"),
+    Column("reason", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What guardrails said of calls that somebody asked to make (`governance.guardrails`)."""
+
+Index("ix_guardrail_rulings_at", guardrail_rulings.c.tenant, guardrail_rulings.c.at_ns)

@@ -6,7 +6,6 @@ credential; who asks for the same one meanwhile waits for the same answer. Only 
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 from collections import OrderedDict
@@ -16,11 +15,10 @@ from concurrent.futures import TimeoutError as Late
 from threading import Lock, Thread
 from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 
-import urllib3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import Busy, StartRefused, Unavailable
+from otel_finops.base.errors import Busy, Unavailable
 from otel_finops.base.limits import (
     NAME_CHARS_MAX,
     RESOLVED_REMEMBERED_MAX,
@@ -28,6 +26,7 @@ from otel_finops.base.limits import (
     RESOLVER_CALLS_MAX,
     TOKEN_TENANTS_MAX,
 )
+from otel_finops.identity.outside import Disorder, Endpoint, function_at
 from otel_finops.identity.tokens import digest_of
 from otel_finops.settings.tree import Auth, RoleName, Tenants
 
@@ -166,70 +165,43 @@ def resolver_of(auth: Auth, clock: Clock) -> Resolver | None:
     """
     if not auth.resolver:
         return None
-    ask = HttpResolver(auth.resolver, auth.resolver_headers, auth.resolver_timeout) if "://" in auth.resolver else _function(auth.resolver)
+    ask = (
+        HttpResolver(auth.resolver, auth.resolver_headers, auth.resolver_timeout)
+        if "://" in auth.resolver
+        else function_at(auth.resolver, "auth.resolver")
+    )
     return Resolver(ask, clock, timeout_s=auth.resolver_timeout, hold_s=auth.resolver_cache)
 
 
 class HttpResolver:
-    """Asks an endpoint: `POST {"credential": ...}`, answered 200 with who, tenants and role, or 401 or 403 for one that is not known.
-
-    The credential travels to this URL alone: redirects are not followed, and proxies of the environment are not used.
-    """
+    """Asks an endpoint: `POST {"credential": ...}`, answered 200 with who, tenants and role, or 401 or 403 for one that is not known."""
 
     def __init__(self, url: str, headers: Mapping[str, str], timeout_s: float) -> None:
-        self._url = url
-        self._headers = {**headers, "content-type": "application/json", "accept": "application/json", "user-agent": "otel-finops"}
-        self._timeout_s = timeout_s
-        self._pool = urllib3.PoolManager(num_pools=1, maxsize=RESOLVER_CALLS_MAX, retries=False)
+        self._endpoint = Endpoint(
+            url, headers, timeout_s=timeout_s, calls_max=RESOLVER_CALLS_MAX, answer_bytes_max=RESOLVER_ANSWER_BYTES_MAX
+        )
 
     def __call__(self, credential: str, /) -> Mapping[str, Any] | None:
         """See `Ask`; raises whatever goes wrong."""
-        body = json.dumps({"credential": credential}).encode()
-        timeout = urllib3.Timeout(total=self._timeout_s)
-        answer = self._pool.request(
-            "POST", self._url, body=body, headers=self._headers, timeout=timeout, redirect=False, preload_content=False
-        )
-        try:
-            if answer.status in _UNKNOWN_STATUSES:
-                return None
-            if answer.status != 200:
-                raise _Disorder(f"it answered {answer.status}")
-            text = answer.read(RESOLVER_ANSWER_BYTES_MAX + 1, decode_content=False)
-        finally:
-            answer.close()
-        if len(text) > RESOLVER_ANSWER_BYTES_MAX:
-            raise _Disorder(f"its answer is larger than {RESOLVER_ANSWER_BYTES_MAX} bytes")
+        status, text = self._endpoint.post(json.dumps({"credential": credential}).encode())
+        if status in _UNKNOWN_STATUSES:
+            return None
+        if status != 200:
+            raise Disorder(f"it answered {status}")
         return json.loads(text)  # type: ignore[no-any-return]
-
-
-class _Disorder(Exception):
-    """An answer that is none; the text is safe to log."""
-
-
-def _function(name: str) -> Ask:
-    module, _, path = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
-    except Exception as fault:
-        raise StartRefused(f"auth.resolver: {name} cannot be loaded ({type(fault).__name__}): install it where otel-finops runs") from fault
-    if not callable(found):
-        raise StartRefused(f"auth.resolver: {name} is no function")
-    return found  # type: ignore[no-any-return]
 
 
 def _in_order(answer: object) -> Resolved | None:
     if answer is None:
         return None
     if not isinstance(answer, Mapping):
-        raise _Disorder("its answer is no object with who, tenants and role")
+        raise Disorder("its answer is no object with who, tenants and role")
     return Resolved.model_validate(dict(answer))
 
 
 def _reason(fault: Exception) -> str:
     """What went wrong without what was sent or answered."""
-    if isinstance(fault, _Disorder):
+    if isinstance(fault, Disorder):
         return str(fault)
     if isinstance(fault, ValidationError):
         places = sorted({str(error["loc"][0]) for error in fault.errors(include_input=False, include_url=False) if error["loc"]})

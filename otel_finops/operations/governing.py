@@ -7,6 +7,7 @@ from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.governance.approvals import StoredApprovals
 from otel_finops.governance.decide import Decider, Gates
 from otel_finops.governance.decision_desk import DecisionDesk
+from otel_finops.governance.guardrails import guardrails_of
 from otel_finops.governance.kill_switches import KillSwitches
 from otel_finops.governance.reservations import Reservations
 from otel_finops.ledger.subjects import Subjects
@@ -18,7 +19,8 @@ def decision_desk(
     settings: Settings, store: Store, clock: Clock, subjects: Subjects, switches: KillSwitches, approvals: StoredApprovals
 ) -> DecisionDesk:
     """The desk where applications ask; a gate whose feature is switched off is not there."""
-    gates = Gates(switches, approvals=approvals if settings.features.approvals else None)
+    guardrails = guardrails_of(settings.guardrails, clock) if settings.features.guardrails else None
+    gates = Gates(switches, guardrails, approvals=approvals if settings.features.approvals else None)
     said = settings.enforcement
     reservations = Reservations(gates.holders, round(said.reservation_ttl * NS_PER_SECOND), round(said.settle_grace * NS_PER_SECOND))
     return DecisionDesk(store, clock, subjects, Decider(gates, said, reservations), reservations, said)

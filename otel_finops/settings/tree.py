@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Final, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
 from pydantic.config import JsonDict
@@ -21,8 +20,10 @@ from otel_finops.base.zones import zone_of
 from otel_finops.settings.addresses import Address, parse_address
 from otel_finops.settings.approvals import Approvals
 from otel_finops.settings.enforcement import Enforcement
+from otel_finops.settings.guardrails import Guardrails
 from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.settings.money import Currency, Pricing
+from otel_finops.settings.outside import checked_headers, checked_place
 from otel_finops.settings.section import Section as _Section
 
 SECRET: Final[JsonDict] = {"secret": True}
@@ -70,8 +71,6 @@ def _price_origin(text: str) -> str:
     return text
 
 
-_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
-_CALLABLE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
 def _next_hop(text: str) -> str:
@@ -96,32 +95,10 @@ def _zone(name: str) -> str:
     return name
 
 
-def _headers(headers: dict[str, str]) -> dict[str, str]:
-    """What both HTTP and gRPC can send; anything else would fail with every single request."""
-    if any(not _HEADER_NAME.fullmatch(name) for name in headers):
-        raise ValueError("a header's name has letters, digits, '-', '_' and '.' alone")
-    if any(not value.isascii() or not value.isprintable() for value in headers.values()):
-        raise ValueError("a header's value has printable ASCII characters alone, no line breaks")
-    return headers
-
-
 def _resolver(text: str, info: ValidationInfo) -> str:
     if text and info.data.get("mode") == "off":
         raise ValueError("nobody is asked for a credential while auth.mode is off; set auth.mode to token")
-    if "://" not in text:
-        if text and not _CALLABLE.fullmatch(text):
-            raise ValueError("not a resolver; write https://HOST/PATH, or PACKAGE.MODULE:FUNCTION")
-        return text
-    try:
-        parts = urlsplit(text)
-        local = Address(parts.hostname or "", parts.port or 0).is_loopback
-    except ValueError:
-        raise ValueError("not a URL") from None
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a URL shows its credentials in logs; send them by auth.resolver_headers")
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
-        raise ValueError("credentials are sent there: write https://HOST/PATH; http will do on this machine alone")
-    return text
+    return checked_place(text, "resolver", "credentials", "auth.resolver_headers")
 
 
 def _tenants(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -228,7 +205,7 @@ class Forward(_Section):
         default=False,
         description="Inline: while the next hop is away senders are told to repeat their requests for ever, not for `patience` alone.",
     )
-    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
+    headers: Annotated[dict[str, str], AfterValidator(checked_headers)] = Field(
         default={}, repr=False, json_schema_extra=SECRET, description="Headers for the next hop, e.g. a token."
     )
     compression: Literal["gzip", "none"] = Field(default="gzip", description="How bodies are sent: `gzip` or `none`.")
@@ -336,7 +313,7 @@ class Auth(_Section):
         description="Who says what the credentials of a host application stand for: an https URL, or `PACKAGE.MODULE:FUNCTION` "
         "(docs/security.md); empty: nobody.",
     )
-    resolver_headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
+    resolver_headers: Annotated[dict[str, str], AfterValidator(checked_headers)] = Field(
         default={}, repr=False, json_schema_extra=SECRET, description="Headers for the resolver's URL, e.g. a token of our own."
     )
     resolver_timeout: float = Field(
@@ -397,6 +374,10 @@ class Features(_Section):
         default=True,
         description="Prepaid pools of credits. Off: no call is held against them, and grants do not lapse by the clock; pools that there "
         "are go on paying for calls.",
+    )
+    guardrails: bool = Field(
+        default=True,
+        description="Asking guardrails about calls, and keeping what spans say that guardrails said. Off: neither, and no report.",
     )
     audit: bool = Field(
         default=True, description="Reading and proving the trail of changes. Off: every change goes on record all the same."
@@ -561,6 +542,7 @@ class Settings(BaseModel):
     kill_switch: KillSwitch = KillSwitch()
     enforcement: Enforcement = Enforcement()
     approvals: Approvals = Approvals()
+    guardrails: Guardrails = Guardrails()
     display: Display = Display()
     retention: Retention = Retention()
     attribution: Attribution = Attribution()

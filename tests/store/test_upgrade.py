@@ -140,6 +140,10 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
             "decided_by": None, "decided_ns": None, "why": None,
         },
         "approval_uses": {"approval_no": 1, "decision_id": "d1", "at_ns": 1},
+        "guardrail_rulings": {
+            "decision_id": "d1", "guardrail": "pii", "tenant": "acme", "at_ns": 1, "said": "flagged", "action": "allow", "observed": True,
+            "estimate_pico": None, "reason": "an address",
+        },
         "guardrail_verdicts": {
             "trace_no": 1, "span_id": b"s" * 8, "call_span_id": None, "tenant": "acme", "at_ns": 1, "guardrail": "pii", "verdict": "flag",
             "reason": "an address",

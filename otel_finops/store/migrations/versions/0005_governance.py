@@ -300,6 +300,21 @@ def _guardrail_verdicts() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_guardrail_verdicts_at", "guardrail_verdicts", ["tenant", "at_ns"])
+    op.create_table(
+        "guardrail_rulings",
+        sa.Column("decision_id", sa.Text(), nullable=False),
+        sa.Column("guardrail", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("said", sa.Text(), nullable=False, comment="flagged, blocked, or unanswered"),
+        sa.Column("action", sa.Text(), nullable=False, comment="allow or block: what became of that"),
+        sa.Column("observed", sa.Boolean(), nullable=False, comment="whatever was decided, the caller went on"),
+        sa.Column("estimate_pico", sa.BigInteger(), nullable=True, comment="of the call, pico-USD; NULL: nobody knows"),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("decision_id", "guardrail"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_guardrail_rulings_at", "guardrail_rulings", ["tenant", "at_ns"])
 
 
 def _credits() -> None:
