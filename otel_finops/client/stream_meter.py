@@ -167,7 +167,8 @@ class StreamMeter:
                 self._generated(field(delta, part))
             self._generated(field(field(delta, "audio"), "transcript"))
             self._generated(field(field(delta, "function_call"), "arguments"))
-            for call in field(delta, "tool_calls") or ():
+            calls = field(delta, "tool_calls")
+            for call in calls if isinstance(calls, list) else ():
                 self._generated(field(field(call, "function"), "arguments"))
         self._states(field(chunk, "usage"), last=all(field(choice, "finish_reason") for choice in choices))
 

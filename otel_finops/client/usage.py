@@ -72,8 +72,11 @@ class Told(NamedTuple):
 
 
 def field(thing: object, name: str) -> Any:
-    """An attribute of an object or a key of a mapping; None where there is none."""
-    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+    """An attribute of an object or a key of a mapping; None where there is none, or where asking for it fails."""
+    try:
+        return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+    except Exception:  # noqa: BLE001 - an application's own object must not fail its call by being looked at
+        return None
 
 
 def text_of(thing: object, name: str) -> str | None:

@@ -61,6 +61,7 @@ SCOPES: Final = {
     "com.anthropic.sdk.python.bedrock": ScopeTraits(rank=RANK_VENDOR_SDK),
     "com.anthropic.sdk.python.vertex": ScopeTraits(rank=RANK_VENDOR_SDK),
     "opentelemetry.instrumentation.botocore.bedrock-runtime": ScopeTraits(exclusive=frozenset({"bedrock"})),
+    "otel_finops.client.estimate": ScopeTraits(estimates_streams=True),
 }
 
 
