@@ -22,7 +22,12 @@ from otel_finops.genai.attribution_keys import AttributionSettings
 from otel_finops.genai.dialect_loading import load_dialects
 from otel_finops.genai.logs import LogNormaliser
 from otel_finops.genai.normalise import Normaliser
+from otel_finops.governance.budget_fill import BudgetFiller
+from otel_finops.governance.budget_store import followed_budgets
+from otel_finops.governance.pending import PendingCalls
 from otel_finops.governance.projections import projections
+from otel_finops.governance.spending import StoredSpending
+from otel_finops.governance.thresholds import Thresholds
 from otel_finops.identity.entrance import entrance
 from otel_finops.identity.principals import LOCAL, Principals
 from otel_finops.identity.senders import Senders
@@ -99,6 +104,9 @@ _SPREAD_EVERY_S: Final = 6 * 3600.0
 _SPREAD_FIRST_S: Final = 600.0
 _SPREAD_BACK_DAYS: Final = 45
 """How long after its end a period's fee is spread again when calls come late."""
+_FILL_BUDGETS_EVERY_S: Final = 15.0
+"""Whoever made a budget over a large ledger waits for it; where nothing is to be filled this costs a lease."""
+_SWEEP_PENDING_EVERY_S: Final = 60.0
 _LOOK_EVERY_S: Final = 60.0
 """How often a process looks whether the prices are to be refreshed; they are so by one process, at the hours of the settings."""
 
@@ -160,8 +168,16 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
     quarantine = Quarantine(store, clock, subjects, settle_after_s=settle_after_s)
     guard = PoisonGuard(quarantine) if settings.features.quarantine else None
     recent = RecentTraces()
+    pending = PendingCalls(followed_budgets(store, clock))
     committer = GroupCommitter(
-        store, clock, settle_after_s=settle_after_s, subjects=subjects, committed=metrics.commit, guard=guard, recent=recent
+        store,
+        clock,
+        settle_after_s=settle_after_s,
+        subjects=subjects,
+        committed=metrics.commit,
+        guard=guard,
+        recent=recent,
+        pending=pending,
     )
     own = telemetry.start(
         telemetry.Target(**settings.telemetry.model_dump()),
@@ -194,6 +210,7 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
         cascade=rules.seen_by,
         recent=recent,
         trace_projections=figures,
+        pending=pending,
     )
     return Core(
         settings, clock, store, leases, subjects, prices, received, metrics, own, admission, committer, quarantine, pipeline,
@@ -244,7 +261,7 @@ class Service:
         if core.settings.features.subscriptions:
             spread = _work(core, "subscriptions.spread", self._spread)
             self._scheduler.add(Job("spread_fees", _SPREAD_EVERY_S, spread, first_after_s=_SPREAD_FIRST_S))
-        for job in _ledger_jobs(core):
+        for job in (*_ledger_jobs(core), *_budget_jobs(core, lambda: self._scheduler.stopping)):
             self._scheduler.add(job)
         if core.settings.features.retention:
             desk = retention_desk(core.settings, core.store, core.clock)
@@ -412,6 +429,28 @@ def _ledger_jobs(core: Core) -> Iterator[Job]:
         yield Job("allowances", _ALLOWANCES_EVERY_S, grant, first_after_s=_ALLOWANCES_FIRST_S)
     if core.settings.ledger.close_months:
         yield Job("close_periods", _CLOSE_EVERY_S, _work(core, "periods.close", desk.close_due), first_after_s=_CLOSE_EVERY_S)
+
+
+def _budget_jobs(core: Core, is_stopping: Callable[[], bool]) -> Iterator[Job]:
+    """What budgets need besides settling: to be filled in, to hear that a rolling window moved on, and to forget what pends no more."""
+    if not core.settings.features.budgets:
+        return
+    budgets, thresholds = followed_budgets(core.store, core.clock), Thresholds(StoredSpending())
+    filler = BudgetFiller(core.store, core.clock, budgets, thresholds)
+    pending = PendingCalls(budgets)
+
+    def fill(lease: HeldLease) -> str:
+        steps = filler.run(is_stopping)
+        return f"{steps} steps of filling budgets in" if steps else "every budget knows the whole ledger"
+
+    def sweep(lease: HeldLease) -> str:
+        with core.store.write() as transaction:
+            left = pending.sweep(transaction)
+            thresholds.move_on(transaction, budgets.seen_by(transaction), core.clock.now_ns())
+        return f"{left} settled traces were still taken for pending" if left else "what is pending is pending"
+
+    yield Job("fill_budgets", _FILL_BUDGETS_EVERY_S, fill, first_after_s=_FILL_BUDGETS_EVERY_S)
+    yield Job("sweep_pending", _SWEEP_PENDING_EVERY_S, sweep, first_after_s=_SWEEP_PENDING_EVERY_S)
 
 
 def _work(core: Core, what: str, body: Callable[[], str]) -> JobBody:

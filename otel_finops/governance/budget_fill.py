@@ -39,9 +39,6 @@ _PAGE_END: Final = f"SELECT started_ns {_BEHIND} ORDER BY started_ns LIMIT 1 OFF
 _TRACES: Final = f"SELECT DISTINCT trace_no {_BEHIND} AND started_ns < ? AND role = 'call'"
 _ROWS: Final = "SELECT COUNT(*) FROM (SELECT 1 FROM entries {} LIMIT ?) AS first_rows"
 _HEAD: Final = "SELECT MAX(seq) FROM blocks WHERE shard = ?"
-_EMPTIED: Final = (
-    "UPDATE budget_counters SET booked_usd = 0, booked_pico = 0, booked_tokens = 0, booked_calls = 0, booked_unpriced = 0 WHERE level = 0"
-)
 _OF_COUNT: Final = ("budget_counters", "budget_holds", "budget_pending", "budget_fills", "budget_crossings")
 """Tables whose rows go with their count; what is noted of pending traces goes when they settle."""
 
@@ -116,17 +113,6 @@ class BudgetFiller:
             filled = [one for one in budgets if one.counting in heads]
             if _moved(transaction, _Walk(BudgetSet(budgets.revision, {one.no: one for one in filled}), heads), place) is None:
                 self._thresholds.look_at(transaction, filled, self._clock.now_ns())
-
-
-def recount(transaction: Transaction, budgets: BudgetSet) -> None:
-    """Count everything anew, for example because nobody counted for a while; what is held stays.
-
-    The caller has the ledger to himself (`governance.budget_store.hold_ledger`).
-    """
-    for statement in (_EMPTIED, "DELETE FROM budget_counters WHERE level > 0", "DELETE FROM budget_fills"):
-        transaction.execute(statement)
-    heads = _written(_heads(transaction))
-    transaction.write_values(_BEGIN, [(one.counting, heads, "", 0) for one in budgets])
 
 
 class _Walk:

@@ -53,6 +53,7 @@ _EVEN: Final = (
 )
 _STRIPES: Final = "SELECT stripe, usd, pico, tokens, calls FROM budget_pending"
 _FORGET: Final = "DELETE FROM budget_pending WHERE count_no = ? AND start_ns = ? AND stripe = ?"
+_ALL_VERSIONS: Final = 2**62
 
 _Key: TypeAlias = tuple[int, int]
 """Count and start of the window's row."""
@@ -109,11 +110,10 @@ class PendingCalls:
     def sweep(self, transaction: Transaction) -> int:
         """Take back what was noted of traces that wait no more, for somebody settled them who took nothing back, and forget sums that came
         out even; returns of how many traces."""
-        left = [(int(trace_no), 2**62) for trace_no, _ in transaction.execute(_LEFT)]
-        if left:
-            self._write(transaction, _taken(transaction, sorted(set(left))), self._stripe + 1)
+        left = {int(trace_no): _ALL_VERSIONS if version is None else int(version) for trace_no, version in transaction.execute(_LEFT)}
+        self._write(transaction, _taken(transaction, sorted(left.items())), self._stripe + 1)
         _forget_even(transaction)
-        return len(set(left))
+        return len(left)
 
     def _matches_of(self, budgets: BudgetSet) -> Matches:
         matches = self._matches

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from otel_finops.base.clock import Clock
+from otel_finops.governance.budget_store import followed_budgets
+from otel_finops.governance.counters import Counters
 from otel_finops.governance.credit_debits import CreditDebits
 from otel_finops.governance.credit_rates import CreditRates
 from otel_finops.governance.credit_store import followed_pools
+from otel_finops.governance.reservations import booked
+from otel_finops.governance.spending import StoredSpending
+from otel_finops.governance.thresholds import Thresholds
 from otel_finops.ledger.projection import Projection
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
@@ -14,7 +19,8 @@ from otel_finops.store.engine import Store
 def projections(settings: Settings, store: Store, clock: Clock) -> tuple[Projection, ...]:
     """Everything of this room that must be told of entries, whoever appends them: settlers, corrections and runs alike.
 
-    In the order in which rows are locked (`rulings.Holder`): reservations, counters of budgets, pools. Pools are debited also where the
-    verbs of credits are switched off: what calls cost is not forgotten.
+    In the order in which rows are locked (`rulings.Holder`): reservations, counters of budgets, pools. Calls are counted and pools are
+    debited also where the verbs of budgets and credits are switched off: what calls cost is not forgotten.
     """
-    return (CreditDebits(followed_pools(store, clock), CreditRates()),)
+    counters = Counters(followed_budgets(store, clock), Thresholds(StoredSpending()), booked)
+    return counters, CreditDebits(followed_pools(store, clock), CreditRates())

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from otel_finops.base.money import PICO_PER_USD
 from otel_finops.governance.budgets import Budget, BudgetSet, Spending
-from otel_finops.governance.counts import WINDOW, amount
+from otel_finops.governance.counts import ROLLING_START, WINDOW, amount
 from otel_finops.governance.periods import Period
 from otel_finops.governance.spending import is_foreign, window_start
 from otel_finops.store.unit_of_work import Row, Transaction
@@ -27,6 +27,7 @@ _CLEAR: Final = (
     "AND NOT EXISTS (SELECT 1 FROM budget_fills WHERE budget_fills.count_no = budget_crossings.count_no)"
 )
 """Nothing is cleared while a count lacks entries."""
+_ROLLING: Final = "SELECT DISTINCT count_no FROM budget_crossings WHERE cleared_ns IS NULL AND start_ns = ?"
 _LATEST: Final = f"SELECT crossing_no, {_COLUMNS}, cleared_ns FROM budget_crossings WHERE crossing_no > ? ORDER BY crossing_no LIMIT ?"
 
 
@@ -78,6 +79,11 @@ class Thresholds:
     def look_at(self, transaction: Transaction, budgets: Iterable[Budget], now_ns: int) -> None:
         """Record and clear the crossings of any budgets, e.g. of those whose windows move on by themselves."""
         self._settle(transaction, [one for one in budgets if one.thresholds], {}, _Windows(now_ns))
+
+    def move_on(self, transaction: Transaction, budgets: BudgetSet, now_ns: int) -> None:
+        """Clear what rolling windows have left behind."""
+        counts = {int(count) for (count,) in transaction.execute(_ROLLING, (ROLLING_START,))}
+        self.look_at(transaction, [one for one in budgets if one.counting in counts], now_ns)
 
     def _settle(self, transaction: Transaction, asked: Sequence[Budget], known: Mapping[int, _Stand], windows: _Windows) -> None:
         stands = {**known, **self._read(transaction, [one for one in asked if one.no not in known], windows.now_ns)}
