@@ -337,3 +337,5 @@ BUDGET_FILLS_AT_ONCE: Final = 1_000
 """Budgets that are filled in one walk through the ledger; further ones take the next walk."""
 BUDGET_PENDING_SWEPT_MAX: Final = 1_000
 """Traces whose pending calls one transaction takes back because they were settled by somebody who did not."""
+DECISION_THREADS: Final = 32
+"""Threads in which a process decides on calls: one works, the others wait for it, or for guardrails."""

@@ -1,7 +1,8 @@
 """The desk where applications ask for decisions: grouped into transactions, put on record, answered also when the store is away.
 
-One thread decides for all that ask at a time, so that one commit serves them; it is started by the first question and ends when nobody
-asks for a while. Whoever asks waits for `enforcement.store_timeout` at most.
+Whoever asks while nobody decides does so himself, for all that wait; those that come meanwhile are the next group, and the first of
+them decides for it. So one commit serves all of a group, and a single question needs no other thread. Whoever waits for another does so
+for `enforcement.store_timeout` at most; who decides himself waits as long as the store does.
 """
 
 from __future__ import annotations
@@ -10,11 +11,9 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TookTooLong
 from copy import copy
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
@@ -39,8 +38,6 @@ _log: Final = logging.getLogger(__name__)
 
 _SWEEP_S: Final = 0.1
 """For so long what is over may be held on."""
-_IDLE_S: Final = 5.0
-"""How long the deciding thread waits for questions before it ends."""
 _AWAY_S: Final = 1.0
 """For so long after a failure the store is taken to be away, so that not everybody waits for it in vain; then one asks again."""
 _ID_BYTES: Final = 8
@@ -53,13 +50,25 @@ _COUNT: Final = "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (n
 _FIND_SUBJECT: Final = "SELECT ref FROM subjects WHERE realm = ? AND kind = ? AND clear = ?"
 
 
-class _Waiting(NamedTuple):
-    """A question that waits for its transaction."""
+class _Waiting:
+    """A question that waits for its transaction.
 
-    question: Question
-    before: Ruling | None
-    key: Key | None
-    outcome: Future[bytes]
+    Attributes:
+        outcome: what became of it; None: nothing yet.
+        leads: it is its turn to decide, for itself and for all that wait behind it.
+    """
+
+    __slots__ = ("before", "key", "leads", "outcome", "question", "turn")
+
+    def __init__(self, question: Question, before: Ruling | None, key: Key | None) -> None:
+        self.question = question
+        self.before = before
+        self.key = key
+        self.outcome: bytes | BaseException | None = None
+        self.leads = False
+        self.turn = threading.Lock()
+        """Let go once there is an outcome, or it is its turn to decide."""
+        self.turn.acquire()
 
 
 class DecisionDesk:
@@ -88,8 +97,8 @@ class DecisionDesk:
         self._ids = ids or RandomIds()
         self._stripe = int(self._ids.token(1), 16) % _STRIPES
         self._line: deque[_Waiting] = deque()
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._guard = threading.Lock()
+        self._is_led = False
         self._away_until = float("-inf")
         self._swept = float("-inf")
 
@@ -111,13 +120,10 @@ class DecisionDesk:
             KeyReused: the key was sent before with another question.
         """
         before = self._decider.before(question.asked)
-        outcome: Future[bytes] = Future()
-        if self._clock.monotonic() >= self._away_until and self._is_taken(_Waiting(question, before, key, outcome)):
+        if self._clock.monotonic() >= self._away_until:
             try:
-                return orjson.loads(outcome.result(self._settings.store_timeout))  # type: ignore[no-any-return]
-            except TookTooLong:
-                outcome.cancel()
-                self._is_away("it did not answer in time")
+                answer = self._waited(_Waiting(question, before, key))
+                return orjson.loads(answer)  # type: ignore[no-any-return]
             except (Busy, Unavailable) as fault:
                 self._is_away(str(fault))
             except KeyReused:
@@ -186,41 +192,56 @@ class DecisionDesk:
         with self._store.read() as transaction:
             return decisions.stopped(transaction, query)
 
-    # --- the line, and the thread that decides ---
+    # --- the line ---
 
-    def _is_taken(self, waiting: _Waiting) -> bool:
-        """Put a question into the line; False where the line is too long already."""
-        with self._changed:
+    def _waited(self, one: _Waiting) -> bytes:
+        """The answer, by this thread or by another.
+
+        Raises:
+            Busy: the line is too long.
+            Unavailable: it took too long.
+        """
+        with self._guard:
             if len(self._line) >= DECISIONS_WAITING_MAX:
-                return False
-            self._line.append(waiting)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="decisions", daemon=True)
-                self._thread.start()
-            self._changed.notify()
-            return True
+                raise Busy("too many decisions wait")
+            self._line.append(one)
+            one.leads, self._is_led = not self._is_led, True
+        if not one.leads and not one.turn.acquire(timeout=self._settings.store_timeout):
+            self._give_up(one)
+        if one.leads:
+            self._lead()
+        if one.outcome is None:
+            raise Unavailable("it did not answer in time")
+        if isinstance(one.outcome, bytes):
+            return one.outcome
+        raise one.outcome
 
-    def _work(self) -> None:
-        while group := self._next_group():
+    def _give_up(self, one: _Waiting) -> None:
+        """Wait no longer, unless it has become its turn just now."""
+        with self._guard:
+            if not one.leads and one in self._line:
+                self._line.remove(one)
+
+    def _lead(self) -> None:
+        """Decide for the first of the line, and have the next one decide for those behind."""
+        with self._guard:
+            group = [self._line.popleft() for _ in range(min(len(self._line), DECISIONS_TOGETHER_MAX))]
+        try:
             self._decide_group(group)
-
-    def _next_group(self) -> list[_Waiting]:
-        """All that wait, up to those of one transaction; empty when nobody came for a while, and then the thread is given up."""
-        with self._changed:
-            while True:
-                if not self._line and not self._changed.wait_for(lambda: bool(self._line), _IDLE_S):
-                    self._thread = None
-                    return []
-                group = [self._line.popleft() for _ in range(min(len(self._line), DECISIONS_TOGETHER_MAX))]
-                if live := [one for one in group if one.outcome.set_running_or_notify_cancel()]:
-                    return live
+        finally:
+            with self._guard:
+                following = self._line[0] if self._line else None
+                self._is_led = following is not None
+                if following is not None:
+                    following.leads = True
+                    following.turn.release()
 
     def _decide_group(self, group: Sequence[_Waiting]) -> None:
         """One transaction for all; where that fails each has one of its own, unless the store itself is away."""
         began = self._clock.monotonic()
         try:
             answers = self._recorded(group)
-        except Exception as fault:  # noqa: BLE001 - every question is answered, and the thread must outlive any of them
+        except Exception as fault:  # noqa: BLE001 - every question is answered, whatever becomes of one
             is_away = isinstance(fault, Busy | Unavailable)
             if is_away and self._clock.monotonic() - began >= self._settings.store_timeout:
                 _give(group, [fault] * len(group))
@@ -332,10 +353,9 @@ class _Book:
 
 def _give(group: Sequence[_Waiting], answers: Sequence[bytes | BaseException]) -> None:
     for one, answer in zip(group, answers, strict=True):
-        if isinstance(answer, bytes):
-            one.outcome.set_result(answer)
-        else:
-            one.outcome.set_exception(copy(answer))
+        one.outcome = answer if isinstance(answer, bytes) else copy(answer)
+        if not one.leads:
+            one.turn.release()
 
 
 def _subjects(question: Question) -> list[tuple[SubjectKind, str]]:

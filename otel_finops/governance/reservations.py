@@ -37,9 +37,9 @@ _SETTLE: Final = (
 _END: Final = "UPDATE reservations SET state = ?, ended_ns = ? WHERE reservation_id = ? AND ended_ns IS NULL"
 _END_ONE: Final = f"{_END} RETURNING reservation_id"
 _DUE: Final = (
-    "SELECT reservation_id FROM reservations WHERE ended_ns IS NULL AND (expires_ns <= ? OR expires_ns > ?) "
-    f"ORDER BY reservation_id LIMIT {RESERVATIONS_SWEPT_MAX}"
+    f"SELECT reservation_id FROM reservations WHERE ended_ns IS NULL AND expires_ns <= ? ORDER BY expires_ns LIMIT {RESERVATIONS_SWEPT_MAX}"
 )
+_ASTRAY: Final = _DUE.replace("<=", ">")
 _OPEN: Final = "SELECT reservation_id, tenant FROM reservations WHERE reservation_id IN ({}) AND ended_ns IS NULL ORDER BY reservation_id"
 _LOCKING: Final = " FOR UPDATE"
 
@@ -129,8 +129,8 @@ class Reservations:
 
     def expire(self, transaction: Transaction, now_ns: int) -> int:
         """Give back what is held for too long, some of it where there is much; returns of how many calls."""
-        params = (now_ns, now_ns + LASTS_MAX_NS)
-        rows = transaction.execute(f"{_DUE}{_skipping(transaction)}", params)
+        locking = _skipping(transaction)
+        rows = transaction.execute(f"{_DUE}{locking}", (now_ns,)) or transaction.execute(f"{_ASTRAY}{locking}", (now_ns + LASTS_MAX_NS,))
         return len(self._end(transaction, [row[0] for row in rows], "expired", now_ns)) if rows else 0
 
     def find(self, transaction: Transaction, reservation_id: str, tenants: Tenants) -> Reservation:

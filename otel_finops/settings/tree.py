@@ -6,7 +6,6 @@ Only what has an effect is declared here. A field's description is what `docs/se
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Final, Literal, TypeAlias
@@ -69,8 +68,6 @@ def _price_origin(text: str) -> str:
     if text and not text.startswith(("https://", "http://")):
         raise ValueError("not a place of a price list; write https://HOST/PATH, or a file")
     return text
-
-
 
 
 def _next_hop(text: str) -> str:
@@ -258,7 +255,8 @@ class Http(_Section):
         default=100.0,
         ge=0,
         le=1_000_000,
-        description="Requests a second that one principal, or one address without a token, may go on making; 429 beyond it. 0: no limit.",
+        description="Requests a second that one principal, or one address without a token, may go on making; 429 beyond it. Decisions on "
+        "calls do not count. 0: no limit.",
     )
     burst: int = Field(
         default=400, ge=1, le=10_000_000, description="Requests that one of them may make at once after a pause, e.g. for a dashboard."
@@ -361,6 +359,10 @@ class Features(_Section):
     dashboard: bool = Field(default=True, description="The figures of today, the month and any time, their course, and what costs most.")
     kill_switches: bool = Field(
         default=True, description="Setting and clearing kill switches. Off: those that are set hold on, and so do those of the settings."
+    )
+    budgets: bool = Field(
+        default=True,
+        description="Budgets, and asking them about calls. Off: no call is held against one; what is booked is counted on.",
     )
     decisions: bool = Field(
         default=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Final, cast
 
@@ -15,7 +16,7 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from otel_finops.base.errors import FinopsError, TooManyRequests
-from otel_finops.base.limits import EXPORTS_AT_ONCE_MAX
+from otel_finops.base.limits import DECISION_THREADS, EXPORTS_AT_ONCE_MAX
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.context import Context
 from otel_finops.operations.requests import PREFIX
@@ -54,7 +55,9 @@ def build_api(
         http: the settings of rates and sizes.
     """
     gate = Gate(authenticate, Rates(http.rate_per_s, http.burst, context.clock) if http.rate_per_s else None)
-    app = _routes(context.features, Shared(context, gate, Places(), Places(EXPORTS_AT_ONCE_MAX)))
+    app = _routes(
+        context.features, Shared(context, gate, Places(), Places(EXPORTS_AT_ONCE_MAX), ThreadPoolExecutor(DECISION_THREADS, "decisions"))
+    )
     if context.features.api:
         _add_description(app, context.features, gate)
     _add_probes(app, context, None if http.open_probes else gate)
@@ -83,7 +86,7 @@ def openapi(features: Features | None = None) -> dict[str, Any]:
         raise AssertionError("only described, never called")
 
     features = features or Features()
-    routed = _routes(features, Shared(cast("Context", None), Gate(nobody), Places(), Places()))
+    routed = _routes(features, Shared(cast("Context", None), Gate(nobody), Places(), Places(), ThreadPoolExecutor(1)))
     return completed(routed.openapi(), OPERATIONS.switched_on(features))
 
 

@@ -27,8 +27,11 @@ class Gate:
         self._authenticate = authenticate
         self._rates = rates
 
-    def principal(self, request: Request) -> Principal:
+    def principal(self, request: Request, *, counted: bool = True) -> Principal:
         """Who asks; may wait for the database or another service, so it is called in a thread.
+
+        Args:
+            counted: False where he may ask as often as he makes calls; whoever shows no known token is counted all the same.
 
         Raises:
             Unauthenticated: a token is needed and this is none that is known.
@@ -40,6 +43,8 @@ class Gate:
             self.stranger(request)
             raise
         request.state.who = principal.who
+        if not counted:
+            return principal
         if principal is LOCAL:
             self.stranger(request)
         elif self._rates is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import logging
+from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Final, NamedTuple
@@ -63,12 +65,14 @@ class Shared(NamedTuple):
         gate: lets requests in.
         places: for operations that take long.
         exports: places for streams, which take as long as their reader does.
+        quick: threads for what is asked with every model call, so that it does not wait for what takes longer.
     """
 
     context: Context
     gate: Gate
     places: Places
     exports: Places
+    quick: ThreadPoolExecutor
 
 
 def add_route(app: FastAPI, one: Operation, shared: Shared) -> None:
@@ -96,6 +100,9 @@ def _add(app: FastAPI, one: Operation, endpoint: Endpoint, method: str, operatio
 def _endpoint(one: Operation, shared: Shared, *, body: bool) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         try:
+            if one.own_record and _is_short(request):
+                body_read = await request.body()
+                return await get_running_loop().run_in_executor(shared.quick, _asked_with_every_call, one, request, shared, body_read)
             principal = await run_in_threadpool(admitted, one, request, shared)
             if one.streams:
                 held = ExitStack()
@@ -116,10 +123,28 @@ def _endpoint(one: Operation, shared: Shared, *, body: bool) -> Endpoint:
 
 
 def admitted(one: Operation, request: Request, shared: Shared) -> Principal:
-    """Who asks, before a byte of the body is read; raises what `Gate.principal` and `registry.admit` raise."""
-    principal = shared.gate.principal(request)
+    """Who asks, before a byte of the body is read; raises what `Gate.principal` and `registry.admit` raise.
+
+    What is on record by itself is asked with every model call, and its line has a limit of its own.
+    """
+    principal = shared.gate.principal(request, counted=not one.own_record)
     admit(one, shared.context, principal)
     return principal
+
+
+def _is_short(request: Request) -> bool:
+    """Whether the body may be read before it is known who sends it."""
+    length = request.headers.get("content-length", "")
+    return length.isdecimal() and len(length) <= _SHORT_DIGITS
+
+
+_SHORT_DIGITS: Final = 4
+"""Up to 9,999 bytes; a question for a decision has some 300."""
+
+
+def _asked_with_every_call(one: Operation, request: Request, shared: Shared, body: bytes) -> Response:
+    """Admission and answer in one turn of a thread: each further one costs as much as the answer."""
+    return _answer(one, request, shared.context, admitted(one, request, shared), body)
 
 
 def _answer(one: Operation, request: Request, context: Context, principal: Principal, body: bytes | None) -> Response:
