@@ -25,6 +25,8 @@ from otel_finops.genai.normalise import Normaliser
 from otel_finops.governance.budget_fill import BudgetFiller
 from otel_finops.governance.budget_store import followed_budgets
 from otel_finops.governance.pending import PendingCalls
+from otel_finops.governance.credit_desk import CreditDesk
+from otel_finops.governance.credit_rates import CreditRates
 from otel_finops.governance.projections import projections
 from otel_finops.governance.spending import StoredSpending
 from otel_finops.governance.thresholds import Thresholds
@@ -107,6 +109,7 @@ _SPREAD_BACK_DAYS: Final = 45
 _FILL_BUDGETS_EVERY_S: Final = 15.0
 """Whoever made a budget over a large ledger waits for it; where nothing is to be filled this costs a lease."""
 _SWEEP_PENDING_EVERY_S: Final = 60.0
+_LAPSE_EVERY_S: Final = 60.0
 _LOOK_EVERY_S: Final = 60.0
 """How often a process looks whether the prices are to be refreshed; they are so by one process, at the hours of the settings."""
 
@@ -263,6 +266,8 @@ class Service:
             self._scheduler.add(Job("spread_fees", _SPREAD_EVERY_S, spread, first_after_s=_SPREAD_FIRST_S))
         for job in (*_ledger_jobs(core), *_budget_jobs(core, lambda: self._scheduler.stopping)):
             self._scheduler.add(job)
+        if core.settings.features.credits:
+            self._scheduler.add(_lapse_job(core, lambda: self._scheduler.stopping))
         if core.settings.features.retention:
             desk = retention_desk(core.settings, core.store, core.clock)
             prune = _work(core, "retention.prune", lambda: desk.prune_due(lambda: self._scheduler.stopping))
@@ -451,6 +456,12 @@ def _budget_jobs(core: Core, is_stopping: Callable[[], bool]) -> Iterator[Job]:
 
     yield Job("fill_budgets", _FILL_BUDGETS_EVERY_S, fill, first_after_s=_FILL_BUDGETS_EVERY_S)
     yield Job("sweep_pending", _SWEEP_PENDING_EVERY_S, sweep, first_after_s=_SWEEP_PENDING_EVERY_S)
+
+
+def _lapse_job(core: Core, is_stopping: Callable[[], bool]) -> Job:
+    """Credits that have expired are posted as such; nobody is promised them before that either."""
+    desk = CreditDesk(core.store, core.clock, core.subjects, CreditRates())
+    return Job("expire_credits", _LAPSE_EVERY_S, _work(core, "credits.expire", lambda: desk.expire_due(is_stopping)))
 
 
 def _work(core: Core, what: str, body: Callable[[], str]) -> JobBody:

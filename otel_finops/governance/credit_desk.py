@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import CREDIT_GRANTS_MAX
 from otel_finops.base.money import PICO_PER_USD, format_usd
-from otel_finops.governance.credit_store import Editor, OnlyTried, PoolStore, changeable, followed_pools
+from otel_finops.governance.credit_store import Editor, OnlyTried, PoolStore, changeable
 from otel_finops.governance.credits import Pool, belongs
 from otel_finops.governance.postings import ACCOUNTS, Account, Book, Cause, joined, locked_books, read_books
-from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Row, Transaction
 
 _MOVES: Final = (
@@ -106,14 +104,8 @@ class LowBalance(NamedTuple):
     over_ns: int | None
 
 
-class CreditDesk:
-    """What people do with the money of pools. Safe to use from many threads and processes."""
-
-    def __init__(self, store: Store, clock: Clock, pools: PoolStore) -> None:
-        self._store = store
-        self._clock = clock
-        self.pools = pools
-        self._followed = followed_pools(store, clock)
+class CreditDesk(PoolStore):
+    """What people do with pools and their money. Safe to use from many threads and processes."""
 
     def states(self, pools: Iterable[Pool]) -> dict[int, PoolState]:
         """How these pools stand now, by number; grants that have expired are gone, also where nobody has posted that yet."""

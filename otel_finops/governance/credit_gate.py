@@ -6,7 +6,7 @@ calls ask at once, in however many processes, a hard pool never promises more th
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from otel_finops.base.clock import Clock
@@ -31,6 +31,7 @@ _HOLD: Final = (
 )
 """The pico parts lie below one unit each, so their rest is above -2 units: what it lacks must be there in whole units. A hard pool that
 owes holds nothing, so its rest lies below 1."""
+_LOCK: Final = "SELECT pool_no FROM credit_pools WHERE pool_no IN ({}) ORDER BY pool_no FOR UPDATE"
 _NOTE: Final = "INSERT INTO credit_holds (reservation_id, pool_no, day, amount_units, amount_pico) VALUES (?, ?, ?, ?, ?)"
 _HELD: Final = "SELECT pool_no, day, amount_units, amount_pico FROM credit_holds WHERE reservation_id = ?"
 _TURN: Final = "UPDATE credit_holds SET amount_units = ?, amount_pico = ? WHERE reservation_id = ?"
@@ -39,14 +40,28 @@ _TURN: Final = "UPDATE credit_holds SET amount_units = ?, amount_pico = ? WHERE 
 class CreditGate:
     """A `rulings.Holder` over pools of credits. Safe to use from many threads and processes."""
 
-    def __init__(self, pools: Followed[PoolSet], rates: CreditRates, clock: Clock) -> None:
+    def __init__(self, pools: Followed[PoolSet], rates: CreditRates, clock: Clock, *, is_on: bool = True) -> None:
+        """
+        Args:
+            is_on: False: nothing is said or held any more; what was held before is given back as ever.
+        """
         self._pools = pools
         self._rates = rates
         self._clock = clock
+        self._is_on = is_on
+
+    def lock(self, transaction: Transaction, calls: Sequence[GovernedCall]) -> None:
+        """See `decide.GroupHolder.lock`; the rates come before the pools, as where calls are booked."""
+        if transaction.engine_name != "postgresql":
+            return
+        paying = [(pool, call) for call in calls if (pool := self._payer(call)) is not None]
+        self._rates.kept(transaction, {(pool.currency, day_of(call.at_ns)) for pool, call in paying})
+        for _ in transaction.select_in(_LOCK, sorted({pool.no for pool, _ in paying})):
+            pass
 
     def check(self, transaction: Transaction, call: GovernedCall) -> Ruling | None:
         """See `Holder.check`; of a soft pool that has not enough only a reason."""
-        pool = self._pools.current().for_asked(call)
+        pool = self._payer(call)
         if pool is None:
             return None
         amount = converted(call.pico or 0, self._rates.looked_up(transaction, pool.currency, day_of(call.at_ns)))
@@ -59,7 +74,7 @@ class CreditGate:
 
     def hold(self, transaction: Transaction, call: GovernedCall, reservation_id: str) -> Ruling | None:
         """See `Holder.hold`; a soft pool holds whatever is asked for. What nobody knows the cost of needs that anything is left."""
-        pool = self._pools.current().for_asked(call)
+        pool = self._payer(call)
         if pool is None:
             return None
         day = day_of(call.at_ns)
@@ -92,6 +107,9 @@ class CreditGate:
         for no, book in locked_books(transaction, freed).items():
             book.held -= freed[no]
             book.save(self._clock.now_ns())
+
+    def _payer(self, call: GovernedCall) -> Pool | None:
+        return self._pools.current().for_asked(call) if self._is_on else None
 
     def _is_held(self, transaction: Transaction, pool: Pool, call: GovernedCall, amount: int) -> bool:
         """Whether it is held by one update; not where grants must lapse before."""

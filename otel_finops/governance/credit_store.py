@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from otel_finops.base.clock import Clock
@@ -14,7 +14,7 @@ from otel_finops.governance.credits import Heads, Pool, PoolSet, belongs, day_of
 from otel_finops.governance.followed import Followed
 from otel_finops.governance.postings import Cause, locked_books, new_book
 from otel_finops.governance.scopes import Scope
-from otel_finops.governance.subject_scopes import stored_scope
+from otel_finops.governance.subject_scopes import clear_scopes, stored_scope
 from otel_finops.ledger.shards import SHARDS
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.store.engine import Store
@@ -104,8 +104,16 @@ class PoolStore:
             raise _missing(no)
         return past[::-1]
 
-    def create(self, draft: Draft, editor: Editor, *, dry_run: bool = False) -> Pool:
-        """Make a pool; it holds nothing yet.
+    def clear(self, scopes: Iterable[Scope]) -> list[dict[str, str]]:
+        """Scopes as people wrote them, in the same order."""
+        with self._store.read() as transaction:
+            return clear_scopes(transaction, self._subjects, scopes)
+
+    def create(self, draft: Draft, amount: int, editor: Editor, *, dry_run: bool = False) -> Pool:
+        """Make a pool.
+
+        Args:
+            amount: what is put in at once; 0 for nothing.
 
         Raises:
             BadInput: a name that is taken, a currency without any rate, or too many pools.
@@ -117,7 +125,7 @@ class PoolStore:
             self._rates.looked_up(transaction, draft.currency, day_of(now_ns))
             no = new_book(transaction, hard=draft.hard, low=draft.low).no
             pool = Pool(no, **{**draft._asdict(), "scope": scope, "of_all": editor.tenants is None})
-            return self._stored(transaction, held, pool, editor, now_ns)
+            return self._stored(transaction, held, pool, editor, now_ns, amount)
 
         return self._changing(made, dry_run)
 
@@ -173,13 +181,14 @@ class PoolStore:
             pass
         return done[0]
 
-    def _stored(self, transaction: Transaction, held: PoolSet, pool: Pool, editor: Editor, now_ns: int) -> Pool:
+    def _stored(self, transaction: Transaction, held: PoolSet, pool: Pool, editor: Editor, now_ns: int, amount: int = 0) -> Pool:
         other = named(held, pool.name, pool.tenant)
         if other is not None and other.no != pool.no:
             raise BadInput(f"name: pool {other.no} is called so already")
         book = locked_books(transaction, [pool.no])[pool.no]
         cause = Cause(now_ns, editor.who, editor.why)
         book.define(hard=pool.hard, low=pool.low, is_open=pool.is_open, cause=cause)
+        book.fund(amount, None, cause)
         book.save(now_ns)
         heads = json.dumps(_heads(transaction))
         [(revision,)] = transaction.execute(_INSERT, (pool.no, _body(pool), heads, editor.who, editor.why, now_ns))

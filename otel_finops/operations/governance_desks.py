@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from otel_finops.trees.queries import Tenants
@@ -12,11 +12,87 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.governance.budget_store import Edit, Editor, Revision
     from otel_finops.governance.budgets import Budget, BudgetSet, BudgetStatus
     from otel_finops.governance.burndown import Burndown
+    from otel_finops.governance.credit_desk import GrantState, LowBalance, Movement, PoolState
+    from otel_finops.governance.credit_store import Draft as PoolDraft
+    from otel_finops.governance.credit_store import Editor as PoolEditor
+    from otel_finops.governance.credits import Pool, PoolSet
     from otel_finops.governance.decide import Question
     from otel_finops.governance.decisions import Decision, Key, Stopped
     from otel_finops.governance.decisions import Query as DecisionQuery
     from otel_finops.governance.reservations import Reservation
     from otel_finops.governance.scopes import Scope
+
+
+class Credits(Protocol):
+    """Prepaid pools of credits, and their money.
+
+    Raises:
+        NotFound: there is no such pool for who asks or changes.
+        Forbidden: only who sees all tenants may change it or move its money.
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def all(self) -> PoolSet:
+        """All pools, closed ones too, as they are stored at this moment."""
+        ...
+
+    def find(self, no: int, tenants: Tenants) -> Pool:
+        """The pool of this number, if it is one of these tenants'."""
+        ...
+
+    def history(self, no: int, tenants: Tenants) -> Sequence[Pool]:
+        """Every definition of a pool, newest first."""
+        ...
+
+    def clear(self, scopes: Sequence[Scope]) -> Sequence[Mapping[str, str]]:
+        """Scopes as people wrote them, in the same order."""
+        ...
+
+    def create(self, draft: PoolDraft, amount: int, editor: PoolEditor, *, dry_run: bool = False) -> Pool:
+        """Make a pool with so much in it. Raises BadInput for what can be none."""
+        ...
+
+    def update(self, no: int, changes: Mapping[str, Any], editor: PoolEditor, revision: int | None, *, dry_run: bool = False) -> Pool:
+        """Change a pool's `name`, `hard` or `low`. Raises BadInput as `create`, Conflict for another revision than seen."""
+        ...
+
+    def close(self, no: int, editor: PoolEditor, *, dry_run: bool = False) -> Pool:
+        """Let a pool pay for no further call. Raises BadInput for one that is closed."""
+        ...
+
+    def states(self, pools: Iterable[Pool]) -> Mapping[int, PoolState]:
+        """How these stand now, by number."""
+        ...
+
+    def fund(
+        self, no: int, amount: int, expires_ns: int | None, editor: PoolEditor, *, dry_run: bool = False
+    ) -> tuple[PoolState, PoolState]:
+        """Put money in, which lapses at an instant or (None) never; before and after. Raises BadInput for a pool that takes none."""
+        ...
+
+    def adjust(self, no: int, amount: int, editor: PoolEditor, *, dry_run: bool = False) -> tuple[PoolState, PoolState]:
+        """Put money in, or take it out; before and after. Raises BadInput for more than can be taken out."""
+        ...
+
+    def movements(self, no: int, before_no: int, limit: int) -> Sequence[Movement]:
+        """What moved a pool's money, newest first, those before a number."""
+        ...
+
+    def grants(self, no: int, before_no: int, limit: int) -> Sequence[GrantState]:
+        """A pool's grants, newest first, those before a number."""
+        ...
+
+    def alerts(self, tenants: Tenants, before_no: int, limit: int) -> Sequence[LowBalance]:
+        """The times that pools of these tenants fell low, newest first, those before a number."""
+        ...
+
+    def expire(self) -> tuple[int, int]:
+        """Post what has lapsed of grants; of how many pools that were due, and how many of them had something to lapse."""
+        ...
+
+    def faults(self, pools: Sequence[Pool]) -> Sequence[str]:
+        """What does not agree of these pools' accounts, postings, holds and grants."""
+        ...
 
 
 class Decisions(Protocol):

@@ -7,6 +7,9 @@ from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.governance.approvals import StoredApprovals
 from otel_finops.governance.budget_gate import BudgetGate
 from otel_finops.governance.budget_store import followed_budgets
+from otel_finops.governance.credit_gate import CreditGate
+from otel_finops.governance.credit_rates import CreditRates
+from otel_finops.governance.credit_store import followed_pools
 from otel_finops.governance.decide import Decider, Gates
 from otel_finops.governance.decision_desk import DecisionDesk
 from otel_finops.governance.guardrails import guardrails_of
@@ -23,7 +26,8 @@ def decision_desk(
     """The desk where applications ask; a gate whose feature is switched off is not there."""
     guardrails = guardrails_of(settings.guardrails, clock) if settings.features.guardrails else None
     budgets = BudgetGate(followed_budgets(store, clock)) if settings.features.budgets else None
-    gates = Gates(switches, guardrails, budgets=budgets, approvals=approvals if settings.features.approvals else None)
+    pools = CreditGate(followed_pools(store, clock), CreditRates(), clock, is_on=settings.features.credits)
+    gates = Gates(switches, guardrails, pools, budgets=budgets, approvals=approvals if settings.features.approvals else None)
     said = settings.enforcement
     reservations = Reservations(gates.holders, round(said.reservation_ttl * NS_PER_SECOND), round(said.settle_grace * NS_PER_SECOND))
     return DecisionDesk(store, clock, subjects, Decider(gates, said, reservations), reservations, said)

@@ -20,6 +20,8 @@ from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import FinopsError
 from otel_finops.governance.approvals import StoredApprovals
+from otel_finops.governance.credit_desk import CreditDesk
+from otel_finops.governance.credit_rates import CreditRates
 from otel_finops.governance.kill_switches import KillSwitches
 from otel_finops.governance.projections import projections
 from otel_finops.identity.desk import TokenDesk
@@ -197,6 +199,7 @@ def make_context(
         approvals=approvals,
         decisions=decision_desk(settings, store, clock, subjects, switches, approvals),
         retention=retention_desk(settings, store, clock),
+        credits=CreditDesk(store, clock, subjects, CreditRates()),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,
         tokens=TokenDesk(store, clock, "api", settings.auth.tokens, live),

@@ -12,7 +12,7 @@ from otel_finops.governance.credit_debits import CreditDebits
 from otel_finops.governance.credit_desk import CreditDesk, PoolState
 from otel_finops.governance.credit_gate import CreditGate
 from otel_finops.governance.credit_rates import CreditRates
-from otel_finops.governance.credit_store import Draft, Editor, PoolStore, followed_pools
+from otel_finops.governance.credit_store import Draft, Editor, followed_pools
 from otel_finops.governance.credits import Pool
 from otel_finops.ledger.booking import NO_RULES
 from otel_finops.ledger.bound_rules import Rules
@@ -34,8 +34,7 @@ class CreditRig(Rig):
     def __init__(self, store: Store, **more: Any) -> None:
         self.rates = CreditRates()
         super().__init__(store, **more)
-        self.pools = PoolStore(store, self.clock, self.subjects, self.rates)
-        self.desk = CreditDesk(store, self.clock, self.pools)
+        self.desk = CreditDesk(store, self.clock, self.subjects, self.rates)
         self.followed = followed_pools(store, self.clock)
         self.gate = CreditGate(self.followed, self.rates, self.clock)
 
@@ -47,12 +46,10 @@ class CreditRig(Rig):
             recent=self.recent, trace_projections=[self.figures],
         )  # fmt: skip
 
-    def pool(self, name: str = "acme", amount: str | None = None, **more: Any) -> Pool:
+    def pool(self, name: str = "acme", amount: str = "0", **more: Any) -> Pool:
         """A new pool, with money in it."""
         scope = more.pop("scope", {"tenant": "default"})
-        pool = self.pools.create(Draft(name, scope, **more), ANN)
-        if amount is not None:
-            self.desk.fund(pool.no, usd(amount), None, ANN)
+        pool = self.desk.create(Draft(name, scope, **more), usd(amount), ANN)
         self.clock.advance(1)  # every process knows by then
         return pool
 

@@ -39,6 +39,8 @@ NEUTRAL = {
     "image_size", "quality", "resolution", "input_tokens", "text_chars", "max_output_tokens",
     # passes
     "times", "hours", "up_to_usd",
+    # pools of credits
+    "amount", "hard", "low", "no_low", "closed", "revision",
     # what is asked of the service
     "status", "min_cost_usd", "top", "section", "changed", "search", "class", "fee", "providers", "environments", "accounts",
 }  # fmt: skip
@@ -110,6 +112,7 @@ def _text(value: Any) -> Any:
 
 
 LOOKUPS: dict[tuple[str, str], tuple[str, str, str, Any]] = {
+    ("credits", "no"): ("credits/pools", "pools", "no", NOBODYS_NUMBER),
     ("prices", "no"): ("prices/watches", "watches", "no", NOBODYS_NUMBER),
     ("tokens", "no"): ("tokens", "tokens", "no", NOBODYS_NUMBER),
     ("senders", "no"): ("senders", "tokens", "no", NOBODYS_NUMBER),

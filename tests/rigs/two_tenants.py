@@ -118,6 +118,7 @@ def _govern(service: Service) -> None:
             ("senders", {"name": f"{mark}-sender", "tenants": [tenant]}),
             ("kill-switches", {"scope": "agent", "name": f"{mark}-agent-9", "tenant": tenant, "why": f"{mark} said so"}),
             ("ledger/reprice", {"tenant": tenant, "why": f"{mark} wants it"}),
+            ("credits/pools", {"name": f"{mark}-credits", "scope": {"tenant": tenant}, "amount": "5", "low": "9", "why": f"{mark} paid"}),
         ]
         for path, body in wanted:
             http("POST", f"{service.web}/api/v1/{path}", json=body, headers=bearer(token(tenant)))

@@ -13,6 +13,8 @@ from otel_finops.base.times import parse_ns
 from otel_finops.genai.sighting import CALL
 from otel_finops.governance.approvals import Grant, StoredApprovals
 from otel_finops.governance.calls import GovernedCall
+from otel_finops.governance.credit_store import Draft as PoolDraft
+from otel_finops.governance.credit_store import Editor as PoolEditor
 from otel_finops.governance.kill_switches import KillSwitches, Target
 from otel_finops.governance.rulings import Reason, Ruling
 from otel_finops.identity.stored import TokenDraft
@@ -48,6 +50,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         PriceRules(room.store, clock).add(Draft("alias", None, "our-deployment", target="azure/gpt-4o"), who="ann", why="it is one")
         KillSwitches(room.store, clock, KillSwitch()).set(Target("agent", "nobody"), who="ann", why="never seen")
         _approvals(room)
+        pool = PoolDraft("acme's credits", {"tenant": "acme"}, low=PICO_PER_USD)
+        room.context.credits.create(pool, 20 * PICO_PER_USD, PoolEditor("ann", "bought", ("acme",)))
         for desk, role in ((room.context.tokens, "viewer"), (room.context.senders, None)):
             desk.create(TokenDraft("board", ("acme",), role), who="ann", dry_run=False)
             desk.create(TokenDraft("former", ("*",), role), who="ann", dry_run=False)

@@ -47,6 +47,22 @@ HARMLESS: dict[str, Harmless] = {
     "approvals.reject": Harmless({"approval_id": WAITING, "why": "tried", "dry_run": True}, [WAITING, "--why", "tried", "--dry-run"]),
     "approvals.revoke": Harmless({"approval_id": PASSING, "why": "tried", "dry_run": True}, [PASSING, "--why", "tried", "--dry-run"]),
     "approvals.show": Harmless({"approval_id": WAITING}, [WAITING]),
+    "credits.adjust": Harmless(
+        {"no": 1, "amount": "2.5", "why": "tried", "dry_run": True}, ["1", "--amount", "2.5", "--why", "tried", "--dry-run"]
+    ),
+    "credits.close": Harmless({"no": 1, "why": "tried", "dry_run": True}, ["1", "--why", "tried", "--dry-run"]),
+    "credits.create": Harmless(
+        {"name": "prepaid", "scope": {"tenant": "acme"}, "amount": "10", "why": "tried", "dry_run": True},
+        ["prepaid", "--scope", "tenant=acme", "--amount", "10", "--why", "tried", "--dry-run"],
+    ),
+    "credits.grants": Harmless({"no": 1}, ["1"]),
+    "credits.history": Harmless({"no": 1}, ["1"]),
+    "credits.postings": Harmless({"no": 1}, ["1"]),
+    "credits.show": Harmless({"no": 1}, ["1"]),
+    "credits.topup": Harmless({"no": 1, "amount": "5", "why": "tried", "dry_run": True}, ["1", "5", "--why", "tried", "--dry-run"]),
+    "credits.update": Harmless(
+        {"no": 1, "low": "2", "why": "tried", "dry_run": True}, ["1", "--low", "2", "--why", "tried", "--dry-run"]
+    ),
     "diagnostics.estimate": Harmless(
         {"model": "gpt-4o", "provider": "openai", "text_chars": 7}, ["--model", "gpt-4o", "--provider", "openai", "--text-chars", "7"]
     ),

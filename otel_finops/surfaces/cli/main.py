@@ -34,6 +34,7 @@ GROUPS: Final = {
     "approvals": "Requests for approval, and giving or refusing it.",
     "decisions": "Whether calls may be made, and what was decided.",
     "reservations": "What is held for calls until they are booked.",
+    "credits": "Prepaid pools that pay for calls, and their money.",
     "kill-switch": "Stopping calls at once.",
     "settings": "What is set, and from where.",
     "diagnostics": "What a call would cost and whether it would be let through.",
