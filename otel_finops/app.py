@@ -24,10 +24,10 @@ from otel_finops.genai.logs import LogNormaliser
 from otel_finops.genai.normalise import Normaliser
 from otel_finops.governance.budget_fill import BudgetFiller
 from otel_finops.governance.budget_store import followed_budgets
-from otel_finops.governance.pending import PendingCalls
 from otel_finops.governance.credit_desk import CreditDesk
 from otel_finops.governance.credit_rates import CreditRates
-from otel_finops.governance.projections import projections
+from otel_finops.governance.pending import PendingCalls
+from otel_finops.governance.projections import projections, trace_projections
 from otel_finops.governance.spending import StoredSpending
 from otel_finops.governance.thresholds import Thresholds
 from otel_finops.identity.entrance import entrance
@@ -212,7 +212,7 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
         clock,
         cascade=rules.seen_by,
         recent=recent,
-        trace_projections=figures,
+        trace_projections=(*figures, *trace_projections(settings)),
         pending=pending,
     )
     return Core(
