@@ -102,6 +102,28 @@ def current_trace() -> str | None:
     return trace.format_trace_id(current.trace_id) if current.is_valid else None
 
 
+_parents: Final[weakref.WeakKeyDictionary[trace.Span, trace.Span]] = weakref.WeakKeyDictionary()
+_DEPTH_MAX: Final = 64
+"""Ancestors that are looked at; agents nest a dozen deep."""
+
+
+def remember_parent(span: trace.Span, within: Context | None) -> None:
+    """Keep in mind, while both live, in which span another one was started: the SDK's spans only know its id."""
+    parent = trace.get_current_span(within)
+    if parent.is_recording():
+        _parents[span] = parent
+
+
+def spans_above(span: trace.Span) -> Iterator[trace.Span]:
+    """The live spans above one, nearest first, as far as they were remembered."""
+    for _ in range(_DEPTH_MAX):
+        parent = _parents.get(span)
+        if parent is None:
+            return
+        yield parent
+        span = parent
+
+
 class Stamper(SpanProcessor):
     """Puts what blocks say on the spans that are started first in them, and what came as baggage on the first spans of a service.
 
@@ -116,6 +138,7 @@ class Stamper(SpanProcessor):
         parent, block = trace.get_current_span(parent_context), _block(parent_context)
         attributes = _said_since(block, self._blocks[parent]) if parent in self._blocks else _all_said(parent_context)
         self._blocks[span] = block
+        remember_parent(span, parent_context)
         present = span.attributes or {}
         for key, value in attributes.items():
             if key not in present:

@@ -101,13 +101,13 @@ class DecisionDesk:
         except ServiceAway as fault:
             return self._without(str(fault), fault.retry_after_s)
 
-    def settle(self, reservation_id: str, actual_usd: str | None = None) -> bool:
+    def settle(self, reservation_id: str, actual_usd: str | None = None, tokens: int | None = None) -> bool:
         """Say that a call has ended, and what it came to (None: nobody knows, what is held stays until the ledger has booked it).
 
         Returns:
             Whether the service took it; what is not settled ends by itself at its expiry.
         """
-        body = {} if actual_usd is None else {"actual_usd": actual_usd}
+        body = {name: value for name, value in (("actual_usd", actual_usd), ("tokens", tokens)) if value is not None}
         return self._tell(f"/reservations/{quote(reservation_id, safe='')}/settle", body)
 
     def release(self, reservation_id: str) -> bool:

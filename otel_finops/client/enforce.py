@@ -18,13 +18,13 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_finops.base.errors import BadInput
 from otel_finops.base.money import PICO_MAX, PICO_PER_USD, format_usd
-from otel_finops.client.attribution import RESERVATION, Held, held, stamp_spans
+from otel_finops.client.attribution import RESERVATION, Held, held, remember_parent, spans_above, stamp_spans
 from otel_finops.client.decisions import Decision, DecisionDesk
 from otel_finops.client.faults import CallStopped
-from otel_finops.client.habits import Habits, Kind
+from otel_finops.client.habits import Habits, Kind, used_of
 from otel_finops.client.settings import INSIST, URL, ClientSettings
-from otel_finops.client.settling import Settlements
-from otel_finops.client.spans import Ancestry, is_call, scope_of
+from otel_finops.client.settling import Came, Settlements
+from otel_finops.client.spans import asked_of, is_call, scope_of
 
 _log: Final = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class EnforcingProcessor(SpanProcessor):
         self._settings = settings or ClientSettings.from_environment()
         self._desk = desk or DecisionDesk(self._settings)
         self._settlements = Settlements(self._desk)
-        self._ancestry, self._habits = Ancestry(), Habits()
+        self._habits = Habits()
         self._live: OrderedDict[int, _Live] = OrderedDict()
         self._covered: set[int] = set()
         self._lock = threading.Lock()
@@ -78,7 +78,7 @@ class EnforcingProcessor(SpanProcessor):
             CallBlocked: it must not be; the instrumentation hands this on to the application, and the provider is not called.
             CallStopped: the same under an instrumentation that swallows exceptions, when the settings insist.
         """
-        self._ancestry.begun(span, parent_context)
+        remember_parent(span, parent_context)
         if not is_call(span) or not self._heard(span):
             return
         guarded = held(parent_context)
@@ -100,7 +100,9 @@ class EnforcingProcessor(SpanProcessor):
         attributes = span.attributes or {}
         self._habits.learn(live.kind, attributes)
         if live.settles and live.reservation_id is not None:
-            self._settlements.add(live.reservation_id, _cost(attributes.get("gen_ai.usage.cost")))
+            used = used_of(attributes)
+            came = Came(_cost(attributes.get("gen_ai.usage.cost")), None if used is None else used.input + used.output)
+            self._settlements.add(live.reservation_id, came)
 
     def shutdown(self) -> None:
         """Tell what has ended, for as long as one question may take, and hang up."""
@@ -114,7 +116,7 @@ class EnforcingProcessor(SpanProcessor):
     # --- one call ------------------------------------------------------------------------------------------------
 
     def _ask(self, span: Span, parent_context: Context | None) -> None:
-        call = self._ancestry.call(span, parent_context)
+        call = asked_of(span, parent_context)
         kind = (scope_of(span), span.name, call["model"], call.get("agent", ""))
         usual = self._habits.size(kind)
         if "text_chars" in call:
@@ -129,7 +131,7 @@ class EnforcingProcessor(SpanProcessor):
 
     def _follow(self, span: Span, parent_context: Context | None, guarded: Held) -> None:
         """Keep to what a guard was told: a model that it must not use any more is not called."""
-        if guarded.refused_model is not None and self._ancestry.call(span, parent_context)["model"] == guarded.refused_model:
+        if guarded.refused_model is not None and asked_of(span, parent_context)["model"] == guarded.refused_model:
             why = f"The guard around it was told to use another model than {guarded.refused_model}: call the one in its `model`."
             raise self._stop(span, Decision("downgrade", 402, ({"text": why},)))
         self._run(span, _Live(guarded.reservation_id, (), settles=False))
@@ -151,7 +153,7 @@ class EnforcingProcessor(SpanProcessor):
     def _cover(self, span: Span) -> _Live | None:
         """The decision of the same call's span by an outer library; it covers the first call within it, further ones are calls of their
         own."""
-        for above in self._ancestry.above(span):
+        for above in spans_above(span):
             number = above.get_span_context().span_id
             with self._lock:
                 live = self._live.get(number)

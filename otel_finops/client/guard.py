@@ -22,11 +22,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
-from otel_finops.client.attribution import current_trace, said
 from otel_finops.client.decisions import Decision
 from otel_finops.client.faults import CallBlocked
 from otel_finops.client.guarded_call import GuardedCall, Question, limits_of
 from otel_finops.client.service import Service, the_service
+from otel_finops.client.spans import asked_around
 from otel_finops.client.stream_meter import Limits, OnLimit
 from otel_finops.client.wrapping import async_steps, steps
 
@@ -101,7 +101,7 @@ class guard:  # noqa: N801 - reads as a verb: `with guard("openai", "gpt-5") as 
     # --- asking ------------------------------------------------------------------------------------------------------
 
     def _question(self, described: Mapping[str, Any]) -> Question:
-        known = {**self._fields, **said(), "trace_id": current_trace(), **described}
+        known = {**asked_around(), **self._fields, **described}
         fields = {name: value for name, value in known.items() if value is not None}
         return Question(self._service or the_service(), {"model": "", **fields}, self._limits, self._on_limit)
 

@@ -12,9 +12,10 @@ from otel_finops.base.money import format_usd, parse_usd
 from otel_finops.client.attribution import RESERVATION, Held, entered
 from otel_finops.client.costs import price_of, rates_of
 from otel_finops.client.decisions import Decision
-from otel_finops.client.faults import CallBlocked
+from otel_finops.client.faults import CallBlocked, CallStopped
 from otel_finops.client.rates import Rates
 from otel_finops.client.service import Service
+from otel_finops.client.settling import Came
 from otel_finops.client.stream_meter import AsyncMeteredStream, Limits, MeteredStream, OnLimit, StreamCut, StreamMeter
 from otel_finops.client.usage import Usage, told_by
 
@@ -159,16 +160,15 @@ class GuardedCall:
 
     def _settle(self, fault: BaseException | None) -> None:
         """Tell the service, behind the application's back: the amount, or by what to reckon it, or that nobody knows it."""
-        reservation_id, service = self.decision.reservation_id, self._question.service
-        if reservation_id is None:
-            return
-        if fault is not None and _costs_nothing(fault):
-            service.settlements.add(reservation_id, "0")
-        elif self._actual_usd is not None or self._usage is None:
-            service.settlements.add(reservation_id, self._actual_usd)
-        else:
-            call = {**self._question.fields, "model": self._answered_by}
-            service.settlements.add(reservation_id, functools.partial(price_of, service, call, self._usage))
+        if self.decision.reservation_id is not None:
+            self._question.service.settlements.add(self.decision.reservation_id, self._came(fault))
+
+    def _came(self, fault: BaseException | None) -> Came:
+        if self._usage is None:
+            return Came(self._actual_usd) if fault is None or self._actual_usd is not None else _came_of(fault)
+        call = {**self._question.fields, "model": self._answered_by}
+        price = functools.partial(price_of, self._question.service, call, self._usage)
+        return Came(price if self._actual_usd is None else self._actual_usd, self._usage.prompt + self._usage.output)
 
 
 def limits_of(usd: str | None, output_tokens: int | None, otherwise: Limits) -> Limits:
@@ -179,9 +179,13 @@ def limits_of(usd: str | None, output_tokens: int | None, otherwise: Limits) -> 
     )
 
 
-def _costs_nothing(fault: BaseException) -> bool:
-    """Whether a fault says that nothing was charged: the provider refused, or something stopped the call before it."""
-    if isinstance(fault, CallBlocked):
-        return not isinstance(fault, StreamCut)
+def _came_of(fault: BaseException) -> Came:
+    """What a call came to that ended so, of which nothing else is known.
+
+    Nothing was made where something stopped it before; what the provider answered with a fault, whose status the vendors' SDKs all tell
+    alike, it does not charge.
+    """
+    if isinstance(fault, CallBlocked | CallStopped) and not isinstance(fault, StreamCut):
+        return Came(made=False)
     status = getattr(fault, "status_code", None)
-    return isinstance(status, int) and 400 <= status < 600
+    return Came("0", 0) if isinstance(status, int) and 400 <= status < 600 else Came()

@@ -19,6 +19,13 @@ _OUTPUT: Final = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"
 Kind: TypeAlias = tuple[str, ...]
 
 
+class Used(NamedTuple):
+    """Tokens of one call."""
+
+    input: int
+    output: int
+
+
 class _Means(NamedTuple):
     input: float
     output: float
@@ -33,12 +40,12 @@ class Habits:
 
     def learn(self, kind: Kind, attributes: Mapping[str, Any]) -> None:
         """Take in what a finished call used; a span that says nothing teaches nothing."""
-        prompt, output = _count(attributes, _INPUT), _count(attributes, _OUTPUT)
-        if prompt is None or output is None:
+        used = used_of(attributes)
+        if used is None:
             return
         with self._lock:
-            before = self._means.pop(kind, None) or _Means(prompt, output)
-            self._means[kind] = _Means(*(old + _WEIGHT * (new - old) for old, new in zip(before, (prompt, output), strict=True)))
+            before = self._means.pop(kind, None) or _Means(*used)
+            self._means[kind] = _Means(*(old + _WEIGHT * (new - old) for old, new in zip(before, used, strict=True)))
             if len(self._means) > KINDS_MAX:
                 self._means.popitem(last=False)
 
@@ -46,6 +53,12 @@ class Habits:
         """The usual counts as fields of a decision; empty for a kind that was never seen to the end."""
         means = self._means.get(kind)
         return {"input_tokens": ceil(means.input), "max_output_tokens": ceil(means.output)} if means else {}
+
+
+def used_of(attributes: Mapping[str, Any]) -> Used | None:
+    """The tokens that a finished call's span tells; None when it lacks either count."""
+    prompt, output = _count(attributes, _INPUT), _count(attributes, _OUTPUT)
+    return None if prompt is None or output is None else Used(prompt, output)
 
 
 def _count(attributes: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:

@@ -19,13 +19,23 @@ WAITING_MAX: Final = 1_000
 _STEP_S: Final = 0.005
 
 
-Actual = str | None | Callable[[], str | None]
-"""What a call came to, USD; None where nobody knows; or what finds it out, which must not raise."""
+class Came(NamedTuple):
+    """What a call came to.
+
+    Attributes:
+        usd: a decimal string; None where nobody knows; or what finds it out, which must not raise.
+        tokens: prompt and output; None where nobody knows.
+        made: False: it was not made after all, so that what is held for it is given back.
+    """
+
+    usd: str | Callable[[], str | None] | None = None
+    tokens: int | None = None
+    made: bool = True
 
 
 class _Ended(NamedTuple):
     reservation_id: str
-    actual_usd: Actual
+    came: Came
 
 
 class Settlements:
@@ -42,12 +52,12 @@ class Settlements:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def add(self, reservation_id: str, actual_usd: Actual) -> None:
+    def add(self, reservation_id: str, came: Came) -> None:
         """A call has ended, and what it came to."""
         if os.getpid() != self._process:
             self._begin()
         try:
-            self._waiting.put_nowait(_Ended(reservation_id, actual_usd))
+            self._waiting.put_nowait(_Ended(reservation_id, came))
         except queue.Full:
             _log.debug("Too many reservations wait to be settled; one was left to expire.")
             return
@@ -79,7 +89,12 @@ class Settlements:
         while True:
             ended = waiting.get()
             try:
-                actual_usd = ended.actual_usd
-                self._desk.settle(ended.reservation_id, actual_usd() if callable(actual_usd) else actual_usd)
+                self._tell(*ended)
             finally:
                 waiting.task_done()
+
+    def _tell(self, reservation_id: str, came: Came) -> None:
+        if came.made:
+            self._desk.settle(reservation_id, came.usd() if callable(came.usd) else came.usd, came.tokens)
+        else:
+            self._desk.release(reservation_id)

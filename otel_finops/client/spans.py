@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
-from otel_finops.client.attribution import said
+from otel_finops.client.attribution import current_trace, said, spans_above
 
 CALLS: Final = frozenset((
     "chat", "text_completion", "generate_content", "embeddings", "completion", "embedding", "rerank", "image_generation", "speech",
@@ -24,9 +24,6 @@ _OVER: Final = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", 
 """A span that starts with usage tells of a call that is over."""
 _OVER_NS: Final = 1_000_000_000
 """So does one that started a second ago: it is written after the fact, and to raise then would only lose an answer that was paid for."""
-_DEPTH_MAX: Final = 64
-"""Ancestors that are asked for attribution; agents nest a dozen deep."""
-
 _SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "tenant": ("finops.tenant", "tenant.id", "tenant"),
     "user": ("finops.user", "user.id", "enduser.id", "llm.user"),
@@ -79,47 +76,41 @@ def _operation(attributes: Attributes) -> str | None:
     return str(legacy) if legacy in CALLS else _OPENINFERENCE_CALLS.get(str(attributes.get("openinference.span.kind")))
 
 
-class Ancestry:
-    """The spans above a live span in this process, so that a call is asked for with the agent and tenant that they name."""
+def asked_of(span: Span, parent_context: Context | None) -> dict[str, Any]:
+    """What is known of a call when its span starts, as fields of a decision; what nobody says is left out, but for provider and model,
+    which are empty then."""
+    attributes = span.attributes or {}
+    fields = {
+        "provider": _first(attributes, _PROVIDER) or _provider_by(scope_of(span)),
+        "model": _first(attributes, _MODEL) or "",
+        "operation": _operation(attributes),
+        "trace_id": f"{span.get_span_context().trace_id:032x}",
+        **_whose([span, *_readable(spans_above(span))], span.resource, said(parent_context)),
+    }
+    return {name: value for name, value in fields.items() if value is not None} | _size(attributes)
 
-    def __init__(self) -> None:
-        self._parents: weakref.WeakKeyDictionary[trace.Span, trace.Span] = weakref.WeakKeyDictionary()
 
-    def begun(self, span: Span, parent_context: Context | None) -> None:
-        """Remember what a span was started in."""
-        parent = trace.get_current_span(parent_context)
-        if parent.is_recording():
-            self._parents[span] = parent
+def asked_around() -> dict[str, str]:
+    """The same of a call that is about to be made in the current context: whose it is, and in which trace."""
+    current = trace.get_current_span()
+    places = _readable([current, *spans_above(current)])
+    resource = places[0].resource if places else getattr(trace.get_tracer_provider(), "resource", Resource.get_empty())
+    fields = {"trace_id": current_trace(), **_whose(places, resource, said())}
+    return {name: value for name, value in fields.items() if value is not None}
 
-    def above(self, span: trace.Span) -> Iterator[trace.Span]:
-        """The live spans above, nearest first."""
-        for _ in range(_DEPTH_MAX):
-            parent = self._parents.get(span)
-            if parent is None:
-                return
-            yield parent
-            span = parent
 
-    def call(self, span: Span, parent_context: Context | None) -> dict[str, Any]:
-        """What is known of a call when it starts, as fields of a decision; what nobody says is left out, but for provider and model,
-        which are empty then."""
-        attributes = span.attributes or {}
-        places = [above for above in self.above(span) if isinstance(above, ReadableSpan)]
-        around = [place.attributes or {} for place in places]
-        blocks = said(parent_context)
-        fields: dict[str, Any] = {
-            "provider": _first(attributes, _PROVIDER) or _provider_by(scope_of(span)),
-            "model": _first(attributes, _MODEL) or "",
-            "operation": _operation(attributes),
-            "trace_id": f"{span.get_span_context().trace_id:032x}",
-        }
-        resource = span.resource.attributes
-        fields |= {name: _first(resource, keys) for name, keys in _RESOURCE.items()}
-        for name, keys in _SAID.items():
-            told = (_first(place, keys) for place in (attributes, *around))
-            fields[name] = next((value for value in told if value), None) or blocks.get(name) or _first(resource, keys)
-        fields["step"] = fields["step"] or next((place.name for place in places if _operation(place.attributes or {}) is None), None)
-        return {name: value for name, value in fields.items() if value is not None} | _size(attributes)
+def _readable(spans: Iterable[trace.Span]) -> list[ReadableSpan]:
+    return [span for span in spans if isinstance(span, ReadableSpan)]
+
+
+def _whose(places: Sequence[ReadableSpan], resource: Resource, blocks: Mapping[str, str]) -> dict[str, str | None]:
+    """Whose a call is: what the nearest of its spans says, else the blocks of code around it, else the resource."""
+    fields = {name: _first(resource.attributes, keys) for name, keys in _RESOURCE.items()}
+    for name, keys in _SAID.items():
+        told = (_first(place.attributes or {}, keys) for place in places)
+        fields[name] = next((value for value in told if value), None) or blocks.get(name) or _first(resource.attributes, keys)
+    fields["step"] = fields["step"] or next((place.name for place in places if _operation(place.attributes or {}) is None), None)
+    return fields
 
 
 def _size(attributes: Attributes) -> dict[str, int]:

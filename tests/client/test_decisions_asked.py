@@ -109,11 +109,11 @@ def test_without_an_address_everything_is_allowed() -> None:
 
 def test_settling_and_releasing(service: FakeService) -> None:
     asking = desk(service)
-    assert asking.settle("r 1", "0.0123")
+    assert asking.settle("r 1", "0.0123", 140)
     assert asking.settle("r2")
     assert asking.release("r3")
     assert [(asked.path, asked.body) for asked in service.asked] == [
-        ("/api/v1/reservations/r%201/settle", {"actual_usd": "0.0123"}),
+        ("/api/v1/reservations/r%201/settle", {"actual_usd": "0.0123", "tokens": 140}),
         ("/api/v1/reservations/r2/settle", {}),
         ("/api/v1/reservations/r3/release", {}),
     ]

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from otel_finops.client import attribution as blocks
 from otel_finops.client.attribution import Held, attribution, entered
 from otel_finops.client.enforce import EnforcingProcessor, install, load
 from otel_finops.client.faults import CallBlocked, CallStopped
@@ -85,7 +86,7 @@ def test_an_allowed_call_is_made_with_its_reservation_and_settled(app: App) -> N
     place = {"service": "shop", "environment": "test"}
     assert asked == {"provider": "openai", "model": "gpt-4o", "operation": "chat", "trace_id": trace_id, **place}
     assert app.reservations == ["r1"]
-    assert app.settled == {"r1": {}}
+    assert app.settled == {"r1": {"tokens": 140}}
 
 
 def test_a_blocked_call_is_not_made(app: App) -> None:
@@ -163,7 +164,7 @@ def test_other_conventions_are_read(app: App, attributes: dict[str, str], operat
 
 def test_what_the_instrumentation_says_of_the_cost_settles_the_call(app: App) -> None:
     app.call(after={**USED, "gen_ai.usage.cost": 0.0000123})
-    assert app.settled == {"r1": {"actual_usd": "0.0000123"}}
+    assert app.settled == {"r1": {"actual_usd": "0.0000123", "tokens": 140}}
 
 
 @pytest.mark.parametrize("nonsense", ["much", True, -1.0, float("nan"), float("inf")])
@@ -325,11 +326,13 @@ def test_unless_the_settings_insist(service: FakeService) -> None:
 
 
 def test_nothing_is_kept_of_spans_that_ended(app: App) -> None:
+    gc.collect()
+    kept = len(blocks._parents)
     with app.tracer().start_as_current_span("turn"):
         for _ in range(20):
             app.call()
     gc.collect()
-    assert (len(app.processor._live), len(app.processor._covered), len(app.processor._ancestry._parents)) == (0, 0, 0)
+    assert (len(app.processor._live), len(app.processor._covered), len(blocks._parents)) == (0, 0, kept)
 
 
 def test_spans_that_never_end_are_forgotten(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fake_service import FakeService
 from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_finops.client.attribution import attribution, held, stamp_spans
@@ -43,6 +44,10 @@ def service(fake: FakeService) -> Service:
 def settled(fake: FakeService, service: Service) -> dict[str, Any]:
     assert service.settlements.flush(5)
     return fake.settled
+
+
+def released(fake: FakeService) -> list[str]:
+    return [asked.path.split("/")[-2] for asked in fake.asked if asked.path.endswith("/release")]
 
 
 # --- let through ---------------------------------------------------------------------------------------------------------
@@ -81,10 +86,27 @@ def test_spans_in_the_block_bear_the_reservation_and_nobody_there_asks_again(ser
     assert (decision.reservation_id, decision.refused_model) == ("r1", None)
 
 
+def test_a_call_belongs_to_whom_the_spans_around_it_name(fake: FakeService, service: Service) -> None:
+    provider = TracerProvider(resource=Resource({"service.name": "shop", "deployment.environment": "test"}))
+    stamp_spans(provider)
+    tracer = provider.get_tracer("test")
+    agent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "support"}
+    with (
+        tracer.start_as_current_span("invoke_agent support", attributes=agent),
+        tracer.start_as_current_span("look up"),
+        guard("openai", "gpt-5", service=service),
+    ):
+        pass
+    asked = fake.decisions[0]
+    assert {name: asked[name] for name in ("agent", "step", "service", "environment")} == {
+        "agent": "support", "step": "look up", "service": "shop", "environment": "test",
+    }  # fmt: skip
+
+
 def test_an_answer_is_settled_at_the_services_own_price(fake: FakeService, service: Service) -> None:
     with attribution(tenant="acme"), guard("openai", "gpt-5", max_output_tokens=500, service=service) as call:
         call.used(ANSWER)
-    assert settled(fake, service) == {"r1": {"actual_usd": "0.0003"}}
+    assert settled(fake, service) == {"r1": {"actual_usd": "0.0003", "tokens": 120}}
     quoted = next(asked.body for asked in fake.asked if asked.path == "/api/v1/pricing/quote")
     assert quoted == {"provider": "openai", "model": "gpt-5-2025", "tenant": "acme", "input_tokens_uncached": 100, "output_tokens": 20}
 
@@ -93,7 +115,7 @@ def test_a_call_without_a_price_is_settled_without_an_amount(fake: FakeService, 
     fake.answers["/api/v1/pricing/quote"] = {"usd": None, "unpriced": 1, "lines": [], "quotes": None}
     with guard("openai", "house-model", service=service) as call:
         call.used(ANSWER)
-    assert settled(fake, service) == {"r1": {}}
+    assert settled(fake, service) == {"r1": {"tokens": 120}}
 
 
 def test_the_application_may_know_the_amount_or_the_counts_itself(fake: FakeService, service: Service) -> None:
@@ -101,7 +123,7 @@ def test_the_application_may_know_the_amount_or_the_counts_itself(fake: FakeServ
         call.used(actual_usd="0.25")
     with guard("openai", "gpt-5", service=service) as call:
         call.used(usage=Usage(input_uncached=7))
-    assert settled(fake, service) == {"r1": {"actual_usd": "0.25"}, "r2": {"actual_usd": "0.0003"}}
+    assert settled(fake, service) == {"r1": {"actual_usd": "0.25"}, "r2": {"actual_usd": "0.0003", "tokens": 7}}
     with guard("openai", "gpt-5", service=service) as call, pytest.raises(ValueError, match="not a plain decimal amount"):
         call.used(actual_usd="1e-3")
 
@@ -119,7 +141,8 @@ def test_what_the_provider_refused_cost_nothing_and_of_other_faults_nobody_knows
         raise TimeoutError
     with pytest.raises(CallBlocked), guard("openai", "gpt-5", service=service):
         raise CallBlocked("by an inner guard")
-    assert settled(fake, service) == {"r1": {"actual_usd": "0"}, "r2": {}, "r3": {"actual_usd": "0"}}
+    assert settled(fake, service) == {"r1": {"actual_usd": "0", "tokens": 0}, "r2": {}}
+    assert released(fake) == ["r3"]
 
 
 def test_a_call_for_which_nothing_is_held_is_not_settled(fake: FakeService, service: Service) -> None:
@@ -234,7 +257,8 @@ def test_a_function_that_cannot_be_told_another_model_is_not_called(fake: FakeSe
 
     with pytest.raises(CallBlocked, match="gpt-5-mini is to be used instead, and the function has no argument 'model'"):
         ask("?")
-    assert settled(fake, service) == {"r1": {"actual_usd": "0"}}
+    assert settled(fake, service) == {}
+    assert released(fake) == ["r1"]
 
 
 # --- functions -----------------------------------------------------------------------------------------------------------
@@ -249,7 +273,7 @@ def test_a_functions_arguments_may_describe_its_call(fake: FakeService, service:
     assert ask("twelve chars") is ANSWER
     assert (fake.decisions[0]["text_chars"], fake.decisions[0]["max_output_tokens"]) == (12, 9)
     assert ask.__name__ == "ask"
-    assert settled(fake, service) == {"r1": {"actual_usd": "0.0003"}}
+    assert settled(fake, service) == {"r1": {"actual_usd": "0.0003", "tokens": 120}}
 
 
 def test_coroutines_and_asynchronous_blocks_are_guarded_alike(fake: FakeService, service: Service) -> None:
@@ -266,7 +290,7 @@ def test_coroutines_and_asynchronous_blocks_are_guarded_alike(fake: FakeService,
 
     asyncio.run(use())
     assert held() is None
-    assert settled(fake, service) == {"r1": {"actual_usd": "0.0003"}, "r2": {"actual_usd": "0.0003"}}
+    assert settled(fake, service) == {"r1": {"actual_usd": "0.0003", "tokens": 120}, "r2": {"actual_usd": "0.0003", "tokens": 120}}
     fake.action = "block"
     with pytest.raises(CallBlocked):
         asyncio.run(use())
@@ -304,7 +328,7 @@ def test_a_fault_in_a_guarded_function_settles_too(fake: FakeService, service: S
         refused()
     with pytest.raises(TimeoutError):
         asyncio.run(lost())
-    assert settled(fake, service) == {"r1": {"actual_usd": "0"}, "r2": {}}
+    assert settled(fake, service) == {"r1": {"actual_usd": "0", "tokens": 0}, "r2": {}}
 
 
 # --- streams -------------------------------------------------------------------------------------------------------------
@@ -322,7 +346,7 @@ def test_a_stream_settles_when_it_has_ended_also_after_its_block(fake: FakeServi
         stream = call.meter(events(3))
     assert settled(fake, service) == {}
     assert len(list(stream)) == 5
-    assert settled(fake, service) == {"r1": {"actual_usd": "0.0003"}}
+    assert settled(fake, service) == {"r1": {"actual_usd": "0.0003", "tokens": 103}}
 
 
 def test_a_function_that_returns_a_stream_is_guarded_until_its_end(fake: FakeService, service: Service) -> None:
