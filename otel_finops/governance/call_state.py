@@ -8,7 +8,7 @@ calls are decided on or none is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from otel_finops.base.clock import Clock
@@ -18,6 +18,7 @@ from otel_finops.base.protocols import DEFAULT_REALM
 from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.rulings import Ruling
+from otel_finops.ledger.entry import CHARGE, ROLE_CALL, Entry
 from otel_finops.store.unit_of_work import Row, Transaction
 
 MINUTE_NS: Final = 60 * NS_PER_SECOND
@@ -27,6 +28,10 @@ _OF_ALL: Final = frozenset(("cost_usd", "calls", "tokens"))
 _HOLD: Final = "INSERT INTO policy_calls (reservation_id, tenant, trace_id, session_ref, made_ns, pico, tokens, is_open) VALUES"
 _TURN: Final = "UPDATE policy_calls SET pico = ?, tokens = COALESCE(?, tokens) WHERE reservation_id = ?"
 _RELEASE: Final = "UPDATE policy_calls SET is_open = FALSE WHERE reservation_id = ?"
+_BOOKED: Final = (
+    "UPDATE policy_calls SET is_open = FALSE WHERE reservation_id IN ({}) AND EXISTS (SELECT 1 FROM reservations r "
+    "WHERE r.reservation_id = policy_calls.reservation_id AND r.ended_ns IS NOT NULL) RETURNING reservation_id"
+)
 _SWEEP: Final = (
     "DELETE FROM policy_calls WHERE reservation_id IN "
     "(SELECT reservation_id FROM policy_calls WHERE NOT is_open AND made_ns < ? ORDER BY made_ns LIMIT ?{})"
@@ -71,6 +76,10 @@ class TraceState(NamedTuple):
     calls_of_minute: int = 0
     pico_of_minute: int = 0
     depth: int = 0
+
+
+class NotKept(Exception):
+    """What is asked for is not kept here."""
 
 
 class _Sum(NamedTuple):
@@ -123,13 +132,23 @@ class CallsUnderWay:
 class CallStates:
     """How traces and sessions stand, read in the deciding transaction; only what is asked for."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, figures: bool) -> None:
+        """
+        Args:
+            figures: sums of traces and sessions are kept (`settings.Features.figures`).
+        """
         self._clock = clock
+        self._figures = figures
 
     def trace(self, transaction: Transaction, call: GovernedCall, fields: frozenset[str]) -> TraceState:
-        """The call's trace so far, of its tenant; of a call that names none nothing."""
+        """The call's trace so far, of its tenant; of a call that names none nothing.
+
+        Raises:
+            NotKept: sums are asked for, and they are switched off.
+        """
         if call.trace is None:
             return TraceState()
+        self._must_be_kept(fields)
         place = (bytes.fromhex(call.trace), call.realm, DEFAULT_REALM)
         booked = _added(transaction.execute(_OF_TRACES, (call.tenant, *place))) if fields & _OF_ALL else _Sum()
         pending = _pending(transaction.execute(_TRACES, place)) if fields & _OF_ALL else _Sum()
@@ -137,14 +156,23 @@ class CallStates:
         return self._state(transaction, call, "trace_id", call.trace, fields, booked, pending)._replace(depth=depth)
 
     def session(self, transaction: Transaction, call: GovernedCall, fields: frozenset[str]) -> TraceState:
-        """The call's session so far, of its tenant; of a call that names none nothing. It may have a reference in two realms."""
+        """The call's session so far, of its tenant; of a call that names none nothing. It may have a reference in two realms.
+
+        Raises:
+            NotKept: as `trace`.
+        """
         if call.session is None:
             return TraceState()
+        self._must_be_kept(fields)
         booked = _Sum()
         if fields & _OF_ALL:
             for (ref,) in transaction.execute(_SAME_SESSION, (call.realm, DEFAULT_REALM, call.session)):
                 booked = booked.plus(_added(transaction.execute(_OF_SESSION, (ref, call.tenant, SESSION_TRACES_SUMMED_MAX))))
         return self._state(transaction, call, "session_ref", call.session, fields, booked, _Sum())
+
+    def _must_be_kept(self, fields: frozenset[str]) -> None:
+        if not self._figures and not fields <= _OF_MINUTE:
+            raise NotKept
 
     def _state(
         self, transaction: Transaction, call: GovernedCall, key: str, value: str, fields: frozenset[str], booked: _Sum, pending: _Sum
@@ -193,3 +221,14 @@ def _depth(rows: Iterable[Row]) -> int:
         for place, one in enumerate(reversed(way), 1):
             deep[one] = base + place
     return max(deep.values(), default=0)
+
+
+class NotedCalls:
+    """A `Projection`: calls that are booked are under way no longer. It stands behind what ends the reservations that entries name."""
+
+    def apply(self, transaction: Transaction, entries: Sequence[Entry]) -> None:
+        """See `Projection.apply`."""
+        named = {one.reservation_id for one in entries if one.kind == CHARGE and one.role == ROLE_CALL and one.reservation_id}
+        if named:
+            for _ in transaction.select_in(_BOOKED, sorted(named)):
+                pass

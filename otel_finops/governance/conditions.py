@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from otel_finops.base.limits import CONDITION_BUDGETS_MAX, CONDITION_US_MAX, NAME_CHARS_MAX
 from otel_finops.base.money import PICO_PER_USD, format_usd
-from otel_finops.governance.call_state import TraceState
+from otel_finops.governance.call_state import NotKept, TraceState
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.condition_syntax import Checked, ListOf, Record, Simple, Tags, Type, check, fault
 
@@ -99,7 +99,11 @@ class Condition:
             ConditionFailed: it cannot be evaluated for this one.
             FinopsError: what it asks for cannot be read.
         """
-        answer = self._answer(facts.context_for(self))
+        try:
+            context = facts.context_for(self)
+        except NotKept:
+            raise ConditionFailed("sums of traces and sessions are not kept while features.runs and features.sessions are off") from None
+        answer = self._answer(context)
         if isinstance(answer, Exception):
             raise ConditionFailed(_said(answer)) from None
         return answer is True

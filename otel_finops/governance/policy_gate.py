@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.money import format_usd
 from otel_finops.governance import rates
-from otel_finops.governance.call_state import CallStates
+from otel_finops.governance.call_state import CallStates, TraceState
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.conditions import ConditionFailed, Facts, Readings, wanted
 from otel_finops.governance.decide import BudgetStates
@@ -19,6 +19,9 @@ from otel_finops.governance.rulings import HALTING, Action, Reason, Ruling
 from otel_finops.store.unit_of_work import Transaction
 
 _log: Final = logging.getLogger(__name__)
+
+Seen: TypeAlias = Callable[[str, TraceState], TraceState]
+"""(root, what was read of it) -> what conditions are told."""
 
 _FAIL: Final = (
     "INSERT INTO policy_failures (policy_no, failures, revision, at_ns, reason) VALUES (?, 1, ?, ?, ?) ON CONFLICT (policy_no) DO UPDATE "
@@ -88,14 +91,20 @@ class StoredPolicyGate:
                 rates.give_back(transaction, policy.no, policy.rate, call)
         return self._with_failures(transaction, ruling, said, keep=keep)
 
-    def facts(self, transaction: Transaction, call: GovernedCall, budgets: BudgetStates, rules: list[Rule]) -> Facts | None:
-        """What the conditions of these policies are told; None where none has a condition."""
+    def facts(
+        self, transaction: Transaction, call: GovernedCall, budgets: BudgetStates, rules: Sequence[Rule], seen: Seen = lambda _, read: read
+    ) -> Facts | None:
+        """What the conditions of these policies are told; None where none has a condition.
+
+        Args:
+            seen: what is told in place of what was read of `trace` or `session`.
+        """
         conditions = [rule.condition for rule in rules if rule.condition is not None]
         if not conditions:
             return None
         readings = Readings(
-            lambda fields: self._states.trace(transaction, call, fields),
-            lambda fields: self._states.session(transaction, call, fields),
+            lambda fields: seen("trace", self._states.trace(transaction, call, fields)),
+            lambda fields: seen("session", self._states.session(transaction, call, fields)),
             budgets,
         )
         return Facts(call, readings, *wanted(conditions))

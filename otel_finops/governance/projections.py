@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from otel_finops.base.clock import Clock
 from otel_finops.governance.budget_store import followed_budgets
+from otel_finops.governance.call_state import NotedCalls
 from otel_finops.governance.counters import Counters
 from otel_finops.governance.credit_debits import CreditDebits
 from otel_finops.governance.credit_rates import CreditRates
@@ -23,4 +24,4 @@ def projections(settings: Settings, store: Store, clock: Clock) -> tuple[Project
     debited also where the verbs of budgets and credits are switched off: what calls cost is not forgotten.
     """
     counters = Counters(followed_budgets(store, clock), Thresholds(StoredSpending()), booked)
-    return counters, CreditDebits(followed_pools(store, clock), CreditRates())
+    return counters, CreditDebits(followed_pools(store, clock), CreditRates()), NotedCalls()

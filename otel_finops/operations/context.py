@@ -8,7 +8,7 @@ from typing import NamedTuple
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
-from otel_finops.operations.governance_desks import Approvals, Credits, Decisions
+from otel_finops.operations.governance_desks import Approvals, Credits, Decisions, Policies
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
 from otel_finops.settings.tree import Features, Settings
 
@@ -43,6 +43,7 @@ class Context(NamedTuple):
         switches: kill switches.
         approvals: requests for approval and passes.
         decisions: deciding on calls, and what is held for them.
+        policies: policies, and what they would say of a call.
         credits: prepaid pools of credits.
         health: the state of the parts, in a moment.
         clock: the time.
@@ -72,6 +73,7 @@ class Context(NamedTuple):
     switches: Switches
     approvals: Approvals
     decisions: Decisions
+    policies: Policies
     credits: Credits
     health: Callable[[], Sequence[Health]]
     clock: Clock

@@ -19,6 +19,14 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.governance.decide import Question
     from otel_finops.governance.decisions import Decision, Key, Stopped
     from otel_finops.governance.decisions import Query as DecisionQuery
+    from otel_finops.governance.policies import Policy, PolicySet
+    from otel_finops.governance.policies import Rule as PolicyRule
+    from otel_finops.governance.policy_gate import Asked as PolicyAsked
+    from otel_finops.governance.policy_store import Done as PolicyDone
+    from otel_finops.governance.policy_store import Edit as PolicyEdit
+    from otel_finops.governance.policy_store import Editor as PolicyEditor
+    from otel_finops.governance.policy_store import Failures as PolicyFailures
+    from otel_finops.governance.policy_store import Revision as PolicyRevision
     from otel_finops.governance.reservations import Reservation
     from otel_finops.governance.scopes import Scope
 
@@ -151,6 +159,14 @@ class Decisions(Protocol):
         """What was not simply let through in a span of time."""
         ...
 
+    def counted(self) -> Mapping[tuple[str, str], int]:
+        """All decisions ever made, by action and whether they were only observed (`true`, `false`)."""
+        ...
+
+    def expire(self) -> str:
+        """Give back all that is held for too long, and say how much that was."""
+        ...
+
 
 class Budgets(Protocol):
     """Budgets: their definitions, and how they stand.
@@ -233,4 +249,59 @@ class Approvals(Protocol):
 
     def revoke(self, approval_id: str, tenants: Tenants, *, who: str, why: str, dry_run: bool = False) -> tuple[Approval, Approval]:
         """Take a pass back that still holds; before and after."""
+        ...
+
+
+class Policies(Protocol):
+    """Policies: their definitions, and what they would say of a call.
+
+    Raises:
+        NotFound: no such policy stands for who asks or changes.
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def all(self) -> PolicySet:
+        """All that stand, as they are stored at this moment."""
+        ...
+
+    def history(self, no: int, tenants: Tenants) -> Sequence[PolicyRevision]:
+        """Every revision of a policy that was for calls of these tenants alone, newest first; of one that was deleted too."""
+        ...
+
+    def create(self, edit: PolicyEdit, editor: PolicyEditor, *, dry_run: bool = False) -> Policy:
+        """Make a policy; raises BadInput for what can be none."""
+        ...
+
+    def update(self, no: int, edit: PolicyEdit, editor: PolicyEditor, *, dry_run: bool = False) -> tuple[Policy, Policy]:
+        """Change a policy; as it was and as it is.
+
+        Raises BadInput as `create`, Forbidden where only who sees all tenants may change it, Conflict for another revision than seen.
+        """
+        ...
+
+    def delete(self, no: int, editor: PolicyEditor, *, revision: int | None = None, dry_run: bool = False) -> Policy:
+        """Take a policy away; as it was. Raises Forbidden and Conflict as `update`."""
+        ...
+
+    def put(self, edits: Sequence[PolicyEdit], editor: PolicyEditor, *, replace: bool, dry_run: bool = False) -> Sequence[PolicyDone]:
+        """Make a whole set stand, all of it or nothing; `replace` takes away the others that whoever edits may change."""
+        ...
+
+    def scopes(self, policies: Sequence[Policy]) -> Sequence[Mapping[str, str]]:
+        """The values of scopes by dimension, users and sessions as people call them."""
+        ...
+
+    def failures(self, policies: Sequence[Policy]) -> Mapping[int, PolicyFailures]:
+        """How often these could not be evaluated, by number; those that always could are left out."""
+        ...
+
+    def simulate(
+        self, question: Question, rules: Sequence[PolicyRule], state: Mapping[str, int], clear: Mapping[str, str]
+    ) -> Sequence[PolicyAsked]:
+        """What each of these says of a call.
+
+        Args:
+            state: what traces and sessions are said to have come to, by `root.field`, in place of what they did; money in pico-USD.
+            clear: the scope of a definition that is not stored, with clear ids.
+        """
         ...

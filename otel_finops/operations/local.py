@@ -45,7 +45,7 @@ from otel_finops.ledger.subscription_windows import CurrentRules
 from otel_finops.ledger.verify import verify
 from otel_finops.operations.context import Context, Health
 from otel_finops.operations.corrections_desk import CorrectionsDesk
-from otel_finops.operations.governing import decision_desk
+from otel_finops.operations.governing import decision_desk, policies_desk
 from otel_finops.operations.idempotency import StoredAnswers
 from otel_finops.operations.money_desk import MoneyDesk
 from otel_finops.operations.price_lists import PriceLists
@@ -198,6 +198,7 @@ def make_context(
         switches=switches,
         approvals=approvals,
         decisions=decision_desk(settings, store, clock, subjects, switches, approvals),
+        policies=policies_desk(settings, store, clock, subjects),
         retention=retention_desk(settings, store, clock),
         credits=CreditDesk(store, clock, subjects, CreditRates()),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),

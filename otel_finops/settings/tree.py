@@ -368,6 +368,10 @@ class Features(_Section):
         default=True,
         description="Deciding on calls before they are made, and holding money for them. Off: nothing is held.",
     )
+    policies: bool = Field(
+        default=True,
+        description="Policies, and asking them about calls. Off: none is asked, and none can be made or changed.",
+    )
     approvals: bool = Field(
         default=True,
         description="Requests for approval and the passes that people give. Off: what a policy lets through only with consent is stopped.",

@@ -35,6 +35,7 @@ GROUPS: Final = {
     "decisions": "Whether calls may be made, and what was decided.",
     "reservations": "What is held for calls until they are booked.",
     "credits": "Prepaid pools that pay for calls, and their money.",
+    "policies": "What is done with calls of some kind, and guards against loops that run away.",
     "kill-switch": "Stopping calls at once.",
     "settings": "What is set, and from where.",
     "diagnostics": "What a call would cost and whether it would be let through.",
