@@ -168,7 +168,7 @@ class BudgetStore:
             before = _of(held, no, editor, revision)
             if within := held.children(no):
                 names = ", ".join(str(one.no) for one in within[:5])
-                raise BadInput(f"no: {len(within)} budgets are within this one ({names}); give them another parent or delete them first")
+                raise BadInput(f"no: others are within this budget ({names}); give them another parent or delete them first")
             _insert(transaction, _DELETE, before, editor, self._clock.now_ns())
             self._counting.changed(transaction, before, None)
             return before

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from otel_finops.base.clock import Clock
+from otel_finops.governance.budget_fill import CountBeginnings
 from otel_finops.governance.budget_store import BudgetStore, Edit, Editor, Revision, is_seen, missing
 from otel_finops.governance.budgets import Budget, BudgetSet, BudgetStatus, Spending
 from otel_finops.governance.burndown import Burndown, burndown
 from otel_finops.governance.scopes import Scope
+from otel_finops.governance.spending import StoredSpending
 from otel_finops.governance.subject_scopes import clear_scopes
+from otel_finops.governance.thresholds import Thresholds
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.tenants import Tenants
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction
+
+
+def budgets_desk(store: Store, clock: Clock, subjects: Subjects) -> BudgetsDesk:
+    """The desk over a database."""
+    spending = StoredSpending()
+    return BudgetsDesk(store, clock, subjects, BudgetStore(store, clock, subjects, CountBeginnings(Thresholds(spending))), spending)
 
 
 class BudgetsDesk:

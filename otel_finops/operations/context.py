@@ -8,7 +8,7 @@ from typing import NamedTuple
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
-from otel_finops.operations.governance_desks import Approvals, Credits, Decisions, Policies
+from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Policies
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
 from otel_finops.settings.tree import Features, Settings
 
@@ -41,6 +41,7 @@ class Context(NamedTuple):
         exports: the ledger as a whole.
         retention: how long data is kept.
         switches: kill switches.
+        budgets: budgets, and how they stand.
         approvals: requests for approval and passes.
         decisions: deciding on calls, and what is held for them.
         policies: policies, and what they would say of a call.
@@ -71,6 +72,7 @@ class Context(NamedTuple):
     exports: Exports
     retention: Retention
     switches: Switches
+    budgets: Budgets
     approvals: Approvals
     decisions: Decisions
     policies: Policies

@@ -43,6 +43,7 @@ from otel_finops.ledger.spend_entries import Basis
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.subscription_windows import CurrentRules
 from otel_finops.ledger.verify import verify
+from otel_finops.operations.budgets_desk import budgets_desk
 from otel_finops.operations.context import Context, Health
 from otel_finops.operations.corrections_desk import CorrectionsDesk
 from otel_finops.operations.governing import decision_desk, policies_desk
@@ -196,6 +197,7 @@ def make_context(
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
         exports=LedgerExport(store, subjects),
         switches=switches,
+        budgets=budgets_desk(store, clock, subjects),
         approvals=approvals,
         decisions=decision_desk(settings, store, clock, subjects, switches, approvals),
         policies=policies_desk(settings, store, clock, subjects),

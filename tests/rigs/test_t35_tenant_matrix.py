@@ -37,6 +37,8 @@ NEUTRAL = {
     "audio_in", "audio_out", "image_in", "image_out", "video_in", "video_out", "queries", "images", "pixels", "characters", "pages",
     "annotated_pages", "web_searches", "requests", "sessions", "seconds", "mode", "service_tier", "region_kind", "region", "speed",
     "image_size", "quality", "resolution", "input_tokens", "text_chars", "max_output_tokens",
+    # budgets
+    "amount", "start_day", "start_month", "length", "hard", "warn_percent", "thresholds", "carry_over", "fail", "enabled", "revision",
     # passes
     "times", "hours", "up_to_usd",
     # pools of credits
@@ -119,6 +121,9 @@ LOOKUPS: dict[tuple[str, str], tuple[str, str, str, Any]] = {
     ("tokens", "prefix"): ("tokens", "tokens", "prefix", "ofk_aaaaaaaa"),
     ("senders", "prefix"): ("senders", "tokens", "prefix", "ofs_aaaaaaaa"),
     ("approvals", "approval_id"): ("approvals", "approvals", "approval_id", "0" * 24),
+    ("budgets", "no"): ("budgets", "budgets", "no", NOBODYS_NUMBER),
+    ("budgets", "parent"): ("budgets", "budgets", "no", NOBODYS_NUMBER),
+    ("budgets", "scope"): ("budgets", "budgets", "scope", {"tenant": "nobody"}),
     ("approvals", "policy"): ("approvals", "approvals", "policy_id", "nobody-policy"),
     ("quarantine", "no"): ("quarantine", "spans", "no", NOBODYS_NUMBER),
     ("runs", "run_id"): ("runs", "runs", "run_id", f"{trace('nobody', 1).hex()}-00000000000000ff"),

@@ -117,6 +117,7 @@ def _govern(service: Service) -> None:
             ("tokens", {"name": f"{mark}-token", "tenants": [tenant], "role": "viewer"}),
             ("senders", {"name": f"{mark}-sender", "tenants": [tenant]}),
             ("kill-switches", {"scope": "agent", "name": f"{mark}-agent-9", "tenant": tenant, "why": f"{mark} said so"}),
+            ("budgets", {"name": f"{mark}-budget", "amount": "5", "scope": {"tenant": tenant}}),
             ("ledger/reprice", {"tenant": tenant, "why": f"{mark} wants it"}),
             ("credits/pools", {"name": f"{mark}-credits", "scope": {"tenant": tenant}, "amount": "5", "low": "9", "why": f"{mark} paid"}),
         ]

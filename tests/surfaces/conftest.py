@@ -12,6 +12,7 @@ from otel_finops.base.money import PICO_PER_USD
 from otel_finops.base.times import parse_ns
 from otel_finops.genai.sighting import CALL
 from otel_finops.governance.approvals import Grant, StoredApprovals
+from otel_finops.governance.budget_store import Edit, Editor
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.credit_store import Draft as PoolDraft
 from otel_finops.governance.credit_store import Editor as PoolEditor
@@ -50,6 +51,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         PriceRules(room.store, clock).add(Draft("alias", None, "our-deployment", target="azure/gpt-4o"), who="ann", why="it is one")
         KillSwitches(room.store, clock, KillSwitch()).set(Target("agent", "nobody"), who="ann", why="never seen")
         _approvals(room)
+        _budgets(room)
         pool = PoolDraft("acme's credits", {"tenant": "acme"}, low=PICO_PER_USD)
         room.context.credits.create(pool, 20 * PICO_PER_USD, PoolEditor("ann", "bought", ("acme",)))
         for desk, role in ((room.context.tokens, "viewer"), (room.context.senders, None)):
@@ -83,6 +85,14 @@ def _approvals(room: Room) -> None:
         with room.store.write() as transaction:
             assert approvals.request(transaction, call, asks, f"decision of {agent}") == approval_id
     approvals.approve(PASSING, None, Grant("timed"), who="ann", why="the quarter's report")
+
+
+def _budgets(room: Room) -> None:
+    """A budget of everybody's, and one within it."""
+    for name, scope, parent in (("all of it", {}, None), ("acme's", {"tenant": "acme"}, 1)):
+        said = {"name": name, "amount": 100 * PICO_PER_USD, "parent": parent}
+        edit = Edit(lambda budget, said=said: budget._replace(**said), scope)  # type: ignore[misc]
+        room.context.budgets.create(edit, Editor("ann"))
 
 
 @pytest.fixture(scope="session")

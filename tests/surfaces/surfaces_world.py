@@ -60,9 +60,16 @@ HARMLESS: dict[str, Harmless] = {
     "credits.postings": Harmless({"no": 1}, ["1"]),
     "credits.show": Harmless({"no": 1}, ["1"]),
     "credits.topup": Harmless({"no": 1, "amount": "5", "why": "tried", "dry_run": True}, ["1", "5", "--why", "tried", "--dry-run"]),
-    "credits.update": Harmless(
-        {"no": 1, "low": "2", "why": "tried", "dry_run": True}, ["1", "--low", "2", "--why", "tried", "--dry-run"]
+    "credits.update": Harmless({"no": 1, "low": "2", "why": "tried", "dry_run": True}, ["1", "--low", "2", "--why", "tried", "--dry-run"]),
+    "budgets.burndown": Harmless({"no": 1}, ["1"]),
+    "budgets.create": Harmless(
+        {"name": "tried", "amount": "5", "scope": {"tenant": "acme"}, "dry_run": True},
+        ["tried", "5", "--scope", "tenant=acme", "--dry-run"],
     ),
+    "budgets.delete": Harmless({"no": 2, "dry_run": True}, ["2", "--dry-run"]),
+    "budgets.history": Harmless({"no": 1}, ["1"]),
+    "budgets.show": Harmless({"no": 1}, ["1"]),
+    "budgets.update": Harmless({"no": 2, "amount": "7", "dry_run": True}, ["2", "--amount", "7", "--dry-run"]),
     "diagnostics.estimate": Harmless(
         {"model": "gpt-4o", "provider": "openai", "text_chars": 7}, ["--model", "gpt-4o", "--provider", "openai", "--text-chars", "7"]
     ),

@@ -31,6 +31,7 @@ GROUPS: Final = {
     "pricing": "What a call costs and why, models without a price, and house rules.",
     "quarantine": "Spans that cannot be recorded.",
     "retention": "How long data is kept, and pruning what is older.",
+    "budgets": "Limits of spend, tokens or calls, and how they stand.",
     "approvals": "Requests for approval, and giving or refusing it.",
     "decisions": "Whether calls may be made, and what was decided.",
     "reservations": "What is held for calls until they are booked.",
