@@ -38,7 +38,7 @@ NEUTRAL = {
     "annotated_pages", "web_searches", "requests", "sessions", "seconds", "mode", "service_tier", "region_kind", "region", "speed",
     "image_size", "quality", "resolution", "input_tokens", "text_chars", "max_output_tokens",
     # budgets
-    "amount", "start_day", "start_month", "length", "hard", "warn_percent", "thresholds", "carry_over", "fail", "enabled", "revision",
+    "start_day", "start_month", "length", "warn_percent", "thresholds", "carry_over", "fail", "enabled",
     # passes
     "times", "hours", "up_to_usd",
     # pools of credits
