@@ -186,6 +186,7 @@ class Book:
                 total += over
                 self._touched[grant.no] = grant
                 self._move("expiry", {"balance": -over, "expired": over}, cause, grant.no)
+        self.next_expiry_ns = self._first_expiry()
         return total
 
     def define(self, *, hard: bool, low: int | None, is_open: bool, cause: Cause) -> None:
@@ -293,8 +294,11 @@ class Book:
         rows = [(*split(one.used), *split(one.expired), one.left > 0, one.no) for one in self._touched.values()]
         self._transaction.executemany(_SET_GRANT, rows)
         self._touched.clear()
-        self._grants = None
-        self.next_expiry_ns = min((one.expires_ns for one in self.grants()), default=None)
+        self._grants = None  # those that were given back to are among them again
+        self.next_expiry_ns = self._first_expiry()
+
+    def _first_expiry(self) -> int | None:
+        return min((one.expires_ns for one in self.grants()), default=None)
 
     def _tell(self, at_ns: int) -> None:
         """Record that the level fell below `low`, once until it has risen again."""
