@@ -39,8 +39,8 @@ _PAGE_END: Final = f"SELECT started_ns {_BEHIND} ORDER BY started_ns LIMIT 1 OFF
 _TRACES: Final = f"SELECT DISTINCT trace_no {_BEHIND} AND started_ns < ? AND role = 'call'"
 _ROWS: Final = "SELECT COUNT(*) FROM (SELECT 1 FROM entries {} LIMIT ?) AS first_rows"
 _HEAD: Final = "SELECT MAX(seq) FROM blocks WHERE shard = ?"
-_OF_COUNT: Final = ("budget_counters", "budget_holds", "budget_pending", "budget_fills", "budget_crossings")
-"""Tables whose rows go with their count; what is noted of pending traces goes when they settle."""
+_OF_COUNT: Final = ("budget_counters", "budget_holds", "budget_fills", "budget_crossings")
+"""Tables whose rows go with their count; what is pending comes out even when it settles, and goes then."""
 
 
 _Heads: TypeAlias = dict[int, int]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 from ledger_rig import PRICES, SECOND, Rig
 
@@ -21,12 +21,18 @@ from otel_finops.governance.periods import day_window
 from otel_finops.governance.rulings import Ruling
 from otel_finops.governance.spending import StoredSpending
 from otel_finops.governance.thresholds import Crossing, Thresholds, crossings
+from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.journal import JournalRow, record_batches
 from otel_finops.ledger.settle import Settler
+from otel_finops.ledger.standing import fold
 from otel_finops.store.engine import Store
 
 USD = 10**12
 OWNER = Editor("olga")
+
+
+_Sums: TypeAlias = dict[tuple[int, int], tuple[int, int, int]]
+"""By count and start of the window."""
 
 
 class CountingRig(Rig):
@@ -69,6 +75,11 @@ class CountingRig(Rig):
         self.clock.advance(0.6)
         return changed
 
+    def delete(self, budget: Budget) -> None:
+        """Take a budget away."""
+        self.budgets.delete(budget.no, OWNER)
+        self.clock.advance(0.6)
+
     def status(self, budget: Budget) -> BudgetStatus:
         """How a budget stands now."""
         with self.store.read() as transaction:
@@ -101,6 +112,25 @@ class CountingRig(Rig):
         found = {row[:3]: (row[3] * USD + row[4], *row[5:]) for row in rows}
         return {key: amounts for key, amounts in found.items() if any(amounts)}  # type: ignore[misc]
 
+    def pending_sums(self) -> _Sums:
+        """What is pending, by count and window: money in pico-USD, tokens and calls; what came out even is left out."""
+        with self.store.read() as transaction:
+            rows = transaction.execute("SELECT count_no, start_ns, usd, pico, tokens, calls FROM budget_pending")
+        return _summed((_key(row), (int(row[2]) * USD + int(row[3]), int(row[4]), int(row[5]))) for row in rows)
+
+    def held_sums(self) -> _Sums:
+        """What the windows' rows say is held."""
+        columns = "count_no, start_ns, reserved_usd, reserved_pico, reserved_tokens, reserved_calls"
+        with self.store.read() as transaction:
+            rows = transaction.execute(f"SELECT {columns} FROM budget_counters")
+        return _summed((_key(row), (int(row[2]) * USD + int(row[3]), int(row[4]), int(row[5]))) for row in rows)
+
+    def noted_holds(self) -> _Sums:
+        """What the single holds come to."""
+        with self.store.read() as transaction:
+            rows = transaction.execute("SELECT count_no, start_ns, pico, tokens, calls FROM budget_holds")
+        return _summed((_key(row), (int(row[2]), int(row[3]), int(row[4]))) for row in rows)
+
     def recounted(self) -> dict[tuple[int, int, int], tuple[int, int, int, int]]:
         """What they should say: each standing call, counted where its budget's period says that it belongs."""
         found: dict[tuple[int, int, int], list[int]] = {}
@@ -114,9 +144,21 @@ class CountingRig(Rig):
                             row[at] += amount
         return {key: tuple(row) for key, row in found.items()}  # type: ignore[misc]
 
-    def net_calls(self) -> list[Any]:
+    def net_calls(self) -> list[Entry]:
         """The calls that stand."""
-        return [net for net in self.net().values() if net.role == "call"]
+        return [net for net in fold(self.entries()).values() if net.role == "call"]
+
+
+def _key(row: tuple[Any, ...]) -> tuple[int, int]:
+    return int(row[0]), int(row[1])
+
+
+def _summed(rows: Iterable[tuple[tuple[int, int], tuple[int, int, int]]]) -> _Sums:
+    found: _Sums = {}
+    for key, (pico, tokens, calls) in rows:
+        held = found.get(key, (0, 0, 0))
+        found[key] = held[0] + pico, held[1] + tokens, held[2] + calls
+    return {key: amounts for key, amounts in found.items() if any(amounts)}
 
 
 def _places(budget: Budget, at_ns: int) -> list[tuple[int, int]]:
