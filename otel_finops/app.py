@@ -56,6 +56,7 @@ from otel_finops.metrics.ledger_source import ledger_source
 from otel_finops.metrics.self_metrics import SelfMetrics
 from otel_finops.operations.context import Context, Health
 from otel_finops.operations.first_admin import first_admin
+from otel_finops.operations.governance_desks import Decisions
 from otel_finops.operations.local import corrections_desk, make_context, product_version, retention_desk, upgraded
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.watch_desk import WatchDesk
@@ -110,6 +111,8 @@ _FILL_BUDGETS_EVERY_S: Final = 15.0
 """Whoever made a budget over a large ledger waits for it; where nothing is to be filled this costs a lease."""
 _SWEEP_PENDING_EVERY_S: Final = 60.0
 _LAPSE_EVERY_S: Final = 60.0
+_EXPIRE_EVERY_S: Final = 5.0
+"""How soon what is held for too long is given back where nobody asks for decisions; whoever does gives it back at once."""
 _LOOK_EVERY_S: Final = 60.0
 """How often a process looks whether the prices are to be refreshed; they are so by one process, at the hours of the settings."""
 
@@ -276,6 +279,8 @@ class Service:
         self._context = make_context(
             core.settings, core.store, core.subjects, core.prices, core.clock, health=self._health, live=self._entrance.live
         )
+        expire = self._context.decisions.expire
+        self._scheduler.add(Job("expire_reservations", _EXPIRE_EVERY_S, lambda lease: expire(), first_after_s=_EXPIRE_EVERY_S))
         self._followers = [Follower("the price book", core.prices.fresh, POLL_S), *self._entrance.followers()]
         self._forwarder = _forwarder(core)
         self._receivers = _receivers(core, _pipeline(core, self._forwarder), self._entrance.senders)
@@ -346,9 +351,16 @@ class Service:
             Health("disk", not full, "the database's disk is full: nothing is written until there is room" if full else ""),
             Health("settling", self._settling.fault is None, self._settling.fault or ""),
             Health("journal", not failed, "spans could not be stored a moment ago" if failed else ""),
+            *self._metering_health(),
             *self._hop_health(),
             *self._price_health(),
         )
+
+    def _metering_health(self) -> Sequence[Health]:
+        """Told while it is off, which is as somebody wants it: applications that ask what calls cost need not wait for an answer."""
+        if self.core.settings.metering.enabled:
+            return ()
+        return (Health("metering", True, "off: spans pass on unpriced, and nothing is booked"),)
 
     def _price_health(self) -> Sequence[Health]:
         """Prices that are old keep nobody from sending; what is wrong with the refresh is told all the same."""
@@ -521,7 +533,7 @@ def _web(core: Core, context: Context, authenticate: Principals) -> AsgiServer:
     mounts: dict[str, Any] = {}
     if settings.features.metrics:
         scrapers = (lambda token: LOCAL) if settings.http.open_metrics else authenticate
-        mounts["/metrics"] = metrics_endpoint(_metrics_page(core).render, scrapers)
+        mounts["/metrics"] = metrics_endpoint(_metrics_page(core, context.decisions).render, scrapers)
     shown = {"OTLP/gRPC": settings.otlp.grpc_address, "OTLP/HTTP": settings.otlp.http_address}
     address = settings.listeners()["http.address"]
     names = (address.host, *settings.http.names) if settings.auth.mode == "off" else None
@@ -530,9 +542,15 @@ def _web(core: Core, context: Context, authenticate: Principals) -> AsgiServer:
     return AsgiServer(app, address, Listener("the web side", "http.address"))
 
 
-def _metrics_page(core: Core) -> MetricsPage:
+def _metrics_page(core: Core, decisions: Decisions) -> MetricsPage:
     labels, series_max = core.settings.metrics.labels, core.settings.metrics.series_max
     reader = LedgerReader(core.store, core.subjects)
-    source = ledger_source(reader, lambda: core.prices().status().age_s(core.clock.now_ns()), labels=labels, series_max=series_max)
+    source = ledger_source(
+        reader,
+        lambda: core.prices().status().age_s(core.clock.now_ns()),
+        labels=labels,
+        series_max=series_max,
+        decisions=decisions.counted,
+    )
     ledger = LedgerCollector(source, labels=labels, series_max=series_max)
     return MetricsPage(ledger, core.metrics)

@@ -12,7 +12,6 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from copy import copy
-from itertools import groupby
 from typing import Any, Final
 
 import orjson
@@ -44,9 +43,6 @@ _ID_BYTES: Final = 8
 """Randomness of a decision's id; in front of it stand the seconds since the epoch, so that new ones lie together in the index."""
 _STRIPES: Final = 8
 """Rows over which the count of one kind of decision is spread, so that processes do not wait for each other's."""
-COUNTED: Final = "decisions"
-"""How the names of their counters begin: `decisions:ACTION:OBSERVED:STRIPE`."""
-_COUNT: Final = "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value"
 _FIND_SUBJECT: Final = "SELECT ref FROM subjects WHERE realm = ? AND kind = ? AND clear = ?"
 
 
@@ -187,6 +183,11 @@ class DecisionDesk:
             found = decisions.found(transaction, decision_id, tenants)
             return None if found is None else (found, self._subjects.clear(transaction, decisions.subjects_of([found])))
 
+    def counted(self) -> Mapping[tuple[str, str], int]:
+        """All decisions ever made, by action and whether they were only observed (`true`, `false`)."""
+        with self._store.read() as transaction:
+            return decisions.counted(transaction)
+
     def stopped(self, query: Query) -> Sequence[Stopped]:
         """What was not simply let through in a span of time."""
         with self._store.read() as transaction:
@@ -285,7 +286,7 @@ class DecisionDesk:
                     answers.append(fault)
             if book.rows:
                 decisions.insert(transaction, book.rows)
-                self._count(transaction, book.rows)
+                decisions.count(transaction, book.rows, self._stripe)
         return answers
 
     def _sweep(self, transaction: Transaction, now_ns: int) -> None:
@@ -303,11 +304,6 @@ class DecisionDesk:
         guardrails.record(book.transaction, one.question.asked.decision_id, call, book.now_ns, verdict)
         book.add(decisions.row_of(one.question.asked.decision_id, verdict, call, book.now_ns, one.key, answer), one.key, answer)
         return answer
-
-    def _count(self, transaction: Transaction, rows: Sequence[Sequence[Any]]) -> None:
-        kinds = sorted((row[3], "observed" if row[4] else "enforced") for row in rows)
-        counts = [(f"{COUNTED}:{action}:{how}:{self._stripe}", len(list(same))) for (action, how), same in groupby(kinds)]
-        transaction.executemany(_COUNT, counts)
 
     def _calls(self, transaction: Transaction, questions: Sequence[Question]) -> list[GovernedCall]:
         """The calls with references of their subjects, which are made where there are none yet; in an order that all processes share."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +34,11 @@ _SUMS: Final = (
     "FROM decisions WHERE action <> 'allow' AND at_ns >= ? AND at_ns < ?"
 )
 _LAST_NO: Final = 2**63 - 1
+_ACTION: Final = _SAID.split(", ").index("action")
+_COUNTED: Final = "decisions"
+"""How the names of their counters begin: `decisions:ACTION:OBSERVED:STRIPE`."""
+_COUNT: Final = "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value"
+_COUNTS: Final = "SELECT name, value FROM counters WHERE name >= ? AND name < ?"
 
 
 class Key(NamedTuple):
@@ -140,6 +146,25 @@ def stopped(transaction: Transaction, query: Query) -> list[Stopped]:
         Stopped(action, bool(observed), gate, calls, estimated, int(usd) * PICO_PER_USD + int(pico))
         for action, observed, gate, calls, estimated, usd, pico in rows
     ]
+
+
+def count(transaction: Transaction, rows: Sequence[Sequence[Any]], stripe: int) -> None:
+    """Count decisions that are put on record, rows as `insert` takes them, for `/metrics`.
+
+    Args:
+        stripe: over how many rows the count of one kind is spread is for the callers to say, so that processes do not wait for each other.
+    """
+    kinds = Counter((row[_ACTION], "true" if row[_ACTION + 1] else "false") for row in rows)
+    transaction.executemany(_COUNT, [(f"{_COUNTED}:{':'.join(kind)}:{stripe}", calls) for kind, calls in sorted(kinds.items())])
+
+
+def counted(transaction: Transaction) -> dict[tuple[str, str], int]:
+    """All decisions ever made, by action and whether they were only observed (`true`, `false`)."""
+    kinds: Counter[tuple[str, str]] = Counter()
+    for name, calls in transaction.execute(_COUNTS, (f"{_COUNTED}:", f"{_COUNTED};")):
+        _, action, observed, _ = name.split(":")
+        kinds[action, observed] += int(calls)
+    return dict(kinds)
 
 
 def _conditions(transaction: Transaction, query: Query) -> tuple[list[str], list[Any]]:

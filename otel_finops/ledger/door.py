@@ -1,7 +1,7 @@
 """The one door through the triggers that keep tables append-only; nothing but retention opens it.
 
 A pass lets rows of one table be deleted, and no other change, as long as the transaction that wrote it runs. It cannot be committed, and
-the triggers ask for one of the very transaction (revision 0004 says how). Of entries only those may go that stand in blocks which an
+the triggers ask for one of the very transaction (revisions 0004 and 0005 say how). Of entries only those go that stand in blocks which an
 unsealed statement of a pruning names.
 """
 
@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 from otel_finops.store.unit_of_work import Transaction
 
-Guarded: TypeAlias = Literal["entries", "audit_entries", "correction_runs", "correction_rounds", "price_refreshes"]
+Guarded: TypeAlias = Literal["entries", "audit_entries", "correction_runs", "correction_rounds", "price_refreshes", "decisions"]
 """Tables with a door."""
 
 _PASS_BITS: Final = 62

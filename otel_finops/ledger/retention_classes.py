@@ -16,7 +16,9 @@ from otel_finops.ledger.journal import prune_skeletons
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction
 
-SideClass: TypeAlias = Literal["skeletons", "quarantine", "audit", "idempotency_keys", "correction_runs", "price_refreshes"]
+SideClass: TypeAlias = Literal[
+    "skeletons", "quarantine", "audit", "idempotency_keys", "correction_runs", "price_refreshes", "decisions", "reservations"
+]
 
 
 class _Rows(NamedTuple):
@@ -42,6 +44,8 @@ _CLASSES: Final[dict[SideClass, _Rows]] = {
     "price_refreshes": _Rows(
         "price_refreshes", "refresh_no", "at_ns", "refresh_no = (SELECT MAX(refresh_no) FROM price_refreshes)", "price_refreshes"
     ),
+    "decisions": _Rows("decisions", "decision_no", "at_ns", guarded="decisions"),
+    "reservations": _Rows("reservations", "reservation_id", "made_ns", "ended_ns IS NULL"),
 }
 
 

@@ -68,13 +68,38 @@ GENAI_TOKENS: Final = Metric(
     "OpenTelemetry's `gen_ai.client.token.usage`: gross tokens (`_sum`) of type `input` (whole prompt, cached tokens included) or `output`"
     " over calls (`_count`); the one bucket is `+Inf`.",
 )
+DECISIONS: Final = Metric(
+    "finops_decisions",
+    "counter",
+    ("action", "observed"),
+    "Decisions on calls, by what was decided; `observed` is `true` where it was only noted and the caller went on (`enforcement.mode`).",
+)
 LEDGER_READABLE: Final = Metric(
     "finops_ledger_readable", "gauge", (), "1 when this scrape could read the ledger; at 0 all metrics of the ledger are left out."
 )
 LEDGER_METRICS: Final = (
-    COST, TOKENS, CALLS, UNPRICED, REVERSED_COST, REVERSED_TOKENS, REVERSED_CALLS, CONFLICTS, PENDING, PRICE_AGE, GENAI_COST, GENAI_TOKENS,
-    LEDGER_READABLE,
+    COST, TOKENS, CALLS, UNPRICED, REVERSED_COST, REVERSED_TOKENS, REVERSED_CALLS, CONFLICTS, DECISIONS, PENDING, PRICE_AGE, GENAI_COST,
+    GENAI_TOKENS, LEDGER_READABLE,
 )  # fmt: skip
+
+_BUDGET_LABELS: Final = ("budget", "tenant")
+BUDGET_LIMIT: Final = Metric(
+    "finops_budget_limit_usd",
+    "gauge",
+    _BUDGET_LABELS,
+    "What may be spent in the budget's window, what it was given from the one before included; other currencies at today's rate.",
+)
+BUDGET_SPENT: Final = Metric(
+    "finops_budget_spent_usd",
+    "gauge",
+    _BUDGET_LABELS,
+    "Booked, pending and reserved in the window that runs; other currencies at today's rate.",
+)
+BUDGET_RATIO: Final = Metric(
+    "finops_budget_utilization_ratio", "gauge", _BUDGET_LABELS, "Spent of the limit, 1 is all of it; of budgets in tokens and calls too."
+)
+BUDGETS_LEFT_OUT: Final = Metric("finops_budgets_left_out", "gauge", (), "Budgets that have no series, since there are too many.")
+BUDGET_METRICS: Final = (BUDGET_LIMIT, BUDGET_SPENT, BUDGET_RATIO, BUDGETS_LEFT_OUT)
 
 RECEIVED: Final = Metric(
     "finops_received_spans", "counter", (), "Spans of recorded requests = journalled + duplicate + rejected + ignored, at every scrape."
@@ -198,6 +223,12 @@ _GENAI_NOTE: Final = """\
 The `gen_ai_*` names are there for boards that exist already. Both the request's and the response's model label hold the ledger's
 `model`, `gen_ai_system` repeats `gen_ai_provider_name`, and fixed labels (for boards that filter on `telemetry_sdk_name`, say) can be set.
 """
+_BUDGET_INTRODUCTION: Final = f"""\
+## Of budgets
+
+Of every budget that is enabled, by number, at most {SERIES_MAX:,} (setting `metrics.series_max`); `budget` is its name, `tenant` whose it
+is, empty where it is for calls of several. They are left out while `finops_ledger_readable` is 0, and with the feature `budgets` off.
+"""
 _SELF_INTRODUCTION: Final = """\
 ## About the service itself
 
@@ -207,7 +238,17 @@ They belong to one process and begin at zero with it. `process_*` metrics (CPU, 
 
 def render_docs() -> str:
     """docs/metrics.md as it must stand."""
-    parts = (_INTRODUCTION, *_table(LEDGER_METRICS), "", _GENAI_NOTE, _SELF_INTRODUCTION, *_table(SELF_METRICS))
+    parts = (
+        _INTRODUCTION,
+        *_table(LEDGER_METRICS),
+        "",
+        _GENAI_NOTE,
+        _BUDGET_INTRODUCTION,
+        *_table(BUDGET_METRICS),
+        "",
+        _SELF_INTRODUCTION,
+        *_table(SELF_METRICS),
+    )
     return "\n".join(parts) + "\n"
 
 

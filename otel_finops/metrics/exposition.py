@@ -75,12 +75,14 @@ class Counters(NamedTuple):
         conflicts: spans that were sent again with other content.
         pending_pico: quotes of what is not settled yet.
         price_book_age_s: seconds since the price snapshot was made; None when it bears no date.
+        decisions: on calls, by action and whether they were only observed (`true`, `false`).
     """
 
     rows: Iterable[CounterRow]
     conflicts: int
     pending_pico: int
     price_book_age_s: float | None
+    decisions: Mapping[tuple[str, str], int] = {}
 
 
 class CounterSource(Protocol):
@@ -229,6 +231,10 @@ class LedgerCollector(Collector):
 
     def _gauges(self, counters: Counters) -> Iterator[Family]:
         yield CounterMetricFamily(catalog.CONFLICTS.name, catalog.CONFLICTS.meaning, value=counters.conflicts)
+        decided = CounterMetricFamily(catalog.DECISIONS.name, catalog.DECISIONS.meaning, labels=catalog.DECISIONS.labels)
+        for labels, count in sorted(counters.decisions.items()):
+            decided.add_metric(list(labels), count)
+        yield decided
         yield GaugeMetricFamily(catalog.PENDING.name, catalog.PENDING.meaning, value=_usd(counters.pending_pico))
         if counters.price_book_age_s is not None:
             yield GaugeMetricFamily(catalog.PRICE_AGE.name, catalog.PRICE_AGE.meaning, value=counters.price_book_age_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from otel_finops.base.limits import SERIES_MAX
@@ -13,7 +13,12 @@ ALL_TENANTS: Final = None
 
 
 def ledger_source(
-    reader: LedgerReader, price_book_age_s: Callable[[], float | None], *, labels: Sequence[str] = (), series_max: int = SERIES_MAX
+    reader: LedgerReader,
+    price_book_age_s: Callable[[], float | None],
+    *,
+    labels: Sequence[str] = (),
+    series_max: int = SERIES_MAX,
+    decisions: Callable[[], Mapping[tuple[str, str], int]] = dict,
 ) -> CounterSource:
     """A source that reads the whole ledger, all tenants together.
 
@@ -22,11 +27,13 @@ def ledger_source(
         price_book_age_s: seconds since the price snapshot was made; None when it bears no date.
         labels: opted-in labels, the same that the `LedgerCollector` is given.
         series_max: most series of one metric, the same too: what shares `other` in every metric is summed by the database.
+        decisions: how many were made, by action and whether they were only observed.
     """
 
     def read() -> Counters:
         pending_pico, _ = reader.pending(ALL_TENANTS)
-        return Counters(_rows(reader, (*DEFAULT_LABELS, *labels), series_max), reader.conflicts(), pending_pico, price_book_age_s())
+        rows = _rows(reader, (*DEFAULT_LABELS, *labels), series_max)
+        return Counters(rows, reader.conflicts(), pending_pico, price_book_age_s(), decisions())
 
     return read
 

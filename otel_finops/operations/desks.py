@@ -400,8 +400,9 @@ class Answers(Protocol):
 
 
 ClassOfData: TypeAlias = Literal[
-    "entries", "journal", "skeletons", "quarantine", "audit", "idempotency_keys", "correction_runs", "price_refreshes"
-]
+    "entries", "journal", "skeletons", "quarantine", "audit", "idempotency_keys", "correction_runs", "price_refreshes", "decisions",
+    "reservations",
+]  # fmt: skip
 CLASSES: Final[tuple[ClassOfData, ...]] = get_args(ClassOfData)
 """What retention tells apart."""
 

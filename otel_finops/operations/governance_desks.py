@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.governance.policy_store import Revision as PolicyRevision
     from otel_finops.governance.reservations import Reservation
     from otel_finops.governance.scopes import Scope
+    from otel_finops.governance.verdicts import Report
 
 
 class Credits(Protocol):
@@ -304,4 +305,16 @@ class Policies(Protocol):
             state: what traces and sessions are said to have come to, by `root.field`, in place of what they did; money in pico-USD.
             clear: the scope of a definition that is not stored, with clear ids.
         """
+        ...
+
+
+class Guardrails(Protocol):
+    """What guardrails said of calls.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def report(self, tenants: Tenants, from_ns: int | None, to_ns: int | None) -> Report:
+        """Of calls of these tenants, asked for or made in a span of time (to is exclusive)."""
         ...

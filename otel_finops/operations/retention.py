@@ -32,6 +32,8 @@ SETTINGS: Final[Mapping[ClassOfData, str]] = {
     "idempotency_keys": "",
     "correction_runs": "retention.correction_runs_days",
     "price_refreshes": "retention.price_refreshes_days",
+    "decisions": "retention.decisions_days",
+    "reservations": "retention.decisions_days",
 }
 """Which setting says how long a class is kept; '' where that is fixed."""
 LOST: Final[Mapping[ClassOfData, str]] = {
@@ -43,6 +45,8 @@ LOST: Final[Mapping[ClassOfData, str]] = {
     "idempotency_keys": "A repeated change is made again.",
     "correction_runs": "Who corrected money and why, once no entry of the run is left.",
     "price_refreshes": "Attempts to refresh the prices, but for the last one; the lists themselves are the price book and stay.",
+    "decisions": "What was decided on which call, and why; a repeated question is decided anew.",
+    "reservations": "What was held for calls; what is held now stays.",
 }
 """What is lost with a class."""
 WHY_HELD: Final[Mapping[str, str]] = {

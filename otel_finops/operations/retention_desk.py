@@ -52,6 +52,8 @@ class RetentionDesk:
             "audit": self._settings.audit_days,
             "correction_runs": self._settings.correction_runs_days,
             "price_refreshes": self._settings.price_refreshes_days,
+            "decisions": self._settings.decisions_days,
+            "reservations": self._settings.decisions_days,
         }
         if name == "skeletons":
             return self._settings.skeletons_hours
