@@ -32,6 +32,10 @@ RESERVATION: Final = "finops.reservation"
 CARRIED: Final = frozenset(("tenant", "cost_center", "purpose", "step", "agent"))
 """What goes into baggage unless told otherwise. Baggage is sent with every instrumented request, to strangers too: no word of people."""
 
+_NO_TAGS: Final = frozenset((*KEYS.values(), RESERVATION))
+_TAGS_MAX: Final = 32
+"""The service refuses a question with more."""
+
 _BLOCK: Final = context.create_key("otel-finops-block")
 _HELD: Final = context.create_key("otel-finops-held")
 _Function = TypeVar("_Function", bound=Callable[..., object])
@@ -71,6 +75,13 @@ def said(within: Context | None = None) -> dict[str, str]:
     """What the blocks around say, innermost first, else what came as baggage: by the names of `KEYS`."""
     known = _all_said(within)
     return {name: known[key] for name, key in KEYS.items() if key in known}
+
+
+def tags_said(within: Context | None = None) -> dict[str, str]:
+    """The tags that the blocks around say, at most as many as the service takes of a call."""
+    known = _said_since(_block(within), None)
+    tags = [(key, value) for key, value in known.items() if key not in _NO_TAGS]
+    return dict(tags[:_TAGS_MAX])
 
 
 def _all_said(within: Context | None) -> dict[str, str]:

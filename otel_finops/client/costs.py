@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 import time
@@ -26,6 +27,8 @@ _log: Final = logging.getLogger(__name__)
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 0.5
 """Between questions while one waits: a trace is booked some hundredths of a second after its root has come, or seconds if it has not."""
+_TOKENS: Final = ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_12h", "output")
+"""Counts that do not overlap."""
 WAIT_MAX_S: Final = 300.0
 """Nobody waits longer for a cost; a mistyped unit is refused instead of hanging an application."""
 _PRICED_BY: Final = ("provider", "model", "service_tier", "tenant", "user", "agent", "cost_center", "purpose")
@@ -88,7 +91,7 @@ def cost(
     """
     service = service or the_service()
     if span_id is not None:
-        return _waited(service, f"/usage/{_hex(_traced(trace_id), 32)}/{_hex(span_id, 16)}", _of_row, wait)
+        return _waited(service, _row_path(_traced(trace_id), span_id), functools.partial(_of_row, service), wait)
     told = told_by(answer)
     usage, model = usage or told.usage, model or told.model
     if provider is None or usage is None:
@@ -159,7 +162,7 @@ def _asked(service: Service, call: Mapping[str, Any]) -> Mapping[str, Any] | Non
     if not service.meters():
         return None
     try:
-        return _body(service.transport.post("/pricing/quote", call))
+        return _body(service, service.transport.post("/pricing/quote", call))
     except ServiceAway as fault:
         _log.debug("No price was told: %s", fault)
         return None
@@ -185,18 +188,18 @@ def _waited(service: Service, path: str, read: Callable[[Mapping[str, Any]], Cos
 
 def _read(service: Service, path: str, read: Callable[[Mapping[str, Any]], Cost | None]) -> Cost | None:
     try:
-        body = _body(service.transport.get(path))
+        body = _body(service, service.transport.get(path))
     except ServiceAway as fault:
         _log.debug("No cost was told: %s", fault)
         return None
     return None if body is None else read(body)
 
 
-def _body(answer: Answer) -> Mapping[str, Any] | None:
+def _body(service: Service, answer: Answer) -> Mapping[str, Any] | None:
     """What was asked for. What is not there yet is nothing to tell of; a token that may not ask is."""
     if answer.ok and answer.body:
         return answer.body
-    if answer.status != 404:
+    if answer.status != 404 and service.first_time(answer.status):
         _log.warning("The service does not tell what calls cost (status %d): %s", answer.status, answer.detail)
     return None
 
@@ -222,16 +225,23 @@ def _of_trace(body: Mapping[str, Any]) -> Cost:
     )
 
 
-def _of_row(body: Mapping[str, Any]) -> Cost | None:
-    """A row that is counted in another one cost nothing beside it; one that was taken back altogether is none."""
+def _of_row(service: Service, body: Mapping[str, Any], *, follow: bool = True) -> Cost | None:
+    """A row that shows a call once more is told as that call; a sum of calls costs nothing beside them; what was taken back is none."""
     row = body.get("standing")
     if not isinstance(row, Mapping):
         return None
-    counts = row.get("usage") or {}
-    tokens = sum(int(counts.get(unit, 0)) for unit in ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "output"))
-    stands = row.get("role") == "call"
-    usd = row.get("cost_usd") if stands else "0"
-    return Cost(usd, str(body["trace_id"]), True, int(stands and usd is None), int(stands), tokens if stands else 0)
+    counted_in = row.get("counted_in")
+    if follow and row.get("role") == "duplicate" and isinstance(counted_in, Mapping):
+        path = _row_path(str(counted_in.get("trace_id")), str(counted_in.get("span_id")))
+        return _read(service, path, functools.partial(_of_row, service, follow=False))
+    if row.get("role") != "call":
+        return Cost("0", str(body["trace_id"]), True, calls=0)
+    counts, usd = row.get("usage") or {}, row.get("cost_usd")
+    return Cost(usd, str(body["trace_id"]), True, int(usd is None), 1, sum(int(counts.get(unit, 0)) for unit in _TOKENS))
+
+
+def _row_path(trace_id: str | int, span_id: str | int) -> str:
+    return f"/usage/{_hex(trace_id, 32)}/{_hex(span_id, 16)}"
 
 
 def _usd(answered: Mapping[str, Any]) -> str | None:

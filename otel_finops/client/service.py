@@ -38,6 +38,14 @@ class Service:
             atexit.register(self.settlements.flush, self.settings.timeout_s)
         self._lock = threading.Lock()
         self._metering, self._asked_s = True, float("-inf")
+        self._refusals: set[int] = set()
+
+    def first_time(self, status: int) -> bool:
+        """Whether costs were never refused with this status before: every call would repeat the same."""
+        with self._lock:
+            told = status in self._refusals
+            self._refusals.add(status)
+        return not told
 
     def meters(self) -> bool:
         """Whether it books what calls cost: False when there is no service, or its metering is off. A service that is away may."""

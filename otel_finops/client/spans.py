@@ -12,7 +12,8 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
-from otel_finops.client.attribution import current_trace, said, spans_above
+from otel_finops.client.attribution import current_trace, said, spans_above, tags_said
+from otel_finops.client.usage import Usage, disjoint
 
 CALLS: Final = frozenset((
     "chat", "text_completion", "generate_content", "embeddings", "completion", "embedding", "rerank", "image_generation", "speech",
@@ -43,6 +44,21 @@ _PROVIDER: Final = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "ll
 _MODEL: Final = ("gen_ai.request.model", "llm.model_name", "embedding.model_name", "llm.request.model")
 _OUTPUT_LIMIT: Final = ("gen_ai.request.max_tokens", "llm.request.max_tokens")
 _TEXT: Final = ("gen_ai.input.messages", "input.value", "gen_ai.prompt")
+_ANSWERED_BY: Final = ("gen_ai.response.model", *_MODEL)
+_USED: Final[Mapping[str, tuple[str, ...]]] = {
+    "input": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt"),
+    "output": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion"),
+    "cache_read": (
+        "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens", "llm.token_count.prompt_details.cache_read",
+    ),
+    "cache_write": (
+        "gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens",
+        "llm.token_count.prompt_details.cache_write",
+    ),
+    "reasoning": (
+        "gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens", "llm.token_count.completion_details.reasoning",
+    ),
+}  # fmt: skip
 _PROVIDERS: Final = frozenset((
     "openai", "anthropic", "google", "bedrock", "cohere", "mistralai", "groq", "together", "ollama", "vertexai", "watsonx", "replicate",
     "gemini",
@@ -85,17 +101,35 @@ def asked_of(span: Span, parent_context: Context | None) -> dict[str, Any]:
         "model": _first(attributes, _MODEL) or "",
         "operation": _operation(attributes),
         "trace_id": f"{span.get_span_context().trace_id:032x}",
+        "tags": tags_said(parent_context) or None,
         **_whose([span, *_readable(spans_above(span))], span.resource, said(parent_context)),
     }
     return {name: value for name, value in fields.items() if value is not None} | _size(attributes)
 
 
-def asked_around() -> dict[str, str]:
+def answered_by(attributes: Attributes) -> str:
+    """The model that a finished call's span names; empty where it names none."""
+    return _first(attributes, _ANSWERED_BY) or ""
+
+
+def usage_of(attributes: Attributes) -> Usage | None:
+    """The counts that a finished call's span tells, for what is held until the ledger has read it with all its rules; None without both
+    input and output. More cached than prompt means that the prompt leaves cached tokens out."""
+    told = {name: next((attributes[key] for key in keys if key in attributes), None) for name, keys in _USED.items()}
+    counts = {name: count for name, count in told.items() if isinstance(count, int) and not isinstance(count, bool) and count >= 0}
+    if "input" not in counts or "output" not in counts:
+        return None
+    if counts.get("cache_read", 0) + counts.get("cache_write", 0) > counts["input"]:
+        counts["outside"] = 1
+    return disjoint(counts)
+
+
+def asked_around() -> dict[str, Any]:
     """The same of a call that is about to be made in the current context: whose it is, and in which trace."""
     current = trace.get_current_span()
     places = _readable([current, *spans_above(current)])
     resource = places[0].resource if places else getattr(trace.get_tracer_provider(), "resource", Resource.get_empty())
-    fields = {"trace_id": current_trace(), **_whose(places, resource, said())}
+    fields = {"trace_id": current_trace(), "tags": tags_said() or None, **_whose(places, resource, said())}
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -28,7 +28,9 @@ class FakeService:
         status: of every answer; other than 200 the body is a problem.
         headers: further headers of every answer.
         delay_s: how long an answer takes; `drip_s` for how long each of its bytes takes.
-        answers: bodies of GET requests by path.
+        answers: bodies of answers by path.
+        missing: paths that are answered 404.
+        refused: paths that are answered with another status.
     """
 
     def __init__(self) -> None:
@@ -41,6 +43,8 @@ class FakeService:
         self.drip_s = 0.0
         self.connections = 0
         self.answers: dict[str, dict[str, Any]] = {}
+        self.missing: set[str] = set()
+        self.refused: dict[str, int] = {}
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -89,7 +93,7 @@ class FakeService:
         self.asked.append(Asked(handler.command, handler.path, json.loads(body) if body else {}, handler.headers.get("Authorization")))
         time.sleep(self.delay_s)
         answer = json.dumps(self._answer(handler.path)).encode()
-        handler.send_response(self.status)
+        handler.send_response(self._status(handler.path))
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(answer)))
         for name, value in self.headers.items():
@@ -99,9 +103,12 @@ class FakeService:
             time.sleep(self.drip_s)
             handler.wfile.write(answer[start : start + 1] if self.drip_s else answer)
 
+    def _status(self, path: str) -> int:
+        return 404 if path in self.missing else self.refused.get(path, self.status)
+
     def _answer(self, path: str) -> dict[str, Any]:
-        if self.status >= 300:
-            return {"type": "about:blank", "title": "Refused", "status": self.status, "detail": "the token is not known"}
+        if self._status(path) >= 300:
+            return {"type": "about:blank", "title": "Refused", "status": self._status(path), "detail": "the token is not known"}
         if path in self.answers:
             return self.answers[path]
         if path.endswith("/decisions"):

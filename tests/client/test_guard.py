@@ -94,10 +94,12 @@ def test_a_call_belongs_to_whom_the_spans_around_it_name(fake: FakeService, serv
     with (
         tracer.start_as_current_span("invoke_agent support", attributes=agent),
         tracer.start_as_current_span("look up"),
+        attribution(tags={"team": "blue"}),
         guard("openai", "gpt-5", service=service),
     ):
         pass
     asked = fake.decisions[0]
+    assert asked["tags"] == {"team": "blue"}
     assert {name: asked[name] for name in ("agent", "step", "service", "environment")} == {
         "agent": "support", "step": "look up", "service": "shop", "environment": "test",
     }  # fmt: skip
