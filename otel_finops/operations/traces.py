@@ -23,6 +23,7 @@ class TraceShow(Input):
     """Which trace."""
 
     trace_id: TraceId = Field(description="32 hex digits.")
+    sums_only: bool = Field(default=False, description="Leave all nodes out: what the trace and its steps cost is enough.")
 
 
 class TraceNode(Output):
@@ -64,7 +65,7 @@ class TraceTree(Output):
     pending: bool
     nodes: list[TraceNode]
     steps: list[TraceStep]
-    omitted_nodes: Count = Field(default=0, description="Nodes of a very large trace that are left out; sums cover them.")
+    omitted_nodes: Count = Field(default=0, description="Nodes that are left out, as of a very large trace; sums cover them.")
 
 
 @operation(
@@ -82,7 +83,7 @@ def show(context: Context, principal: Principal, given: TraceShow) -> Json:
         tree = context.reads.trace(given.trace_id, principal.tenants)
         if tree is None:
             raise NotFound(f"There is no trace {given.trace_id}.{pruned_hint(context)}")
-        return to_json(tree)
+        return to_json(tree.without_nodes() if given.sums_only else tree)
 
 
 class WhoseCalls(Input):

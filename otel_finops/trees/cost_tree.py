@@ -89,6 +89,10 @@ class CostTree(NamedTuple):
     steps: tuple[StepTotal, ...]
     omitted_nodes: int = 0
 
+    def without_nodes(self) -> CostTree:
+        """The sums alone."""
+        return self._replace(nodes=(), omitted_nodes=self.omitted_nodes + len(self.nodes))
+
 
 TreeSpan: TypeAlias = tuple[int, str, str, str | None, Sighting | None, Entry | None]
 """What is known of a span: start, span id, realm, parent's id, its sighting, its entry. Plain, because there are so many."""

@@ -211,3 +211,10 @@ def test_nodes_beyond_the_limit_are_left_out_and_said_so_while_sums_cover_all(mo
     assert answer["total_usd"] == answer["nodes"][0]["subtree_usd"] == answer["steps"][0]["usd"] == "50"
     assert answer["nodes"][0]["calls"] == answer["steps"][0]["calls"] == 50
     assert "omitted_nodes" not in to_json(build(TRACE, sightings[:10], []))
+
+
+def test_the_sums_of_a_trace_may_be_enough() -> None:
+    sightings = [sighting(1), *(sighting(n, 1, kind=CALL) for n in (2, 3))]
+    sums = to_json(build(TRACE, sightings, [entry(n, USD, step="plan") for n in (2, 3)]).without_nodes())
+    assert (sums["nodes"], sums["omitted_nodes"], sums["total_usd"]) == ([], 3, "2")
+    assert [(step["usd"], step["calls"]) for step in sums["steps"]] == [("2", 2)]
