@@ -18,6 +18,7 @@ _KINDS: Final = {
     "fetch_response": OTHER, "search_memory": OTHER, "create_memory": OTHER, "update_memory": OTHER, "upsert_memory": OTHER,
     "delete_memory": OTHER, "create_memory_store": OTHER, "delete_memory_store": OTHER, "chain": OTHER,
     "chat": CALL, "text_completion": CALL, "generate_content": CALL, "embeddings": CALL, "completion": CALL, "embedding": CALL,
+    "apply_guardrail": OTHER, "run_guardrail": OTHER, "guardrail": OTHER,
     "rerank": CALL, "image_generation": CALL, "speech": CALL, "transcription": CALL, "responses": CALL, "llm_call": CALL,
 }  # fmt: skip
 _CLIENT: Final = 3

@@ -14,6 +14,9 @@ from otel_finops.base.protocols import Credential
 from otel_finops.base.span import Attributes, Span, WantedKeys
 from otel_finops.genai.attribution_keys import BAGGAGE_PREFIX, AttributionSettings
 from otel_finops.genai.dialect import Dialect, Facts, Reader, ScopeTraits
+from otel_finops.genai.guardrail_verdicts import KEYS as VERDICT_KEYS
+from otel_finops.genai.guardrail_verdicts import Reader as VerdictReader
+from otel_finops.genai.guardrail_verdicts import verdict_reader
 from otel_finops.genai.instance import INSTANCE_KEYS, service_instance
 from otel_finops.genai.kinds import kind_of
 from otel_finops.genai.outcome import error_of, is_partial, missing_reason
@@ -40,6 +43,7 @@ class _Shape(NamedTuple):
     baggage: _PresentKeys
     tags: _PresentKeys
     has_tool: bool
+    verdict: VerdictReader | None
 
 
 class _Home(NamedTuple):
@@ -79,6 +83,7 @@ class Normaliser:
     def _all_wanted(self) -> WantedKeys:
         tables = (self._span_keys, self._baggage_keys, self._resource_keys, self._tag_keys)
         exact = {key for table in tables for keys in table.values() for key in keys} | set(INSTANCE_KEYS)
+        exact |= VERDICT_KEYS
         exact.update(key for dialect in self._dialects for key in dialect.wanted.exact)
         prefixes = {prefix for dialect in self._dialects for prefix in dialect.wanted.prefixes}
         return WantedKeys(frozenset(exact), tuple(sorted(prefixes)))
@@ -104,7 +109,7 @@ class Normaliser:
                 break
         shape = _Shape(
             reader, name, traits, _present(self._span_keys, keys), _present(self._baggage_keys, keys), _present(self._tag_keys, keys),
-            any(key in keys for key in self._span_keys.get("tool", ())),
+            any(key in keys for key in self._span_keys.get("tool", ())), verdict_reader(keys),
         )  # fmt: skip
         if len(self._shapes) >= SHAPES_MAX:
             self._shapes.clear()
@@ -141,6 +146,7 @@ class Normaliser:
             tags={**home.tags, **_said(shape.tags, span.attributes)} if shape.tags else home.tags,
             dropped_attributes=span.dropped_attributes,
             speaks_for=home.speaks_for,
+            guardrail=None if shape.verdict is None else shape.verdict(span.attributes),
         )
 
     def _full(self, span: Span, shape: _Shape, home: _Home, facts: Facts) -> Sighting:
@@ -201,6 +207,7 @@ class Normaliser:
             home.speaks_for,
             facts.from_cache,
             facts.finish_reasons,
+            None if shape.verdict is None else shape.verdict(span.attributes),
         )
 
 

@@ -33,6 +33,20 @@ ATTRIBUTION_KEYS: Final = (
 )  # fmt: skip
 
 
+class GuardrailVerdict(NamedTuple):
+    """What a guardrail said, as a span tells.
+
+    Attributes:
+        verdict: `flag` or `block`; what was allowed is not told.
+        guardrail: its name.
+        reason: a word or code.
+    """
+
+    verdict: str
+    guardrail: str
+    reason: str
+
+
 class Sighting(NamedTuple):
     """One span, normalised. Skeletons (spans that are no GenAI spans) have kind `other`, genai False and no call facts.
 
@@ -74,6 +88,7 @@ class Sighting(NamedTuple):
         speaks_for: the tenants that the sender's credential covers (`Credential.speaks_for`).
         from_cache: the sender marks the answer as one from its own cache; no provider was asked.
         finish_reasons: why the answers ended, as sent (`stop`, `length`, `tool_calls`), each once; empty where not said.
+        guardrail: what a guardrail said about the call that this span is, or about one beside or above it; None: nothing.
     """
 
     realm: str
@@ -117,6 +132,7 @@ class Sighting(NamedTuple):
     speaks_for: str = "*"
     from_cache: bool = False
     finish_reasons: tuple[str, ...] = ()
+    guardrail: GuardrailVerdict | None = None
 
     @property
     def key(self) -> SpanKey:

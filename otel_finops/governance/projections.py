@@ -12,7 +12,8 @@ from otel_finops.governance.credit_store import followed_pools
 from otel_finops.governance.reservations import booked
 from otel_finops.governance.spending import StoredSpending
 from otel_finops.governance.thresholds import Thresholds
-from otel_finops.ledger.projection import Projection
+from otel_finops.governance.verdicts import Verdicts
+from otel_finops.ledger.projection import Projection, TraceProjection
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
 
@@ -25,3 +26,8 @@ def projections(settings: Settings, store: Store, clock: Clock) -> tuple[Project
     """
     counters = Counters(followed_budgets(store, clock), Thresholds(StoredSpending()), booked)
     return counters, CreditDebits(followed_pools(store, clock), CreditRates()), NotedCalls()
+
+
+def trace_projections(settings: Settings) -> tuple[TraceProjection, ...]:
+    """What of this room is worked out of whole traces when they settle."""
+    return (Verdicts(),) if settings.features.guardrails else ()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
-from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Policies
+from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Guardrails, Policies
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
 from otel_finops.settings.tree import Features, Settings
 
@@ -46,6 +46,7 @@ class Context(NamedTuple):
         decisions: deciding on calls, and what is held for them.
         policies: policies, and what they would say of a call.
         credits: prepaid pools of credits.
+        guardrails: what guardrails said.
         health: the state of the parts, in a moment.
         clock: the time.
         tokens, senders: stored tokens, for the API and for senders.
@@ -77,6 +78,7 @@ class Context(NamedTuple):
     decisions: Decisions
     policies: Policies
     credits: Credits
+    guardrails: Guardrails
     health: Callable[[], Sequence[Health]]
     clock: Clock
     tokens: Tokens

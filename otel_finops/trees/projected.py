@@ -27,7 +27,7 @@ _ALL: Final = 2**62
 Key: TypeAlias = tuple[Any, ...]
 
 
-class _Kept:
+class KeptRows:
     """A table of rows that belong to traces, with the statements that it needs."""
 
     def __init__(self, table: str, key: int, columns: Sequence[str]) -> None:
@@ -60,12 +60,12 @@ _AMOUNTS: Final = (
     "calls", "failed_calls", "unpriced_calls", "tokens", "tools", "failed_tools", "cost_usd", "cost_pico", "own_calls", "own_usd",
     "own_pico",
 )  # fmt: skip
-_RUNS: Final = _Kept("runs", 2, (
+_RUNS: Final = KeptRows("runs", 2, (
     "trace_no", "span_id", "parent_run", "tenant", "kind", "name", "agent", "workflow", "service", "environment", "user_ref", "session_ref",
     "started_ns", "duration_ns", "error_type", "finish_reason", "children", *_AMOUNTS,
 ))  # fmt: skip
-_SHARES: Final = _Kept("run_shares", 3, ("trace_no", "span_id", "tenant", *_AMOUNTS))
-_SUMS: Final = _Kept("trace_sums", 4, (
+_SHARES: Final = KeptRows("run_shares", 3, ("trace_no", "span_id", "tenant", *_AMOUNTS))
+_SUMS: Final = KeptRows("trace_sums", 4, (
     "trace_no", "tenant", "session_ref", "user_ref", "calls", "failed_calls", "unpriced_calls", "tokens", "cost_usd", "cost_pico",
     "started_ns", "ended_ns",
 ))  # fmt: skip

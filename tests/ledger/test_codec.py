@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from journal_rows import QUOTE, sighting
 
-from otel_finops.genai.sighting import AGENT, OTHER, Sighting
+from otel_finops.genai.sighting import AGENT, OTHER, GuardrailVerdict, Sighting
 from otel_finops.ledger import codec
 from otel_finops.ledger.codec import UnknownFormat, content_hash, decode_quote, encode, referenced
 
@@ -65,6 +65,14 @@ def test_why_an_answer_ended_is_content_and_is_not_known_of_what_was_stored_befo
     for further, known in (([], CALL), ([True], CALL._replace(from_cache=True))):
         stored[1][3][16:] = further
         assert decode(orjson.dumps(stored)) == known
+
+
+def test_what_a_guardrail_said_is_no_content_and_is_written_where_there_was_one_alone() -> None:
+    for plain, quote in ((CALL, QUOTE), (SKELETON, None)):
+        flagged = plain._replace(guardrail=GuardrailVerdict("flag", "pii", "an address"))
+        assert content_hash(flagged) == content_hash(plain)
+        assert decode(encode(flagged, quote), plain) == flagged
+        assert len(orjson.loads(encode(plain, quote))[2]) == 11
 
 
 def test_a_quote_from_before_a_field_was_added_is_read_with_its_default() -> None:
@@ -154,6 +162,7 @@ def test_every_field_of_a_sighting_is_stored() -> None:
         "reported_pico": 7, "reported_source": "proxy",
         "attribution": {"agent": "x"}, "defaults": {"service": "y"}, "tags": {"k": "v"}, "dropped_attributes": 9,
         "speaks_for": "a\nb", "from_cache": True, "finish_reasons": ("stop", "length"),
+        "guardrail": GuardrailVerdict("flag", "pii", "an address"),
     }  # fmt: skip
     full = Sighting(**told)
     assert [name for name in Sighting._fields if getattr(full, name) == Sighting._field_defaults.get(name)] == []
