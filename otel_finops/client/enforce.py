@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from opentelemetry import trace
@@ -19,12 +22,15 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from otel_finops.base.errors import BadInput
 from otel_finops.base.money import PICO_MAX, PICO_PER_USD, format_usd
 from otel_finops.client.attribution import RESERVATION, Held, held, remember_parent, spans_above, stamp_spans
-from otel_finops.client.decisions import Decision, DecisionDesk
+from otel_finops.client.costs import price_of
+from otel_finops.client.decisions import Decision
 from otel_finops.client.faults import CallStopped
-from otel_finops.client.habits import Habits, Kind, used_of
+from otel_finops.client.habits import Habits, Kind
+from otel_finops.client.service import Service
 from otel_finops.client.settings import INSIST, URL, ClientSettings
-from otel_finops.client.settling import Came, Settlements
-from otel_finops.client.spans import asked_of, is_call, scope_of
+from otel_finops.client.settling import Came
+from otel_finops.client.spans import answered_by, asked_of, is_call, scope_of, usage_of
+from otel_finops.client.usage import Usage
 
 _log: Final = logging.getLogger(__name__)
 
@@ -41,13 +47,13 @@ class _Live(NamedTuple):
 
     Attributes:
         reservation_id: what is held for it; None where nothing is.
-        kind: by which its size is remembered.
-        settles: whether its end settles the reservation: not that of a span which shares another one's.
+        kind: by which its size is remembered; empty for a span that shares another one's decision, whose end settles nothing.
+        call: what was asked for.
     """
 
     reservation_id: str | None
-    kind: Kind
-    settles: bool
+    kind: Kind = ()
+    call: Mapping[str, Any] = MappingProxyType({})
 
 
 class EnforcingProcessor(SpanProcessor):
@@ -58,13 +64,14 @@ class EnforcingProcessor(SpanProcessor):
 
     Args:
         settings: None: from the environment.
-        desk: who is asked; None: the service of the settings.
+
+    Raises:
+        BadInput: an environment variable is wrong.
     """
 
-    def __init__(self, settings: ClientSettings | None = None, desk: DecisionDesk | None = None) -> None:
-        self._settings = settings or ClientSettings.from_environment()
-        self._desk = desk or DecisionDesk(self._settings)
-        self._settlements = Settlements(self._desk)
+    def __init__(self, settings: ClientSettings | None = None) -> None:
+        self._service = Service(settings)
+        self._settings = self._service.settings
         self._habits = Habits()
         self._live: OrderedDict[int, _Live] = OrderedDict()
         self._covered: set[int] = set()
@@ -85,7 +92,7 @@ class EnforcingProcessor(SpanProcessor):
         if guarded is not None:
             self._follow(span, parent_context, guarded)
         elif (outer := self._cover(span)) is not None:
-            self._run(span, _Live(outer.reservation_id, (), settles=False))
+            self._run(span, _Live(outer.reservation_id))
         else:
             self._ask(span, parent_context)
 
@@ -98,20 +105,28 @@ class EnforcingProcessor(SpanProcessor):
         if live is None or not live.kind:
             return
         attributes = span.attributes or {}
-        self._habits.learn(live.kind, attributes)
-        if live.settles and live.reservation_id is not None:
-            used = used_of(attributes)
-            came = Came(_cost(attributes.get("gen_ai.usage.cost")), None if used is None else used.input + used.output)
-            self._settlements.add(live.reservation_id, came)
+        usage = usage_of(attributes)
+        if usage is not None:
+            self._habits.learn(live.kind, usage)
+        if live.reservation_id is not None:
+            self._service.settlements.add(live.reservation_id, self._came(live.call, attributes, usage))
+
+    def _came(self, call: Mapping[str, Any], attributes: Mapping[str, Any], usage: Usage | None) -> Came:
+        """What a call came to: as reported, else by the service's price, which is asked for when it is settled."""
+        reported = _cost(attributes.get("gen_ai.usage.cost"))
+        if usage is None:
+            return Came(reported)
+        price = functools.partial(price_of, self._service, {**call, "model": answered_by(attributes)}, usage)
+        return Came(price if reported is None else reported, usage.prompt + usage.output)
 
     def shutdown(self) -> None:
         """Tell what has ended, for as long as one question may take, and hang up."""
-        self._settlements.flush(self._settings.timeout_s)
-        self._desk.close()
+        self._service.settlements.flush(self._settings.timeout_s)
+        self._service.desk.close()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Wait until the ends of all finished calls are told."""
-        return self._settlements.flush(timeout_millis / 1000)
+        return self._service.settlements.flush(timeout_millis / 1000)
 
     # --- one call ------------------------------------------------------------------------------------------------
 
@@ -121,20 +136,20 @@ class EnforcingProcessor(SpanProcessor):
         usual = self._habits.size(kind)
         if "text_chars" in call:
             usual.pop("input_tokens", None)
-        decision = self._desk.ask({**usual, **call})
+        decision = self._service.desk.ask({**usual, **call})
         if decision.halts:
             _note(trace.get_current_span(parent_context), decision)
             raise self._stop(span, decision)
         if decision.action != "allow":
             span.set_attribute(DECISION, decision.action)
-        self._run(span, _Live(decision.reservation_id, kind, settles=True))
+        self._run(span, _Live(decision.reservation_id, kind, call))
 
     def _follow(self, span: Span, parent_context: Context | None, guarded: Held) -> None:
         """Keep to what a guard was told: a model that it must not use any more is not called."""
         if guarded.refused_model is not None and asked_of(span, parent_context)["model"] == guarded.refused_model:
             why = f"The guard around it was told to use another model than {guarded.refused_model}: call the one in its `model`."
             raise self._stop(span, Decision("downgrade", 402, ({"text": why},)))
-        self._run(span, _Live(guarded.reservation_id, (), settles=False))
+        self._run(span, _Live(guarded.reservation_id))
 
     def _stop(self, span: Span, decision: Decision) -> BaseException:
         blocked = decision.blocked()

@@ -167,6 +167,30 @@ def test_what_the_instrumentation_says_of_the_cost_settles_the_call(app: App) ->
     assert app.settled == {"r1": {"actual_usd": "0.0000123", "tokens": 140}}
 
 
+def test_else_the_services_price_of_what_was_used_does(app: App) -> None:
+    """100 tokens of prompt, of which 40 came from a cache."""
+    app.service.answers["/api/v1/pricing/quote"] = {"usd": "0.00065"}
+    app.call(after={**USED, "gen_ai.usage.cache_read.input_tokens": 40, "gen_ai.response.model": "gpt-4o-2024-08-06"})
+    assert app.settled == {"r1": {"actual_usd": "0.00065", "tokens": 140}}
+    asked = next(asked.body for asked in app.service.asked if asked.path.endswith("/quote"))
+    assert asked == {
+        "provider": "openai",
+        "model": "gpt-4o-2024-08-06",
+        "input_tokens_uncached": 60,
+        "cache_read": 40,
+        "output_tokens": 40,
+    }
+
+
+def test_a_token_that_may_not_be_told_prices_is_heard_of_once(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    """And is no reason not to settle."""
+    app.service.refused = {"/api/v1/pricing/quote": 403}
+    app.call()
+    app.call()
+    assert app.settled == {"r1": {"tokens": 140}, "r2": {"tokens": 140}}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
 @pytest.mark.parametrize("nonsense", ["much", True, -1.0, float("nan"), float("inf")])
 def test_a_cost_that_is_none_settles_nothing(app: App, nonsense: Any) -> None:
     app.call(after={"gen_ai.usage.cost": nonsense})
@@ -292,7 +316,7 @@ def test_settling_keeps_nobody_waiting(service: FakeService) -> None:
     app.call()
     service.delay_s = 1.0
     app.provider.force_flush(5_000)
-    assert not app.processor._settlements._waiting.unfinished_tasks
+    assert not app.processor._service.settlements._waiting.unfinished_tasks
     app.provider.shutdown()
 
 
