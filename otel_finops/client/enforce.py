@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -60,7 +59,8 @@ class EnforcingProcessor(SpanProcessor):
     """Asks for a decision when a span of a model call starts, and stops the call by raising when it must not be made.
 
     What is held for a call is stamped on its span as `finops.reservation` and settled when the span ends. A span within a guard, or right
-    within the span of the same call by an outer library, is covered by that one's decision.
+    within the span of the same call by an outer library, is covered by that one's decision. There is no lock, which a fork could leave
+    locked for ever: each step on what is shared is one operation of a built-in type.
 
     Args:
         settings: None: from the environment.
@@ -75,7 +75,6 @@ class EnforcingProcessor(SpanProcessor):
         self._habits = Habits()
         self._live: OrderedDict[int, _Live] = OrderedDict()
         self._covered: set[int] = set()
-        self._lock = threading.Lock()
         self._told: set[str] = set()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -99,9 +98,9 @@ class EnforcingProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Settle what was held for the call, and learn how large it was."""
         context = span.get_span_context()
-        with self._lock:
-            live = self._live.pop(context.span_id, None) if context else None
-            self._covered.discard(context.span_id if context else 0)
+        number = context.span_id if context else 0
+        live = self._live.pop(number, None)
+        self._covered.discard(number)
         if live is None or not live.kind:
             return
         attributes = span.attributes or {}
@@ -159,23 +158,21 @@ class EnforcingProcessor(SpanProcessor):
         """Let the call through, with what is held for it on its span."""
         if live.reservation_id is not None and RESERVATION not in (span.attributes or {}):
             span.set_attribute(RESERVATION, live.reservation_id)
-        with self._lock:
-            self._live[span.get_span_context().span_id] = live
-            if len(self._live) > LIVE_MAX:
-                forgotten, _ = self._live.popitem(last=False)
-                self._covered.discard(forgotten)
+        self._live[span.get_span_context().span_id] = live
+        if len(self._live) > LIVE_MAX:
+            forgotten, _ = self._live.popitem(last=False)
+            self._covered.discard(forgotten)
 
     def _cover(self, span: Span) -> _Live | None:
         """The decision of the same call's span by an outer library; it covers the first call within it, further ones are calls of their
         own."""
         for above in spans_above(span):
             number = above.get_span_context().span_id
-            with self._lock:
-                live = self._live.get(number)
-                if live is not None:
-                    first = number not in self._covered
-                    self._covered.add(number)
-                    return live if first else None
+            live = self._live.get(number)
+            if live is not None:
+                first = number not in self._covered
+                self._covered.add(number)
+                return live if first else None
         return None
 
     def _heard(self, span: Span) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from math import ceil
 from typing import Final, NamedTuple, TypeAlias
@@ -24,20 +23,18 @@ class _Means(NamedTuple):
 
 
 class Habits:
-    """Running means of the tokens of finished calls by kind; made for many threads."""
+    """Running means of the tokens of finished calls by kind; two threads at once may forget one call, and nothing worse."""
 
     def __init__(self) -> None:
         self._means: OrderedDict[Kind, _Means] = OrderedDict()
-        self._lock = threading.Lock()
 
     def learn(self, kind: Kind, used: Usage) -> None:
         """Take in what a finished call used."""
-        with self._lock:
-            before = self._means.pop(kind, None) or _Means(used.prompt, used.output)
-            now = zip(before, (used.prompt, used.output), strict=True)
-            self._means[kind] = _Means(*(old + _WEIGHT * (new - old) for old, new in now))
-            if len(self._means) > KINDS_MAX:
-                self._means.popitem(last=False)
+        before = self._means.pop(kind, None) or _Means(used.prompt, used.output)
+        now = zip(before, (used.prompt, used.output), strict=True)
+        self._means[kind] = _Means(*(old + _WEIGHT * (new - old) for old, new in now))
+        if len(self._means) > KINDS_MAX:
+            self._means.popitem(last=False)
 
     def size(self, kind: Kind) -> dict[str, int]:
         """The usual counts as fields of a decision; empty for a kind that was never seen to the end."""

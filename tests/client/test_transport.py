@@ -63,6 +63,17 @@ def test_a_kept_connection_that_the_server_closed_is_replaced(service: FakeServi
     assert service.connections == 3
 
 
+def test_a_forked_process_leaves_its_parents_connections_alone(
+    service: FakeService, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport.post("/decisions", {})
+    parents = transport._idle
+    monkeypatch.setattr("otel_finops.client.transport.os.getpid", lambda: -1)
+    transport.post("/decisions", {})
+    assert (service.connections, parents.qsize()) == (2, 1)
+    parents.get_nowait().close()
+
+
 def test_refusals_are_answers(service: FakeService, transport: Transport) -> None:
     service.status = 401
     answer = transport.post("/decisions", {})
