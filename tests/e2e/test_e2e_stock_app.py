@@ -62,7 +62,6 @@ def enforcing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     database = f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.db'}"
     with running(database, ENFORCEMENT__MODE="enforce") as service:
         yield service
-        service.stop()
 
 
 class StockApp:
@@ -132,9 +131,25 @@ def test_a_stock_application_is_stopped_with_no_change_of_its_code(app: StockApp
     held = f"reservations/{entry['reservation_id']}"
     assert eventually(lambda: (shown := enforcing.get(held))["state"] not in ("held", "settled") and shown)["state"] == "booked"
 
+    budget = post(enforcing, "budgets", name="shop's month", amount="0.0001", scope={"service": "shop"}, hard=True)["budget"]
+    stopped = eventually(lambda: (said := app.ask()).startswith("failed") and said)
+    assert stopped.startswith("failed CallBlocked 402 The model call was not made")
+    assert "shop's month" in stopped
+    assert_stopped(app)
+
+    post(enforcing, f"budgets/{budget['no']}/delete")
+    assert eventually(lambda: (said := app.ask()).startswith("answered") and said)
+
     post(enforcing, "kill-switches", scope="provider", name="openai", why="the bill")
-    stopped = eventually(lambda: (said := app.ask()).startswith("failed CallBlocked") and said)
-    assert "failed CallBlocked 402 The model call was not made" in stopped
+    assert eventually(lambda: (said := app.ask()).startswith("failed CallBlocked 402") and said)
+    assert_stopped(app)
+
+    enforcing.kill()
+    assert app.ask().startswith("answered"), "fail-open: an application outlives the service"
+
+
+def assert_stopped(app: StockApp) -> None:
+    """Ask five times; the provider hears of none."""
     reached = CountedProvider.calls
     for _ in range(5):
         assert app.ask().startswith("failed CallBlocked")
