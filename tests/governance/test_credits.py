@@ -219,7 +219,7 @@ def test_no_more_is_taken_out_of_a_hard_pool_than_is_free(rig: CreditRig) -> Non
 def test_the_database_refuses_books_that_do_not_add_up(rig: CreditRig) -> None:
     rig.pool(amount="3")
     for broken in ("balance_units = balance_units + 1", "balance_units = -1, source_units = 1", "spend_pico = spend_pico + 1"):
-        with pytest.raises(Exception, match="(?i)ck_credit_pools"), rig.store.write() as transaction:
+        with pytest.raises(Exception, match=r"(?i)ck_credit_pools"), rig.store.write() as transaction:
             transaction.execute(f"UPDATE credit_pools SET {broken}")
 
 
