@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlias
 
+from otel_finops.base.errors import Busy, Unavailable
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.kill_switches import Attempt, Switch, described
 from otel_finops.governance.reservations import Reservation, Reservations
@@ -268,11 +269,17 @@ class Decider:
         halted = before if before is not None and before.action in HALTING else None
         reasons = before.reasons if before is not None else ()
         if halted is None:
-            said = self._gates.budgets.away(call) if self._gates.budgets is not None else None
-            said = said or self._by_settings()
+            said = self._remembered(call) or self._by_settings()
             reasons += said.reasons
             halted = said if said.action in HALTING else None
         return Verdict(halted, reasons, self._is_only_observed(halted), call, question.estimate)
+
+    def _remembered(self, call: GovernedCall) -> Ruling | None:
+        """What budgets say of such times; nothing where this process never read them."""
+        try:
+            return None if self._gates.budgets is None else self._gates.budgets.away(call)
+        except (Busy, Unavailable):
+            return None
 
     def _walked(self, walk: _Walk, before: Ruling | None) -> Ruling | None:
         """What is decided, nothing held yet: the first halting ruling, a downgrade, or None."""

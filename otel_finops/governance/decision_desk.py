@@ -115,7 +115,7 @@ class DecisionDesk:
         Raises:
             KeyReused: the key was sent before with another question.
         """
-        before = self._decider.before(question.asked)
+        before = self._before(question)
         if self._clock.monotonic() >= self._away_until:
             try:
                 answer = self._waited(_Waiting(question, before, key))
@@ -192,6 +192,14 @@ class DecisionDesk:
         """What was not simply let through in a span of time."""
         with self._store.read() as transaction:
             return decisions.stopped(transaction, query)
+
+    def _before(self, question: Question) -> Ruling | None:
+        """What switches and guardrails say; None also where the store is away and this process never read the switches."""
+        try:
+            return self._decider.before(question.asked)
+        except (Busy, Unavailable) as fault:
+            self._is_away(str(fault))
+            return None
 
     # --- the line ---
 
@@ -275,7 +283,7 @@ class DecisionDesk:
         now_ns = self._clock.now_ns()
         with self._store.write() as transaction:
             self._sweep(transaction, now_ns)
-            calls = self._calls(transaction, [one.question for one in group])
+            calls = self._calls(transaction, [one.question for one in group], now_ns)
             self._decider.lock(transaction, calls)
             book = _Book(transaction, now_ns)
             answers: list[bytes | BaseException] = []
@@ -296,7 +304,6 @@ class DecisionDesk:
             self._swept = self._clock.monotonic()
 
     def _recorded_one(self, book: _Book, one: _Waiting, call: GovernedCall) -> bytes:
-        call = call._replace(at_ns=book.now_ns)
         if (earlier := book.earlier(call.tenant, one.key)) is not None:
             return earlier
         verdict = self._decider.decide(book.transaction, one.question, call, one.before, keep=True, now_ns=book.now_ns)
@@ -305,20 +312,20 @@ class DecisionDesk:
         book.add(decisions.row_of(one.question.asked.decision_id, verdict, call, book.now_ns, one.key, answer), one.key, answer)
         return answer
 
-    def _calls(self, transaction: Transaction, questions: Sequence[Question]) -> list[GovernedCall]:
+    def _calls(self, transaction: Transaction, questions: Sequence[Question], now_ns: int) -> list[GovernedCall]:
         """The calls with references of their subjects, which are made where there are none yet; in an order that all processes share."""
         wanted: dict[tuple[str, SubjectKind], set[str]] = {}
         for question in questions:
             for kind, clear in _subjects(question):
                 wanted.setdefault((question.asked.call.realm, kind), set()).add(clear)
         refs = {place: self._subjects.refs(transaction, *place, wanted[place]) for place in sorted(wanted)}
-        return [self._with_refs(question, refs) for question in questions]
+        return [self._with_refs(question, refs, now_ns) for question in questions]
 
     @staticmethod
-    def _with_refs(question: Question, refs: Mapping[tuple[str, SubjectKind], Mapping[str, str]]) -> GovernedCall:
+    def _with_refs(question: Question, refs: Mapping[tuple[str, SubjectKind], Mapping[str, str]], now_ns: int) -> GovernedCall:
         call = question.asked.call
         found = {kind: refs[call.realm, kind][clear] for kind, clear in _subjects(question)}
-        return call._replace(user=found.get("user"), session=found.get("session"))
+        return call._replace(user=found.get("user"), session=found.get("session"), at_ns=now_ns)
 
 
 class _Book:

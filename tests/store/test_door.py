@@ -124,6 +124,10 @@ def test_what_was_pruned_stays_on_record(filled: Store, table: str) -> None:
     [
         ("audit_entries", "(tenant, seq, prev, hash, body, at_ns, who, what, outcome) VALUES ('*', 1, ?, ?, ?, 10, 'a', 'b', 'done')"),
         ("price_refreshes", "(refresh_no, at_ns, origin, outcome, detail, who) VALUES (1, 10, ?, ?, ?, 'a')"),
+        (
+            "decisions",
+            "(decision_id, tenant, at_ns, action, observed, gate, tokens, asked, answer) VALUES (?, ?, 10, ?, TRUE, '', 1, '', '{}')",
+        ),
         ("correction_runs", "(run_no, verb, who, why, selection, price_version, started_ns) VALUES (1, 'reprice', ?, ?, ?, '', 10)"),
     ],
 )  # fmt: skip
