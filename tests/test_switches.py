@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -189,6 +190,8 @@ def test_with_metering_off_spans_are_answered_and_nothing_is_written(tmp_path: P
         text = page(f"{root}/metrics")
         assert "finops_received_spans_total 1.0" in text
         assert "finops_ignored_spans_total 1.0" in text
+        told = {part["name"]: (part["ok"], part["detail"]) for part in json.loads(page(f"{root}/api/v1/health"))["parts"]}
+        assert told["metering"] == (True, "off: spans pass on unpriced, and nothing is booked")
 
 
 def test_with_metering_off_nothing_is_read_of_spans(tmp_path: Path) -> None:
