@@ -102,7 +102,7 @@ def _routes(features: Features, shared: Shared) -> FastAPI:
         exception_handlers={HTTPException: _refusal(shared.gate), TooManyRequests: _failed, Exception: _failed},
     )
     if features.api:
-        for one in OPERATIONS.switched_on(features):
+        for one in sorted(OPERATIONS.switched_on(features), key=lambda one: len(one.path_fields)):  # `budgets/tree` before `budgets/{no}`
             add_route(app, one, shared)
     return app
 
