@@ -22,6 +22,9 @@ _AWAY_STATUS: Final = 503
 _TEXT_CHARS_MAX: Final = 256
 """The service's own limit of names; a longer one would have the whole question refused."""
 
+_STRANGERS_MAX: Final = 1_000
+"""Tenants remembered as not the token's; of further ones each call asks twice."""
+
 
 class Decision(NamedTuple):
     """What the service said of a call.
@@ -85,6 +88,7 @@ class DecisionDesk:
         self._settings = settings
         self._transport = transport or Transport(settings)
         self._refusals: set[int] = set()
+        self._strangers: set[str] = set()
 
     def ask(self, call: Mapping[str, Any]) -> Decision:
         """Whether a call may be made.
@@ -95,11 +99,25 @@ class DecisionDesk:
         """
         if not self._settings.on:
             return Decision("allow")
-        body = {"idempotency_key": secrets.token_hex(16), **{name: _cut(value) for name, value in call.items() if value is not None}}
+        body = {name: _cut(value) for name, value in call.items() if value is not None}
+        if body.get("tenant") in self._strangers:
+            body.pop("tenant")
         try:
-            return self._read(self._transport.post("/decisions", body))
+            return self._read(self._put(body))
         except ServiceAway as fault:
             return self._without(str(fault), fault.retry_after_s)
+
+    def _put(self, body: Mapping[str, Any]) -> Answer:
+        """Put a question. A tenant for which the token does not speak is left out: the ledger books such calls under the token's own."""
+        answer = self._transport.post("/decisions", {"idempotency_key": secrets.token_hex(16), **body})
+        if answer.status != 404 or "tenant" not in body:
+            return answer
+        others = {name: value for name, value in body.items() if name != "tenant"}
+        again = self._transport.post("/decisions", {"idempotency_key": secrets.token_hex(16), **others})
+        if again.ok and len(self._strangers) < _STRANGERS_MAX:
+            self._strangers.add(body["tenant"])
+            _log.warning("The client's token does not speak for tenant %r: its calls are decided as the token's own.", body["tenant"])
+        return again
 
     def settle(self, reservation_id: str, actual_usd: str | None = None, tokens: int | None = None) -> bool:
         """Say that a call has ended, and what it came to (None: nobody knows, what is held stays until the ledger has booked it).

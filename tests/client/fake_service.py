@@ -31,6 +31,7 @@ class FakeService:
         answers: bodies of answers by path.
         missing: paths that are answered 404.
         refused: paths that are answered with another status.
+        strange_tenants: that the token does not speak for: questions that name them are answered 404.
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,7 @@ class FakeService:
         self.answers: dict[str, dict[str, Any]] = {}
         self.missing: set[str] = set()
         self.refused: dict[str, int] = {}
+        self.strange_tenants: set[str] = set()
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -104,6 +106,8 @@ class FakeService:
             handler.wfile.write(answer[start : start + 1] if self.drip_s else answer)
 
     def _status(self, path: str) -> int:
+        if path.endswith("/decisions") and self.asked[-1].body.get("tenant") in self.strange_tenants:
+            return 404
         return 404 if path in self.missing else self.refused.get(path, self.status)
 
     def _answer(self, path: str) -> dict[str, Any]:

@@ -98,6 +98,16 @@ def test_an_answer_that_is_no_decision_is_none(service: FakeService, strange: di
     assert decision.reasons[0]["text"] == "The service's answer is no decision."
 
 
+def test_a_tenant_for_which_the_token_does_not_speak_is_left_out(service: FakeService, caplog: pytest.LogCaptureFixture) -> None:
+    """As the ledger does it with spans: the call is the token's own tenant's, and governed as such."""
+    service.strange_tenants = {"globex"}
+    asking = desk(service, "closed")
+    for tenant in ("globex", "globex", "acme"):
+        assert asking.ask({**CALL, "tenant": tenant}).action == "allow"
+    assert [asked.get("tenant") for asked in service.decisions] == ["globex", None, None, "acme"]
+    assert ["globex" in record.getMessage() for record in caplog.records] == [True]
+
+
 def test_strange_fields_do_no_harm(service: FakeService) -> None:
     service.extra = {"http_status": "teapot", "reasons": 7, "retry_after_s": "soon", "reservation_id": 5, "estimate_usd": 0.5}
     assert desk(service).ask(CALL) == Decision("allow", 200, [], decision_id="d1")
