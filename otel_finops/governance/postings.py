@@ -27,15 +27,15 @@ def _pairs(names: Sequence[str]) -> str:
     return ", ".join(f"{name}_{part}" for name in names for part in ("units", "pico"))
 
 
-_PLAIN: Final = "hard, takes_calls, next_expiry_ns, is_low, alerts"
 _SUMS: Final = (*ACCOUNTS, "held", "plain_used", "low")
-_COLUMNS: Final = f"pool_no, {_PLAIN}, {_pairs(_SUMS)}"
-_SELECT: Final = f"SELECT {_COLUMNS} FROM credit_pools WHERE pool_no IN ({{}}) ORDER BY pool_no"
-_LOCKING: Final = " FOR UPDATE"
-_INSERT: Final = f"INSERT INTO credit_pools ({_PLAIN}, {_pairs(_SUMS)}) VALUES ({', '.join('?' * 23)}) RETURNING pool_no"
-_UPDATE: Final = (
-    f"UPDATE credit_pools SET {', '.join(f'{name.strip()} = ?' for name in f'{_PLAIN}, {_pairs(_SUMS)}'.split(','))} WHERE pool_no = ?"
-)
+_NAMES: Final = (
+    "hard", "takes_calls", "next_expiry_ns", "is_low", "alerts", *(f"{name}_{part}" for name in _SUMS for part in ("units", "pico")),
+)  # fmt: skip
+_LIST: Final = ", ".join(_NAMES)
+_SELECT: Final = f"SELECT pool_no, {_LIST} FROM credit_pools WHERE pool_no IN ({{}}) ORDER BY pool_no"
+_LOCKING: Final = f"{_SELECT} FOR UPDATE"
+_INSERT: Final = f"INSERT INTO credit_pools ({_LIST}) VALUES ({', '.join('?' * len(_NAMES))}) RETURNING pool_no"
+_UPDATE: Final = f"UPDATE credit_pools SET {', '.join(f'{name} = ?' for name in _NAMES)} WHERE pool_no = ?"
 _MOVE: Final = (
     "INSERT INTO credit_transactions (pool_no, kind, at_ns, who, why, calls, shard, block_seq, grant_no, after_units, after_pico) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING transaction_no"
@@ -324,7 +324,7 @@ def new_book(transaction: Transaction, *, hard: bool, low: int | None) -> Book:
 def locked_books(transaction: Transaction, numbers: Iterable[int]) -> dict[int, Book]:
     """The books of these pools, by number and locked in its order until the transaction ends; those that there are."""
     wanted = sorted(set(numbers))
-    sql = _SELECT + _LOCKING if transaction.engine_name == "postgresql" else _SELECT
+    sql = _LOCKING if transaction.engine_name == "postgresql" else _SELECT
     return {int(row[0]): Book(transaction, row) for row in transaction.select_in(sql, wanted)} if wanted else {}
 
 
