@@ -51,6 +51,7 @@ from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.subscription_windows import CurrentRules
 from otel_finops.log_pipeline import LogPipeline
 from otel_finops.metrics import catalog, telemetry
+from otel_finops.metrics.budget_gauges import BudgetCollector, budget_source
 from otel_finops.metrics.exposition import LedgerCollector, MetricsPage
 from otel_finops.metrics.ledger_source import ledger_source
 from otel_finops.metrics.self_metrics import SelfMetrics
@@ -553,4 +554,7 @@ def _metrics_page(core: Core, decisions: Decisions) -> MetricsPage:
         decisions=decisions.counted,
     )
     ledger = LedgerCollector(source, labels=labels, series_max=series_max)
-    return MetricsPage(ledger, core.metrics)
+    if not core.settings.features.budgets:
+        return MetricsPage(ledger, core.metrics)
+    budgets = budget_source(core.store, core.clock, followed_budgets(core.store, core.clock), StoredSpending(), series_max=series_max)
+    return MetricsPage(ledger, BudgetCollector(budgets), core.metrics)

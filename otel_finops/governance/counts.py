@@ -81,21 +81,21 @@ class Matches:
 
     def of_entry(self, entry: Entry) -> tuple[Budget, ...]:
         """Those for a booked call."""
-        key = tuple([read(entry) for read in self._readers])
-        found = self._known.get(key)
-        return self._remembered(key, call_of_entry(entry, 0)) if found is None else found
+        return self.found(tuple([read(entry) for read in self._readers]), lambda: call_of_entry(entry, 0))
 
     def of_call(self, call: GovernedCall) -> tuple[Budget, ...]:
         """Those for any call."""
-        key = tuple([call.said(name) for name in self.asked])
-        found = self._known.get(key)
-        return self._remembered(key, call) if found is None else found
+        return self.found(tuple([call.said(name) for name in self.asked]), lambda: call)
 
-    def _remembered(self, key: tuple[str | None, ...], call: GovernedCall) -> tuple[Budget, ...]:
-        if len(self._known) >= BUDGET_MATCHES_KNOWN_MAX:
-            self._known.clear()
-        found = self._known[key] = tuple(self.budgets.of(call))
-        return found
+    def found(self, said: tuple[str | None, ...], call: Callable[[], GovernedCall]) -> tuple[Budget, ...]:
+        """Those for a call that says this of what is asked, made where it is the first one that says so; always the same tuple, for as
+        long as it is remembered."""
+        known = self._known.get(said)
+        if known is None:
+            if len(self._known) >= BUDGET_MATCHES_KNOWN_MAX:
+                self._known.clear()
+            known = self._known[said] = tuple(self.budgets.of(call()))
+        return known
 
 
 def _reader(name: str) -> Callable[[Entry], str | None]:
@@ -107,6 +107,11 @@ def _reader(name: str) -> Callable[[Entry], str | None]:
         return lambda entry: entry.response_model or entry.request_model
     reader: Callable[[Entry], str | None] = attrgetter("trace_id" if name == "trace" else name)
     return reader
+
+
+def minute_of(instant_ns: int) -> int:
+    """An instant that falls into the same windows and pieces."""
+    return instant_ns // _MINUTE * _MINUTE if instant_ns >= _WHOLE_MINUTES_NS else instant_ns
 
 
 def slots(period: Period, at_ns: int) -> tuple[tuple[int, int], ...]:
@@ -130,6 +135,11 @@ def piece_level(period: Period) -> int:
     return PIECE if period.kind == "rolling_hours" else DAY
 
 
+def step_level(period: Period) -> int:
+    """The level whose rows are the steps in which the course of a window is shown (`Period.steps`)."""
+    return PIECE if period.kind == "rolling_hours" else day_level(period)
+
+
 def count_entries(entries: Iterable[Entry], matches: Matches, sums: Sums, narrowed: Narrowed | None = None) -> None:
     """Add what entries change; corrections and reattributions need their `before`.
 
@@ -146,7 +156,7 @@ def count_entries(entries: Iterable[Entry], matches: Matches, sums: Sums, narrow
             budgets: Sequence[Budget] = matches.of_entry(part)
             found = budgets if narrowed is None else narrowed(budgets, entry, part)
             if found:
-                minute = part.started_ns // _MINUTE * _MINUTE if part.started_ns >= _WHOLE_MINUTES_NS else part.started_ns
+                minute = minute_of(part.started_ns)
                 same = id(budgets) if found is budgets else tuple([one.no for one in found])
                 _add(groups, (same, minute), found, part, sign)
     for (_, minute), (found, amounts) in groups.items():

@@ -22,6 +22,7 @@ from otel_finops.governance.counts import (
     day_level,
     piece_level,
     read_rows,
+    step_level,
 )
 from otel_finops.governance.periods import Period, Window
 from otel_finops.ledger.fx_store import dated_rates
@@ -166,13 +167,13 @@ class StoredSpending:
         return {one.no: readings.status(one) for one in budgets}
 
     def daily(self, transaction: Transaction, budget: Budget, window: Window) -> Mapping[int, int]:
-        """What was booked on each day of the window, by the day's start; days without anything are missing.
+        """What was booked in each step of the window, by the step's start; steps without anything are missing.
 
         Raises:
             MissingRate: there is no exchange rate for one of the days.
         """
         zone = zone_of(budget.period.zone)
-        days = booked_days(transaction, [(budget.counting, day_level(budget.period), *window)]).get(budget.counting, {})
+        days = booked_days(transaction, [(budget.counting, step_level(budget.period), *window)]).get(budget.counting, {})
         if not is_foreign(budget):
             return {start: amount(budget.kind, booked) for start, booked in days.items()}
         names = {start: date_in(start, zone).isoformat() for start in days}

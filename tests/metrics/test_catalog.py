@@ -4,6 +4,7 @@ from pathlib import Path
 
 from otel_finops.base.span import Rejection
 from otel_finops.metrics import catalog
+from otel_finops.metrics.budget_gauges import BudgetCollector, BudgetReading, BudgetReadings
 from otel_finops.metrics.exposition import CounterRow, Counters, LedgerCollector
 from otel_finops.metrics.self_metrics import GAUGES, SelfMetrics
 
@@ -21,7 +22,12 @@ def test_what_is_exported_is_what_is_declared() -> None:
         service.watch(gauge, lambda: 1.0)
     service.spans(1, rejections=[Rejection("bad_span_id", "a span id has 8 bytes")])
     ledger = LedgerCollector(lambda: Counters([FULL_ROW], 0, 0, 1.0))
-    for declared, collector in ((catalog.LEDGER_METRICS, ledger), (catalog.SELF_METRICS, service)):
+    budgets = BudgetCollector(lambda: BudgetReadings([BudgetReading("all", "acme", 2, 1, 0.5)], 0))
+    for declared, collector in (
+        (catalog.LEDGER_METRICS, ledger),
+        (catalog.BUDGET_METRICS, budgets),
+        (catalog.SELF_METRICS, service),
+    ):
         exported = {family.name: family for family in collector.collect()}
         assert set(exported) == {metric.name for metric in declared}
         for metric in declared:
@@ -31,5 +37,5 @@ def test_what_is_exported_is_what_is_declared() -> None:
 
 
 def test_no_label_is_an_id_of_a_trace_a_person_or_a_session() -> None:
-    labels = {label for metric in (*catalog.LEDGER_METRICS, *catalog.SELF_METRICS) for label in metric.labels}
+    labels = {label for metric in (*catalog.LEDGER_METRICS, *catalog.BUDGET_METRICS, *catalog.SELF_METRICS) for label in metric.labels}
     assert not {label for label in labels if any(word in label for word in ("trace", "span", "user", "session"))}
