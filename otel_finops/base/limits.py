@@ -265,6 +265,14 @@ GUARDRAIL_CALLS_MAX: Final = 64
 """Calls that one guardrail is asked about at a time: each is a thread, and a slow guardrail must not take all of them."""
 GUARDRAIL_ANSWER_BYTES_MAX: Final = 16 * 1024
 """A verdict and a sentence."""
+REPLAY_CALLS_MAX: Final = 500_000
+"""Calls of the past that one replay looks at, those before its beginning included: some 50 us each."""
+REPLAY_S_MAX: Final = 45.0
+"""Seconds that one replay takes: whoever asked still waits for its answer."""
+REPLAY_EXAMPLES_MAX: Final = 50
+"""Calls that a replay shows one by one."""
+REPLAY_TRACES_MAX: Final = 100_000
+"""Traces and sessions, and callers with a rate of their own, that a replay keeps in mind; some 100 MB of them."""
 APPROVALS_PENDING_OF_TENANT_MAX: Final = 1_000
 """Requests of one tenant that wait for approval at a time: more than people decide on; what comes beyond it is stopped without one."""
 SCOPE_DIMENSIONS_MAX: Final = 16

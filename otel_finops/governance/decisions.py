@@ -27,6 +27,7 @@ _SAID: Final = (
 )
 _INSERT: Final = f"INSERT INTO decisions ({_SAID}, key, asked, answer) VALUES"
 _ROWS: Final = f"SELECT decision_no, {_SAID}, answer FROM decisions WHERE"
+_MADE: Final = "SELECT tenant, decision_id, at_ns, estimate_pico, tokens FROM decisions WHERE decision_id IN ({})"
 _OF_KEY: Final = "SELECT asked, answer FROM decisions WHERE tenant = ? AND key = ?"
 _SUMS: Final = (
     "SELECT action, observed, gate, COUNT(*), COUNT(estimate_pico), "
@@ -207,6 +208,27 @@ def _decision(row: Row) -> Decision:
         tokens=tokens,
     )  # fmt: skip
     return Decision(no, decision_id, call, action, bool(observed), gate, rule_id, orjson.loads(answer))
+
+
+class Made(NamedTuple):
+    """When a decision was made, and on what estimate."""
+
+    at_ns: int
+    pico: int | None
+    tokens: int
+
+
+def made_by_ids(transaction: Transaction, decision_ids: Collection[str]) -> dict[tuple[str, str], Made]:
+    """When these were made and on what estimate, by (tenant, id); those that are not on record are left out."""
+    rows = transaction.select_in(_MADE, sorted(decision_ids))
+    return {(tenant, found): Made(at_ns, pico, tokens) for tenant, found, at_ns, pico, tokens in rows}
+
+
+def halted_between(transaction: Transaction, tenants: Collection[str] | None, from_ns: int, to_ns: int) -> list[Decision]:
+    """Decisions that stopped a call, not those that would have, in order of time."""
+    where, params = _conditions(transaction, Query(tenants, from_ns, to_ns, observed=False, halted=True))
+    rows = transaction.execute(" AND ".join([_ROWS + " action <> 'downgrade'", *where]) + " ORDER BY at_ns, decision_no", params)
+    return [_decision(row) for row in rows]
 
 
 def subjects_of(decisions: Iterable[Decision]) -> set[str]:

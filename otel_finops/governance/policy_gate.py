@@ -81,7 +81,7 @@ class StoredPolicyGate:
             if asked.failed:
                 said.append(asked)
             elif asked.matched:
-                ruling = _ruling(asked)
+                ruling = ruling_of(asked)
                 break
             elif rule.policy.rate is not None and not asked.why and keep:
                 taken.append(rule.policy)
@@ -171,7 +171,7 @@ def _figures(policy: Policy, call: GovernedCall) -> dict[str, str]:
     return {"estimate_usd": format_usd(call.pico), "min_cost_usd": format_usd(policy.min_pico)}
 
 
-def _ruling(asked: Asked) -> Ruling:
+def ruling_of(asked: Asked) -> Ruling:
     """What a policy that is for a call says of it."""
     policy = asked.policy
     rate = policy.rate
