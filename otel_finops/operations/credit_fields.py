@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from re import ASCII, fullmatch
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
@@ -24,7 +25,15 @@ AccountName: TypeAlias = Literal["balance", "owed", "source", "spend", "expired"
 MovementKind: TypeAlias = Literal["topup", "grant", "debit", "refund", "adjustment", "expiry", "conversion"]
 
 
-def _amount(text: str) -> str:
+_PLAIN: Final = r"^\d{1,16}(\.\d{1,12})?$"
+_SIGNED: Final = r"^-?\d{1,16}(\.\d{1,12})?$"
+
+
+def _amount(text: str, pattern: str = _PLAIN) -> str:
+    if not fullmatch(pattern, text, ASCII):
+        raise ValueError(
+            "a plain decimal amount with at most 12 decimal places, e.g. 12.5" + (", not negative" if pattern == _PLAIN else "")
+        )
     if abs(parse_usd(text)) > CREDIT_AMOUNT_UNITS_MAX * PICO_PER_USD:
         raise ValueError(f"at most {CREDIT_AMOUNT_UNITS_MAX} at a time")
     return text
@@ -32,15 +41,19 @@ def _amount(text: str) -> str:
 
 def _more_than_nothing(text: str) -> str:
     if not parse_usd(_amount(text)):
-        raise ValueError("more than nothing")
+        raise ValueError("must be more than 0")
     return text
 
 
-_PLAIN: Final = r"^\d{1,16}(\.\d{1,12})?$"
-_SIGNED: Final = r"^-?\d{1,16}(\.\d{1,12})?$"
-Amount: TypeAlias = Annotated[str, Field(pattern=_PLAIN), AfterValidator(_amount)]
-PositiveAmount: TypeAlias = Annotated[str, Field(pattern=_PLAIN), AfterValidator(_more_than_nothing)]
-SignedAmount: TypeAlias = Annotated[str, Field(pattern=_SIGNED), AfterValidator(_more_than_nothing)]
+def _signed(text: str) -> str:
+    if not parse_usd(_amount(text, _SIGNED)):
+        raise ValueError("must not be 0")
+    return text
+
+
+Amount: TypeAlias = Annotated[str, Field(max_length=32, json_schema_extra={"pattern": _PLAIN}), AfterValidator(_amount)]
+PositiveAmount: TypeAlias = Annotated[str, Field(max_length=32, json_schema_extra={"pattern": _PLAIN}), AfterValidator(_more_than_nothing)]
+SignedAmount: TypeAlias = Annotated[str, Field(max_length=32, json_schema_extra={"pattern": _SIGNED}), AfterValidator(_signed)]
 ShownAmount: TypeAlias = Annotated[str, Field(pattern=r"^-?\d+(\.\d{1,12})?$", description="In the pool's currency.")]
 WHY: Final[Any] = Field(min_length=1, max_length=500, description="Stands on record.", json_schema_extra=NAMED)
 DRY_RUN: Final[Any] = Field(default=False, description="Check everything and say what would be done; nothing is stored.")
@@ -92,6 +105,25 @@ class PoolNow(ShownPool):
     """A pool, and how it stands."""
 
     standing: PoolStanding
+
+
+class PoolRow(Output):
+    """A pool in a list: what it is for, and how it stands."""
+
+    no: int
+    name: str
+    tenant: str | None = Field(description="Whose it is; null: it pays calls of several.")
+    scope: ShownScope
+    currency: str
+    hard: bool
+    open: bool
+    balance: ShownAmount
+    owed: ShownAmount
+    held: ShownAmount
+    available: ShownAmount = Field(description="What may still be promised to calls: the balance less what is owed and held.")
+    low: ShownAmount | None
+    is_low: bool
+    next_expiry_at: At | None
 
 
 class PoolAnswer(Output):
@@ -172,6 +204,12 @@ def pools_now(context: Context, pools: Sequence[Pool]) -> list[dict[str, Any]]:
     states = context.credits.states(pools)
     shown = shown_pools(context, pools)
     return [{**said, "standing": standing(states.get(pool.no, PoolState()))} for pool, said in zip(pools, shown, strict=True)]
+
+
+def pool_rows(context: Context, pools: Sequence[Pool]) -> list[dict[str, Any]]:
+    """The same as rows of a list."""
+    whole = pools_now(context, pools)
+    return [{name: {**one, **one["standing"]}[name] for name in PoolRow.model_fields} for one in whole]
 
 
 def _shown(pool: Pool, scope: Mapping[str, str]) -> dict[str, Any]:

@@ -20,12 +20,14 @@ from otel_finops.operations.credit_fields import (
     PoolAnswer,
     PoolNow,
     PoolNumber,
+    PoolRow,
     PositiveAmount,
     ShownAlert,
     ShownGrant,
     ShownMovement,
     ShownPool,
     SignedAmount,
+    pool_rows,
     pools_now,
     shown_alert,
     shown_grant,
@@ -33,7 +35,7 @@ from otel_finops.operations.credit_fields import (
     shown_pools,
     standing,
 )
-from otel_finops.operations.fields import Instant, Name, NoInput, Paged, TenantScoped, page_of, place_cursor
+from otel_finops.operations.fields import NAMED, Instant, Name, NoInput, Paged, TenantScoped, page_of, place_cursor
 from otel_finops.operations.fx import CurrencyCode
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.scope_fields import SCOPE_TEXT, ScopeValues, must_own
@@ -59,7 +61,7 @@ class PoolQuery(TenantScoped, Paged):
 class Pools(Output):
     """Pools by number."""
 
-    pools: list[PoolNow]
+    pools: list[PoolRow]
     next_cursor: str | None
 
 
@@ -77,7 +79,7 @@ def listed(context: Context, principal: Principal, given: PoolQuery) -> Json:
     tenants = given.tenants(principal)
     seen = [one for one in context.credits.all() if (one.is_open or given.closed) and (tenants is None or one.tenant in tenants)]
     page, more = page_of(seen, given, "credits.list", lambda one: (one.no,))
-    return {"pools": pools_now(context, page), "next_cursor": more}
+    return {"pools": pool_rows(context, page), "next_cursor": more}
 
 
 class OnePool(Output):
@@ -259,7 +261,7 @@ class Adjustment(PoolNumber):
 
     amount: SignedAmount = Field(
         description="In the pool's currency; below 0 it is taken out (on the command line --amount=-5).",
-        json_schema_extra={"x-named": True},
+        json_schema_extra=NAMED,
     )
     why: str = WHY
     dry_run: bool = DRY_RUN
