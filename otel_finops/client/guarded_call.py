@@ -75,12 +75,16 @@ class GuardedCall:
         self._question, self.decision = question, decision
         self._asked_model: str | None = question.fields.get("model") or None
         self.model = (decision.model if decision.action == "downgrade" else None) or self._asked_model
-        self._rates = self._rates_for(question.limits, self.model)
         self._usage: Usage | None = None
         self._answered_by = self.model
         self._actual_usd: str | None = None
         self._streams = 0
         self._left = False
+        try:
+            self._rates = self._rates_for(question.limits, self.model)
+        except CallBlocked as fault:
+            self.left(fault)
+            raise
 
     @property
     def downgraded(self) -> bool:
@@ -121,6 +125,7 @@ class GuardedCall:
 
         Raises:
             CallBlocked: there is a limit of money, nobody knows the price, and the client is set to fail closed.
+            ValueError: a limit can be none.
         """
         limits = limits_of(options.get("limit_usd"), options.get("limit_output_tokens"), self._question.limits)
         rates = options.get("rates") or self._rates or self._rates_for(limits, self.model)
@@ -172,7 +177,11 @@ class GuardedCall:
 
 
 def limits_of(usd: str | None, output_tokens: int | None, otherwise: Limits) -> Limits:
-    """Limits as people write them; raises ValueError for an amount that is no plain decimal."""
+    """Limits as people write them; raises ValueError for what can be no limit."""
+    if usd is not None and parse_usd(usd) < 0:
+        raise ValueError(f"limit_usd must be an amount from 0 on, not {usd[:40]!r}")
+    if output_tokens is not None and output_tokens < 1:
+        raise ValueError(f"limit_output_tokens must be 1 or more, not {output_tokens!r}")
     return Limits(
         otherwise.pico if usd is None else parse_usd(usd),
         otherwise.output_tokens if output_tokens is None else output_tokens,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import threading
 import time
 from typing import Final
 
@@ -36,26 +35,27 @@ class Service:
         self.settlements = Settlements(self.desk)
         if self.settings.on:
             atexit.register(self.settlements.flush, self.settings.timeout_s)
-        self._lock = threading.Lock()
         self._metering, self._asked_s = True, float("-inf")
         self._refusals: set[int] = set()
 
     def first_time(self, status: int) -> bool:
         """Whether costs were never refused with this status before: every call would repeat the same."""
-        with self._lock:
-            told = status in self._refusals
-            self._refusals.add(status)
+        told = status in self._refusals
+        self._refusals.add(status)
         return not told
 
     def meters(self) -> bool:
-        """Whether it books what calls cost: False when there is no service, or its metering is off. A service that is away may."""
+        """Whether it books what calls cost: False when there is no service, or its metering is off. A service that is away may.
+
+        While one thread asks, others go by what was known before: no lock is held over a question, which a fork could leave locked.
+        """
         if not self.settings.on:
             return False
-        with self._lock:
-            if time.monotonic() - self._asked_s >= _ASK_AGAIN_S:
-                self._asked_s = time.monotonic()
-                self._metering = self._says_it_meters()
-            return self._metering
+        now_s = time.monotonic()
+        if now_s - self._asked_s >= _ASK_AGAIN_S:
+            self._asked_s = now_s
+            self._metering = self._says_it_meters()
+        return self._metering
 
     def _says_it_meters(self) -> bool:
         try:

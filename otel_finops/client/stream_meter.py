@@ -225,7 +225,12 @@ class _Metered:
         self._over = False
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.__dict__.get("_stream"), name)
+
+    def __del__(self) -> None:
+        """A reader went away without a word: what came until then is what counts."""
+        if self.__dict__.get("_done") is not None:
+            self._ended()
 
     @property
     def cut(self) -> bool:

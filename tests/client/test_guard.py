@@ -221,6 +221,10 @@ def test_nonsense_is_refused_where_it_is_written() -> None:
         guard("openai", longest_wait_s=-1)
     with pytest.raises(ValueError, match="not a plain decimal amount"):
         guard("openai", limit_usd="a lot")
+    with pytest.raises(ValueError, match="limit_usd must be an amount from 0 on, not '-1'"):
+        guard("openai", limit_usd="-1")
+    with pytest.raises(ValueError, match="limit_output_tokens must be 1 or more, not 0"):
+        guard("openai", limit_output_tokens=0)
 
 
 # --- another model -------------------------------------------------------------------------------------------------------
@@ -349,6 +353,15 @@ def test_a_stream_settles_when_it_has_ended_also_after_its_block(fake: FakeServi
     assert settled(fake, service) == {}
     assert len(list(stream)) == 5
     assert settled(fake, service) == {"r1": {"actual_usd": "0.0003", "tokens": 103}}
+
+
+def test_a_stream_that_nobody_reads_any_more_is_settled_when_it_is_dropped(fake: FakeService, service: Service) -> None:
+    with guard("openai", "gpt-5", input_tokens=100, service=service) as call:
+        stream = call.meter(events(9))
+    next(stream)
+    next(stream)
+    del stream
+    assert settled(fake, service) == {"r1": {"actual_usd": "0.0003", "tokens": 101}}
 
 
 def test_a_function_that_returns_a_stream_is_guarded_until_its_end(fake: FakeService, service: Service) -> None:

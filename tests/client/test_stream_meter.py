@@ -9,6 +9,8 @@ from typing import Any
 import anthropic
 import openai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otel_finops.client.rates import Rates
 from otel_finops.client.stream_meter import AsyncMeteredStream, Limits, MeteredStream, StreamCut, StreamMeter
@@ -141,6 +143,18 @@ def test_four_bytes_of_text_are_a_token_until_the_provider_says_more() -> None:
     assert counted("four", "five!").output_tokens == 3  # nine bytes
     assert counted("订单在路上").output_tokens == 4  # five characters of three bytes
     assert counted(b"12345").output_tokens == 2
+
+
+@given(st.lists(st.text(max_size=9), max_size=20), st.integers(1, 30))
+def test_however_a_text_is_cut_into_pieces_it_counts_the_same_and_ends_with_the_piece_that_reaches_the_limit(
+    pieces: list[str], limit: int
+) -> None:
+    whole = len("".join(pieces).encode("utf-8", "surrogatepass"))
+    assert counted(*pieces).output_tokens == -(-whole // 4)
+    read = list(metered(Source(*pieces), Limits(output_tokens=limit), on_limit="end"))
+    assert read == pieces[: len(read)]
+    assert counted(*read[:-1]).output_tokens < limit
+    assert len(read) == len(pieces) or counted(*read).output_tokens >= limit
 
 
 def test_the_applications_own_tokenizer_counts_instead() -> None:
