@@ -139,7 +139,7 @@ def create(context: Context, principal: Principal, given: NewBudget) -> Changed 
     }  # fmt: skip
     edit = _edit(lambda budget: budget._replace(**said), given.scope, None)
     budget, held = context.budgets.create(edit, _editor(principal), dry_run=given.dry_run)
-    shown = described(budget, given.scope)
+    shown = described(budget, _one_form(given.scope))
     answer = {"budget": shown, "notes": notes_of(budget, held), "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, None, shown, budget.tenant)
 
@@ -162,6 +162,8 @@ def update(context: Context, principal: Principal, given: BudgetEdit) -> Changed
     edit = _edit(lambda budget: _edited(budget, given), given.scope, given.revision)
     before, budget, held = context.budgets.update(given.no, edit, _editor(principal), dry_run=given.dry_run)
     was, now = shown_budgets(context, [before, budget])
+    if given.scope is not None:  # of a dry run the references are not stored
+        now = described(budget, _one_form(given.scope))
     changed = budget != before and not given.dry_run
     answer = {"budget": now, "notes": notes_of(budget, held), "changed": changed}
     return Changed(answer, was, now, budget.tenant) if changed else Unchanged(answer)
@@ -201,6 +203,12 @@ def _edit(change: Callable[[Budget], Budget], scope: Mapping[str, str] | None, r
     from otel_finops.governance.budget_store import Edit  # noqa: PLC0415 - `--help` must not load the database rooms
 
     return Edit(change, scope, revision)
+
+
+def _one_form(scope: Mapping[str, str]) -> Mapping[str, str]:
+    from otel_finops.governance.scopes import Scope  # noqa: PLC0415
+
+    return dict(Scope.of(scope).parts)
 
 
 def _editor(principal: Principal) -> Editor:
