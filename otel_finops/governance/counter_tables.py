@@ -67,7 +67,7 @@ budget_pending_traces: Final = Table(
     metadata,
     Column("trace_no", BigInteger, primary_key=True, autoincrement=False),
     Column("version", BigInteger, primary_key=True, autoincrement=False, comment="of the trace, as the batch made it"),
-    Column("payload", LargeBinary, nullable=False, comment="JSON: [count, start, pico, tokens, calls], .."),
+    Column("payload", LargeBinary, nullable=False, comment="JSON: [windows, [pico, tokens, calls]], .., see governance.pending"),
     sqlite_with_rowid=False,
 )
 """What each batch added to a trace, to be taken back when it settles."""

@@ -8,7 +8,7 @@ one takes back. Calls whose span names a reservation are left out where that one
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import orjson
@@ -17,12 +17,13 @@ from otel_finops.base.errors import Busy, Unavailable
 from otel_finops.base.limits import BUDGET_PENDING_SWEPT_MAX
 from otel_finops.base.money import PICO_PER_USD
 from otel_finops.base.protocols import DEFAULT_TENANT
-from otel_finops.genai.inheritance import resolve
+from otel_finops.genai.forest import Forest
+from otel_finops.genai.inheritance import Inheritance
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.genai.usage import total_tokens
 from otel_finops.governance.budgets import Budget, BudgetSet
 from otel_finops.governance.calls import GovernedCall
-from otel_finops.governance.counts import Matches, carried, slots
+from otel_finops.governance.counts import Matches, carried, minute_of, slots
 from otel_finops.governance.followed import Followed
 from otel_finops.ledger.projection import Journalled
 from otel_finops.store.unit_of_work import Row, Transaction
@@ -55,10 +56,9 @@ _STRIPES: Final = "SELECT stripe, usd, pico, tokens, calls FROM budget_pending"
 _FORGET: Final = "DELETE FROM budget_pending WHERE count_no = ? AND start_ns = ? AND stripe = ?"
 _ALL_VERSIONS: Final = 2**62
 
-_Key: TypeAlias = tuple[int, int]
-"""Count and start of the window's row."""
-_Added: TypeAlias = dict[_Key, list[int]]
-"""Money in pico-USD, tokens, calls."""
+_Amounts: TypeAlias = dict[str, list[int]]
+"""Money in pico-USD, tokens and calls, by the windows that they fall into: count and start of each, as JSON."""
+_NONE: Final[frozenset[int]] = frozenset()
 
 
 class PendingCalls:
@@ -83,35 +83,26 @@ class PendingCalls:
 
     def note(self, transaction: Transaction, traces: Sequence[Journalled], now_ns: int) -> None:
         """Count the calls among what was journalled for these traces."""
-        matches = self._matches_of(self._budgets.current())
-        held = _held(transaction, traces)
+        batch = _Batch(self._matches_of(self._budgets.current()), _held(transaction, traces), now_ns)
         rows: list[Row] = []
-        total: _Added = {}
         for trace in traces:
-            added: _Added = {}
-            known = resolve([sighting for sighting, _ in trace.rows])
-            for sighting, quote in trace.rows:
-                if sighting.kind == CALL:
-                    call = call_of(sighting, None if quote is None else quote.cost_pico, known[sighting.key])
-                    _count(added, call, matches, held.get(sighting.attribution.get("reservation", ""), ()), now_ns)
-            if added:
-                payload = [[*key, *amounts] for key, amounts in sorted(added.items())]
-                rows.append((trace.trace_no, trace.version, orjson.dumps(payload)))
-                _join(total, added.items(), 1)
+            noted = batch.noted(trace)
+            if noted:
+                rows.append((trace.trace_no, trace.version, orjson.dumps(list(noted.items()))))
         transaction.write_values(_INSERT, rows)
-        self._write(transaction, total, self._stripe)
+        _write(transaction, batch.total, 1, self._stripe)
 
     def settled(self, transaction: Transaction, versions: Sequence[tuple[int, int]]) -> None:
         """Take back what was noted of these traces (number, version) up to these versions."""
         if not versions or (not self.is_asked and not transaction.execute(_ANY)):
             return
-        self._write(transaction, _taken(transaction, versions), self._stripe + 1)
+        _write(transaction, _taken(transaction, versions), -1, self._stripe + 1)
 
     def sweep(self, transaction: Transaction) -> int:
         """Take back what was noted of traces that wait no more, for somebody settled them who took nothing back, and forget sums that came
         out even; returns of how many traces."""
         left = {int(trace_no): _ALL_VERSIONS if version is None else int(version) for trace_no, version in transaction.execute(_LEFT)}
-        self._write(transaction, _taken(transaction, sorted(left.items())), self._stripe + 1)
+        _write(transaction, _taken(transaction, sorted(left.items())), -1, self._stripe + 1)
         _forget_even(transaction)
         return len(left)
 
@@ -121,32 +112,80 @@ class PendingCalls:
             matches = self._matches = Matches(budgets)
         return matches
 
-    @staticmethod
-    def _write(transaction: Transaction, added: _Added, stripe: int) -> None:
-        rows = [
-            (count, start, stripe, *divmod(pico, PICO_PER_USD), tokens, calls)
-            for (count, start), (pico, tokens, calls) in sorted(added.items())
-        ]
-        transaction.write_values(_ADD, rows, _SUM)
+
+class _Batch:
+    """Calls of one group commit. Those that fall into the same windows are added up: many budgets may be for each of them.
+
+    Attributes:
+        total: amounts of all that was noted, by windows.
+    """
+
+    def __init__(self, matches: Matches, held: Mapping[str, frozenset[int]], now_ns: int) -> None:
+        self.total: _Amounts = {}
+        self._matches = matches
+        self._held = held
+        self._now_ns = now_ns
+        self._readers = [_reader(name) for name in matches.asked]
+        self._windows: dict[tuple[int, int, frozenset[int]], tuple[Sequence[Budget], str]] = {}
+
+    def noted(self, trace: Journalled) -> _Amounts:
+        """The amounts of a trace's calls, by windows."""
+        noted: _Amounts = {}
+        if not any(sighting.kind == CALL for sighting, _ in trace.rows):
+            return noted
+        forest = Forest([sighting for sighting, _ in trace.rows])
+        inheritance = Inheritance(forest)
+        quotes = {id(sighting): quote for sighting, quote in trace.rows}
+        for node, sighting in enumerate(forest.sightings):
+            if sighting.kind == CALL:
+                windows = self._windows_of(sighting, inheritance.full(node))
+                if windows:
+                    quote = quotes[id(sighting)]
+                    pico = 0 if quote is None else quote.cost_pico or 0
+                    for amounts in (noted.setdefault(windows, [0, 0, 0]), self.total.setdefault(windows, [0, 0, 0])):
+                        amounts[0] += pico
+                        amounts[1] += total_tokens(sighting.usage)
+                        amounts[2] += 1
+        return noted
+
+    def _windows_of(self, sighting: Sighting, known: Mapping[str, str]) -> str:
+        """Into which windows a call falls; "" where into none."""
+        found = self._matches.found(
+            tuple([read(sighting, known) for read in self._readers]), lambda: call_of(sighting, known)
+        )  # fmt: skip
+        if not found:
+            return ""
+        held = self._held.get(known.get("reservation", ""), _NONE)
+        minute = minute_of(sighting.start_ns)
+        key = id(found), minute, held
+        known_windows = self._windows.get(key)
+        if known_windows is None:
+            asked = [one for one in found if one.counting not in held and not _is_over(one, minute, self._now_ns)]
+            places = sorted((one.counting, slots(one.period, minute)[0][1]) for one in asked)
+            known_windows = self._windows[key] = found, orjson.dumps(places).decode() if places else ""  # `found` keeps its id
+        return known_windows[1]
 
 
-def call_of(sighting: Sighting, pico: int | None, attribution: Mapping[str, str]) -> GovernedCall:
+def _reader(name: str) -> Callable[[Sighting, Mapping[str, str]], str | None]:
+    """Reads a dimension of a scope as `call_of` would say it."""
+    if name.startswith("tag:"):
+        key = name.removeprefix("tag:")
+        return lambda sighting, known: sighting.tags.get(key)
+    if name == "model":
+        return lambda sighting, known: sighting.response_model or sighting.request_model
+    if name == "provider":
+        return lambda sighting, known: sighting.provider
+    return (lambda sighting, known: sighting.trace_id) if name == "trace" else (lambda sighting, known: known.get(name))
+
+
+def call_of(sighting: Sighting, attribution: Mapping[str, str]) -> GovernedCall:
     """A journalled call with the attribution that it has, as far as is known by now."""
     said = attribution.get
     return GovernedCall(
         said("tenant") or DEFAULT_TENANT, sighting.realm, sighting.provider, sighting.response_model or sighting.request_model,
         sighting.operation, said("user"), said("session"), said("agent"), said("step"), said("purpose"), said("cost_center"),
-        said("service"), said("environment"), sighting.trace_id, sighting.tags, sighting.start_ns, pico, total_tokens(sighting.usage),
+        said("service"), said("environment"), sighting.trace_id, sighting.tags, sighting.start_ns,
     )  # fmt: skip
-
-
-def _count(added: _Added, call: GovernedCall, matches: Matches, held: Collection[int], now_ns: int) -> None:
-    for budget in matches.of_call(call):
-        if budget.counting not in held and not _is_over(budget, call.at_ns, now_ns):
-            amounts = added.setdefault((budget.counting, slots(budget.period, call.at_ns)[0][1]), [0, 0, 0])
-            amounts[0] += call.pico or 0
-            amounts[1] += call.tokens
-            amounts[2] += 1
 
 
 def _is_over(budget: Budget, at_ns: int, now_ns: int) -> bool:
@@ -154,28 +193,35 @@ def _is_over(budget: Budget, at_ns: int, now_ns: int) -> bool:
     return budget.period.is_rolling and at_ns < budget.period.window(now_ns).start_ns
 
 
-def _held(transaction: Transaction, traces: Iterable[Journalled]) -> dict[str, set[int]]:
+def _held(transaction: Transaction, traces: Iterable[Journalled]) -> dict[str, frozenset[int]]:
     """Which counts are held from, by the reservations that the calls name."""
     named = {one for trace in traces for row in trace.rows if (one := row[0].attribution.get("reservation"))}
-    held: dict[str, set[int]] = {}
+    held: dict[str, frozenset[int]] = {}
     for reservation, count in transaction.select_in(_HELD, sorted(named)):
-        held.setdefault(reservation, set()).add(int(count))
+        held[reservation] = held.get(reservation, _NONE) | {int(count)}
     return held
 
 
-def _taken(transaction: Transaction, versions: Sequence[tuple[int, int]]) -> _Added:
-    total: _Added = {}
+def _taken(transaction: Transaction, versions: Sequence[tuple[int, int]]) -> _Amounts:
+    total: _Amounts = {}
     for (payload,) in transaction.write_values(_TAKE, versions, _SEEN):
-        noted = (((count, start), amounts) for count, start, *amounts in orjson.loads(payload))
-        _join(total, noted, -1)
+        for windows, amounts in orjson.loads(payload):
+            held = total.setdefault(windows, [0, 0, 0])
+            for at, value in enumerate(amounts):
+                held[at] += value
     return total
 
 
-def _join(total: _Added, added: Iterable[tuple[_Key, Sequence[int]]], sign: int) -> None:
-    for key, amounts in added:
-        held = total.setdefault(key, [0, 0, 0])
-        for at, value in enumerate(amounts):
-            held[at] += sign * value
+def _write(transaction: Transaction, noted: _Amounts, sign: int, stripe: int) -> None:
+    """Add amounts to the sums of their windows (sign 1), or take them back (-1)."""
+    sums: dict[tuple[int, int], list[int]] = {}
+    for windows, amounts in noted.items():
+        for count, start in orjson.loads(windows):
+            held = sums.setdefault((count, start), [0, 0, 0])
+            for at, value in enumerate(amounts):
+                held[at] += sign * value
+    rows = [(*key, stripe, *divmod(pico, PICO_PER_USD), tokens, calls) for key, (pico, tokens, calls) in sorted(sums.items())]
+    transaction.write_values(_ADD, rows, _SUM)
 
 
 def _forget_even(transaction: Transaction) -> None:
