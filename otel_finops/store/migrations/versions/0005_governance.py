@@ -70,7 +70,9 @@ def _budget_counters() -> None:
         "budget_pending_traces",
         sa.Column("trace_no", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False, comment="of the trace, as the batch made it"),
-        sa.Column("payload", sa.LargeBinary(), nullable=False, comment="JSON: [windows, [pico, tokens, calls]], .., see governance.pending"),
+        sa.Column(
+            "payload", sa.LargeBinary(), nullable=False, comment="JSON: [windows, [pico, tokens, calls]], .., see governance.pending"
+        ),
         sa.PrimaryKeyConstraint("trace_no", "version"),
         sqlite_with_rowid=False,
     )
