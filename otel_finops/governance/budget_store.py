@@ -283,15 +283,12 @@ def _revision(transaction: Transaction) -> int:
 
 def _read_on(transaction: Transaction, held: BudgetSet) -> BudgetSet:
     """What stands by now, from what stood at an earlier revision."""
-    budgets = {one.no: one for one in held}
+    changes: dict[int, Budget | None] = {}
     revision = held.revision
     for row in transaction.iterate(_SINCE, (held.revision,)):
-        revision, no, action = int(row[0]), int(row[1]), row[2]
-        if action == _DELETE:
-            budgets.pop(no, None)
-        else:
-            budgets[no] = _budget(row, budgets.get(no))
-    return BudgetSet(revision, budgets)
+        revision, no = int(row[0]), int(row[1])
+        changes[no] = None if row[2] == _DELETE else _budget(row, changes.get(no) or held.get(no))
+    return held.changed(revision, changes) if changes else held
 
 
 def _insert(transaction: Transaction, action: str, budget: Budget, editor: Editor, now_ns: int, counting: int | None = None) -> int:

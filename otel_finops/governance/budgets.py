@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import cached_property
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 from otel_finops.base.errors import BadInput
@@ -150,6 +151,10 @@ class BudgetStatus(NamedTuple):
         return "warning" if self.spent * 100 >= self.limit * self.warn_percent else "ok"
 
 
+_FEW: Final = 10
+"""An index is made from the former one where fewer than a tenth of the budgets changed."""
+
+
 class BudgetSet:
     """All standing budgets at one revision; never changed.
 
@@ -161,9 +166,26 @@ class BudgetSet:
         self.revision: Final = revision
         self._by_no = dict(sorted(budgets.items()))
         self._index = ScopeIndex((one.scope, one.no) for one in self._by_no.values())
-        self._children: dict[int | None, list[Budget]] = {}
-        for one in self._by_no.values():
-            self._children.setdefault(one.parent, []).append(one)
+
+    def changed(self, revision: int, changes: Mapping[int, Budget | None]) -> BudgetSet:
+        """The set of a later revision.
+
+        Args:
+            changes: by number: what stands now, None for what stands no more; new ones have larger numbers than all before.
+        """
+        by_no: dict[int, Budget] = {**self._by_no}
+        for no, budget in sorted(changes.items()):
+            if budget is None:
+                by_no.pop(no, None)
+            else:
+                by_no[no] = budget
+        if len(changes) * _FEW > len(by_no):
+            return BudgetSet(revision, by_no)
+        later = BudgetSet(revision, {})
+        later._by_no = by_no
+        gone = ((self._by_no[no].scope, no) for no in changes if no in self._by_no)
+        later._index = self._index.replaced(gone, ((by_no[no].scope, no) for no in changes if no in by_no))
+        return later
 
     def __len__(self) -> int:
         return len(self._by_no)
@@ -183,6 +205,13 @@ class BudgetSet:
     def children(self, no: int | None) -> Sequence[Budget]:
         """The budgets directly within one, by number; None: those within none."""
         return self._children.get(no, ())
+
+    @cached_property
+    def _children(self) -> Mapping[int | None, Sequence[Budget]]:
+        found: dict[int | None, list[Budget]] = {}
+        for one in self:
+            found.setdefault(one.parent, []).append(one)
+        return found
 
     def above(self, budget: Budget) -> Iterator[Budget]:
         """Its parent, that one's parent, and so on."""

@@ -64,6 +64,29 @@ class ScopeIndex(Generic[T]):
             for names, values, pattern in _keys(scope):
                 self._kinds.setdefault(names, {}).setdefault(values, []).append((pattern, thing))
 
+    def replaced(self, gone: Iterable[tuple[Scope, T]], come: Iterable[tuple[Scope, T]]) -> ScopeIndex[T]:
+        """Another index without some of the things and with others; it costs what they cost, however many there are."""
+        kinds, own = dict(self._kinds), set[tuple[str, ...]]()
+
+        def held(names: tuple[str, ...]) -> dict[tuple[str | None, ...], list[tuple[str | None, T]]]:
+            if names not in own:
+                kinds[names] = dict(kinds.get(names, {}))
+                own.add(names)
+            return kinds[names]
+
+        for scope, thing in gone:
+            for names, values, pattern in _keys(scope):
+                kind = held(names)
+                if left := [one for one in kind.pop(values) if one != (pattern, thing)]:
+                    kind[values] = left
+        for scope, thing in come:
+            for names, values, pattern in _keys(scope):
+                kind = held(names)
+                kind[values] = [*kind.get(values, ()), (pattern, thing)]
+        index = ScopeIndex[T](())
+        index._kinds = {names: kind for names, kind in kinds.items() if kind}
+        return index
+
     def of(self, call: GovernedCall) -> Iterator[T]:
         """Everything whose scope is for this call, in no order, each once."""
         for names, held in self._kinds.items():

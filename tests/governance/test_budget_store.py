@@ -289,3 +289,10 @@ def test_a_set_finds_the_budgets_of_a_call() -> None:
     assert [one.no for one in held] == [1, 2, 3, 4]
     assert [one.no for one in held.of(GovernedCall(tenant="acme", model="GPT-4o"))] == [1, 2, 4]
     assert held.get(5) is None
+    many = BudgetSet(8, {no: budget(no, agent=f"a{no}") for no in range(1, 41)})
+    later = many.changed(9, {7: None, 8: budget(8, agent="a9"), 41: budget(41)})
+    assert (later.revision, len(later), later.get(7)) == (9, 40, None)
+    assert [one.no for one in later] == [*range(1, 7), *range(8, 42)]
+    assert [[one.no for one in later.of(GovernedCall(agent=agent))] for agent in ("a7", "a8", "a9")] == [[41], [41], [8, 9, 41]]
+    assert [one.no for one in many.of(GovernedCall(agent="a9"))] == [9]
+    assert len(later.children(None)) == 40

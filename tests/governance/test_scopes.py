@@ -156,6 +156,16 @@ def test_a_call_finds_by_look_ups_what_matches_it(scopes: list[Scope], call: Gov
     assert sorted(found) == [number for number, scope in enumerate(scopes) if scope.matches(call)]
 
 
+@given(st.lists(SCOPES, max_size=6), st.lists(SCOPES, max_size=6), st.sets(st.integers(0, 5)), CALLS)
+def test_an_index_of_changed_things_is_as_one_made_anew(before: list[Scope], come: list[Scope], gone: set[int], call: GovernedCall) -> None:
+    things = [(scope, number) for number, scope in enumerate(before)]
+    new = [(scope, 100 + number) for number, scope in enumerate(come)]
+    index = ScopeIndex(things)
+    changed = index.replaced([one for one in things if one[1] in gone], new)
+    assert sorted(changed.of(call)) == sorted(ScopeIndex([one for one in things if one[1] not in gone] + new).of(call))
+    assert sorted(index.of(call)) == sorted(ScopeIndex(things).of(call))  # the former one is as it was
+
+
 @given(SCOPES, SCOPES, CALLS)
 def test_what_is_contained_has_no_call_that_the_other_has_not(outer: Scope, inner: Scope, call: GovernedCall) -> None:
     if outer.contains(inner) and inner.matches(call):
