@@ -138,7 +138,8 @@ def spans_above(span: trace.Span) -> Iterator[trace.Span]:
 class Stamper(SpanProcessor):
     """Puts what blocks say on the spans that are started first in them, and what came as baggage on the first spans of a service.
 
-    An attribute that the span was started with is never replaced.
+    An attribute that the span was started with is never replaced. What is held for a block's calls is stamped on every span in it: until
+    a trace is settled, the service reads the spans of calls one by one.
     """
 
     def __init__(self) -> None:
@@ -150,6 +151,9 @@ class Stamper(SpanProcessor):
         attributes = _said_since(block, self._blocks[parent]) if parent in self._blocks else _all_said(parent_context)
         self._blocks[span] = block
         remember_parent(span, parent_context)
+        decided = held(parent_context)
+        if decided is not None and decided.reservation_id is not None:
+            attributes = {**attributes, RESERVATION: decided.reservation_id}
         present = span.attributes or {}
         for key, value in attributes.items():
             if key not in present:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple, TypedDict, TypeVar, Unpack, overload
 
 from otel_finops.base.money import format_usd, parse_usd
-from otel_finops.client.attribution import RESERVATION, Held, entered
+from otel_finops.client.attribution import Held, entered
 from otel_finops.client.costs import price_of, rates_of
 from otel_finops.client.decisions import Decision
 from otel_finops.client.faults import CallBlocked, CallStopped
@@ -93,9 +93,7 @@ class GuardedCall:
 
     def block(self) -> AbstractContextManager[None]:
         """The block whose spans bear the reservation; nobody in it asks again."""
-        reservation_id = self.decision.reservation_id
-        attributes = {} if reservation_id is None else {RESERVATION: reservation_id}
-        return entered(attributes, decision=Held(reservation_id, self._asked_model if self.downgraded else None))
+        return entered({}, decision=Held(self.decision.reservation_id, self._asked_model if self.downgraded else None))
 
     # --- what it came to ---------------------------------------------------------------------------------------------
 

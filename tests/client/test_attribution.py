@@ -257,7 +257,11 @@ def test_tasks_that_run_at_the_same_time_keep_their_blocks_apart() -> None:
 
 def test_a_decision_holds_within_its_block_alone(spans: Spans) -> None:
     assert held() is None
-    with entered({"finops.reservation": "r1"}, decision=Held("r1", "large")), spans.tracer.start_as_current_span("call"):
+    with entered({}, decision=Held("r1", "large")), spans.tracer.start_as_current_span("framework"):
+        spans.tracer.start_span("call").end()
+        spans.tracer.start_span("other", attributes={"finops.reservation": "r2"}).end()
         assert held() == Held("r1", "large")
     assert held() is None
-    assert spans.attributes() == {"call": {"finops.reservation": "r1"}}
+    assert {name: said["finops.reservation"] for name, said in spans.attributes().items()} == {
+        "framework": "r1", "call": "r1", "other": "r2",
+    }  # fmt: skip

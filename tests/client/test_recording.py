@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
-from otel_finops.client.attribution import RESERVATION, Held, attribution, entered, stamp_spans
+from otel_finops.client.attribution import Held, attribution, entered, stamp_spans
 from otel_finops.client.recording import Recorded, record
 from otel_finops.client.usage import Usage
 
@@ -130,7 +130,7 @@ def test_a_meters_guess_is_written_under_a_name_that_says_so() -> None:
 
 def test_it_belongs_to_whom_the_block_names_and_bears_the_guards_reservation() -> None:
     spans = Spans()
-    with attribution(tenant="acme"), entered({RESERVATION: "r1"}, decision=Held("r1")):
+    with attribution(tenant="acme"), entered({}, decision=Held("r1")):
         record(provider="openai", model="m", attributes={"team": "blue"}, tracer_provider=spans.provider)
     said = spans.only.attributes or {}
     assert (said["finops.tenant"], said["finops.reservation"], said["team"]) == ("acme", "r1", "blue")
