@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # `--help` must not load the database rooms
 
 ActionName: TypeAlias = Literal["allow", "block", "require_approval", "downgrade", "throttle", "queue"]
 GateName: TypeAlias = Literal["kill_switch", "guardrail", "credits", "budget", "policy", "store"]
+DRY_RUN: Final = "dry-run"
+"""The id of what is only tried: nothing stands on record under it."""
 _ORDER: Final = "decisions.list"
 _FILTERS: Final = (
     "action", "gate", "rule_id", "provider", "model", "operation", "agent", "step", "purpose", "cost_center", "service", "environment",
@@ -72,7 +74,7 @@ class HowEstimated(Output):
 class DecisionAnswer(Output):
     """Whether a call may be made."""
 
-    decision_id: str
+    decision_id: str = Field(description="Under which it stands on record; `dry-run` of one that does not.")
     action: ActionName = Field(description="What the caller is to do. In observe mode always `allow`, unless a kill switch stops the call.")
     http_status: int = Field(description="With which the application should answer its own caller: 200 where the call may be made.")
     reasons: list[Reason] = Field(description="What was said by all that were asked, in the order of asking.")
@@ -142,7 +144,8 @@ def create(context: Context, principal: Principal, given: DecisionInput) -> Json
     from otel_finops.governance.decision_desk import told  # noqa: PLC0415 - `--help` must not load the database rooms
 
     record = given.record()
-    question = question_of(context, principal, record, given.tags, context.decisions.new_id())
+    new_id = DRY_RUN if given.dry_run else context.decisions.new_id()
+    question = question_of(context, principal, record, given.tags, new_id)
     if given.dry_run:
         return told(context.decisions.try_out(question), principal.tenants)
     key = key_of({**record, "tags": given.tags}, given.idempotency_key)

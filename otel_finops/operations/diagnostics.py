@@ -11,7 +11,7 @@ from otel_finops.base.limits import UNITS_PER_CALL_MAX
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.asked_calls import question_of
 from otel_finops.operations.context import Context
-from otel_finops.operations.decisions import DecisionAnswer
+from otel_finops.operations.decisions import DRY_RUN, DecisionAnswer
 from otel_finops.operations.described_calls import CallInput, CallPricer, Text, counted, own_tenant, unknown_fields
 from otel_finops.operations.kill_switches import ShownSwitch, shown_switch
 from otel_finops.operations.pricing import Quoted
@@ -69,7 +69,7 @@ def estimate(context: Context, principal: Principal, given: Any) -> Json:
     asked = given.record()
     record, guessed = counted(asked)
     priced = CallPricer(context, principal).priced(record).shown()
-    question = question_of(context, principal, asked, {}, context.decisions.new_id())
+    question = question_of(context, principal, asked, {}, DRY_RUN)
     stopping = context.switches.stopping(_attempt(principal, record))
     return {
         **priced,

@@ -43,6 +43,10 @@ NEUTRAL = {
     "times", "hours", "up_to_usd",
     # pools of credits
     "amount", "hard", "low", "no_low", "closed", "revision",
+    # policies
+    "condition", "downgrade_to", "rate", "retry_after_s", "priority", "description", "ready", "limit", "document", "replace", "policy",
+    # decisions and what they hold
+    "action", "gate", "observed", "halted", "estimate_usd", "actual_usd", "tokens", "idempotency_key",
     # what is asked of the service
     "status", "min_cost_usd", "top", "section", "changed", "search", "class", "fee", "providers", "environments", "accounts",
 }  # fmt: skip
@@ -82,6 +86,7 @@ NAMES = {
     "purposes": Twins(["walrus-purpose-0"], ["nobody-purpose-0"]),
     "realms": Twins([OTHER], ["nobody"]),
     "tag": Twins("team=walrus-team-0", "team=nobody-team-0"),
+    "tags": Twins({"team": "walrus-team-0"}, {"team": "nobody-team-0"}),
     "name": Twins("walrus-agent-9", "nobody-agent-9"),
     "who": Twins("boss of globex", "boss of nobody"),
 }
@@ -121,10 +126,15 @@ LOOKUPS: dict[tuple[str, str], tuple[str, str, str, Any]] = {
     ("tokens", "prefix"): ("tokens", "tokens", "prefix", "ofk_aaaaaaaa"),
     ("senders", "prefix"): ("senders", "tokens", "prefix", "ofs_aaaaaaaa"),
     ("approvals", "approval_id"): ("approvals", "approvals", "approval_id", "0" * 24),
+    ("decisions", "decision_id"): ("decisions", "decisions", "decision_id", "0" * 24),
+    ("decisions", "rule_id"): ("approvals", "approvals", "policy_id", "nobody-policy"),
+    ("reservations", "reservation_id"): ("reservations", "reservations", "reservation_id", "0" * 24),
     ("budgets", "no"): ("budgets", "budgets", "no", NOBODYS_NUMBER),
     ("budgets", "parent"): ("budgets", "budgets", "no", NOBODYS_NUMBER),
     ("budgets", "scope"): ("budgets", "budgets", "scope", {"tenant": "nobody"}),
     ("approvals", "policy"): ("approvals", "approvals", "policy_id", "nobody-policy"),
+    ("policies", "no"): ("policies", "policies", "no", NOBODYS_NUMBER),
+    ("policies", "scope"): ("policies", "policies", "scope", {"tenant": "nobody"}),
     ("quarantine", "no"): ("quarantine", "spans", "no", NOBODYS_NUMBER),
     ("runs", "run_id"): ("runs", "runs", "run_id", f"{trace('nobody', 1).hex()}-00000000000000ff"),
     ("ledger", "entry"): ("usage", "entries", "entry_id", "0" * 32),

@@ -119,10 +119,23 @@ def _govern(service: Service) -> None:
             ("kill-switches", {"scope": "agent", "name": f"{mark}-agent-9", "tenant": tenant, "why": f"{mark} said so"}),
             ("budgets", {"name": f"{mark}-budget", "amount": "5", "scope": {"tenant": tenant}}),
             ("ledger/reprice", {"tenant": tenant, "why": f"{mark} wants it"}),
+            ("decisions", _asked(tenant, mark)),
             ("credits/pools", {"name": f"{mark}-credits", "scope": {"tenant": tenant}, "amount": "5", "low": "9", "why": f"{mark} paid"}),
         ]
         for path, body in wanted:
             http("POST", f"{service.web}/api/v1/{path}", json=body, headers=bearer(token(tenant)))
+
+
+def _asked(tenant: str, mark: str) -> dict[str, Any]:
+    """A call that the tenant's application asks to make."""
+    said = {name: f"{mark}-{what}-0" for name, what in (("user", "user"), ("session", "session"), ("agent", "agent"), ("step", "step"))}
+    more = {
+        "purpose": f"{mark}-purpose-0",
+        "cost_center": f"{mark}-costs-0",
+        "service": f"{mark}-service",
+        "trace_id": trace(tenant, 1).hex(),
+    }
+    return {"provider": "openai", "model": f"{mark}-model", "tenant": tenant, "estimate_usd": "0.5", **said, **more}
 
 
 def _approvals(service: Service) -> None:

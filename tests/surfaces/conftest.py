@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 
 import pytest
-from surfaces_world import PASSING, RATES, SIGHTINGS, WAITING
+from surfaces_world import DECIDED, PASSING, RATES, SIGHTINGS, WAITING
 
 from otel_finops.base.money import PICO_PER_USD
 from otel_finops.base.times import parse_ns
@@ -16,7 +16,11 @@ from otel_finops.governance.budget_store import Edit, Editor
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.credit_store import Draft as PoolDraft
 from otel_finops.governance.credit_store import Editor as PoolEditor
+from otel_finops.governance.decide import Asked, Estimate, Question
 from otel_finops.governance.kill_switches import KillSwitches, Target
+from otel_finops.governance.policy_store import Edit as PolicyEdit
+from otel_finops.governance.policy_store import Editor as PolicyEditor
+from otel_finops.governance.policy_store import PolicyStore
 from otel_finops.governance.rulings import Reason, Ruling
 from otel_finops.identity.stored import TokenDraft
 from otel_finops.ledger.fx_store import store_rates
@@ -38,6 +42,8 @@ from otel_finops.store.lease import Leases
 from otel_finops.testing import FakeClock
 from otel_finops.trees.projected import TraceFigures
 
+POLICY = PolicyEdit({"name": "dear calls", "action": "require_approval", "min_pico": PICO_PER_USD}, {"tenant": "acme"})
+
 
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -51,7 +57,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         PriceRules(room.store, clock).add(Draft("alias", None, "our-deployment", target="azure/gpt-4o"), who="ann", why="it is one")
         KillSwitches(room.store, clock, KillSwitch()).set(Target("agent", "nobody"), who="ann", why="never seen")
         _approvals(room)
+        _decisions(room)
         _budgets(room)
+        PolicyStore(room.store, clock, room.subjects).create(POLICY, PolicyEditor("ann", ("acme",)))
         pool = PoolDraft("acme's credits", {"tenant": "acme"}, low=PICO_PER_USD)
         room.context.credits.create(pool, 20 * PICO_PER_USD, PoolEditor("ann", "bought", ("acme",)))
         for desk, role in ((room.context.tokens, "viewer"), (room.context.senders, None)):
@@ -85,6 +93,13 @@ def _approvals(room: Room) -> None:
         with room.store.write() as transaction:
             assert approvals.request(transaction, call, asks, f"decision of {agent}") == approval_id
     approvals.approve(PASSING, None, Grant("timed"), who="ann", why="the quarter's report")
+
+
+def _decisions(room: Room) -> None:
+    call = GovernedCall(tenant="acme", provider="openai", model="gpt-4o", agent="planner", pico=PICO_PER_USD, tokens=1_000)
+    question = Question(Asked(DECIDED, call), Estimate(PICO_PER_USD, "given"), lambda model: Estimate(None, "unknown"))
+    assert room.context.decisions.decide(question)["reservation_id"] == DECIDED
+    room.context.decisions.release(DECIDED, None)
 
 
 def _budgets(room: Room) -> None:

@@ -23,6 +23,9 @@ HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e=cmd()"
 
 WAITING, PASSING = "6026e626b1780d5bfeff6b22", "c48c217903cc86a41e7473dc"
 """Ids of a request for approval, and of a pass: they follow from what is asked for."""
+DECIDED = "d" * 24
+"""A decision on a call of acme, and what was held for it until its caller gave it back."""
+POLICY_SET = Path(__file__).parents[1] / "data" / "policies" / "policies.yaml"
 PRICE_LIST = Path(__file__).parents[1] / "data" / "prices" / "llm_prices.json"
 RATES = PRICE_LIST.parents[1] / "fx" / "eurofxref.csv"
 
@@ -70,6 +73,11 @@ HARMLESS: dict[str, Harmless] = {
     "budgets.history": Harmless({"no": 1}, ["1"]),
     "budgets.show": Harmless({"no": 1}, ["1"]),
     "budgets.update": Harmless({"no": 2, "amount": "7", "dry_run": True}, ["2", "--amount", "7", "--dry-run"]),
+    "decisions.create": Harmless(
+        {"provider": "openai", "model": "gpt-4o", "input_tokens": 1000, "dry_run": True},
+        ["openai", "gpt-4o", "--input-tokens", "1000", "--dry-run"],
+    ),
+    "decisions.show": Harmless({"decision_id": DECIDED}, [DECIDED]),
     "diagnostics.estimate": Harmless(
         {"model": "gpt-4o", "provider": "openai", "text_chars": 7}, ["--model", "gpt-4o", "--provider", "openai", "--text-chars", "7"]
     ),
@@ -85,6 +93,22 @@ HARMLESS: dict[str, Harmless] = {
     "ledger.estimate": Harmless({"dry_run": True}, ["--dry-run"]),
     "ledger.reprice": Harmless({"dry_run": True}, ["--dry-run"]),
     "periods.close": Harmless({"month": "2026-10", "dry_run": True}, ["--month", "2026-10", "--dry-run"]),
+    "policies.create": Harmless(
+        {"name": "tried", "action": "block", "scope": {"tenant": "acme"}, "condition": "trace.calls > 5", "dry_run": True},
+        ["tried", "block", "--scope", "tenant=acme", "--condition", "trace.calls > 5", "--dry-run"],
+    ),
+    "policies.delete": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
+    "policies.import": Harmless({"document": POLICY_SET.read_text(), "dry_run": True}, [str(POLICY_SET), "--dry-run"]),
+    "policies.show": Harmless({"no": 1}, ["1"]),
+    "policies.simulate": Harmless(
+        {"provider": "openai", "model": "gpt-4o", "input_tokens": 1000, "tenant": "acme"},
+        ["openai", "gpt-4o", "--input-tokens", "1000", "--tenant", "acme"],
+    ),
+    "policies.update": Harmless({"no": 1, "priority": 7, "dry_run": True}, ["1", "--priority", "7", "--dry-run"]),
+    "policies.validate": Harmless(
+        {"name": "tried", "action": "block", "scope": {"tenant": "acme"}, "condition": "trace.cals > 5"},
+        ["tried", "block", "--scope", "tenant=acme", "--condition", "trace.cals > 5"],
+    ),
     "prices.activate": Harmless({"version": _PACKAGED}, [_PACKAGED]),
     "prices.diff": Harmless({"content": _CONTENT}, ["--file", str(PRICE_LIST)]),
     "prices.refresh": Harmless({"from": PRICE_LIST.name, "content": _CONTENT, "dry_run": True}, ["--from", str(PRICE_LIST), "--dry-run"]),
@@ -106,6 +130,9 @@ HARMLESS: dict[str, Harmless] = {
     "pricing.quote": Harmless({"model": "gpt-4o", "output_tokens": 7}, ["--model", "gpt-4o", "--output-tokens", "7"]),
     "quarantine.drop": Harmless({"no": "all"}, ["all"]),
     "quarantine.retry": Harmless({"no": "all"}, ["all"]),
+    "reservations.release": Harmless({"reservation_id": DECIDED}, [DECIDED]),
+    "reservations.settle": Harmless({"reservation_id": DECIDED, "actual_usd": "0.5"}, [DECIDED, "--actual-usd", "0.5"]),
+    "reservations.show": Harmless({"reservation_id": DECIDED}, [DECIDED]),
     "retention.prune": Harmless({"dry_run": True}, ["--dry-run"]),
     "runs.show": Harmless({"run_id": f"{ACME_TRACE}-{2:016x}"}, [f"{ACME_TRACE}-{2:016x}"]),
     "senders.create": Harmless({"name": "shop", "tenants": ["acme"], "dry_run": True}, ["shop", "--tenants", "acme", "--dry-run"]),
