@@ -287,6 +287,8 @@ BUDGET_THRESHOLDS_MAX: Final = 16
 """Thresholds of one budget; each of them is looked at with every call that it is for."""
 BUDGET_PERCENT_MAX: Final = 1_000
 """The highest threshold, ten times the limit; beyond that a warning tells nobody anything new."""
+BUDGET_SERIES_MAX: Final = 1_000
+"""Budgets that have series in /metrics: some 50 ms of each scrape, during which decisions wait."""
 ROLLING_DAYS_MAX: Final = 366
 """Days of a rolling window: a leap year; each is a row that a status adds up."""
 ROLLING_HOURS_MAX: Final = 24 * 31

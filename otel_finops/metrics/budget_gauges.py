@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import Busy, Unavailable
-from otel_finops.base.limits import SERIES_MAX
+from otel_finops.base.limits import BUDGET_SERIES_MAX
 from otel_finops.base.money import PICO_PER_USD
 from otel_finops.base.times import format_ns
 from otel_finops.governance.budgets import Budget, BudgetSet, BudgetStatus, Spending
@@ -54,13 +54,13 @@ BudgetSource = Callable[[], BudgetReadings]
 
 
 def budget_source(
-    store: Store, clock: Clock, budgets: Followed[BudgetSet], spending: Spending, *, series_max: int = SERIES_MAX
+    store: Store, clock: Clock, budgets: Followed[BudgetSet], spending: Spending, *, series_max: int = BUDGET_SERIES_MAX
 ) -> BudgetSource:
     """A source that reads how the first budgets stand that are asked; later ones have no series, so that none ever leaves."""
 
     def read() -> BudgetReadings:
         asked = [one for one in budgets.current() if one.enabled]
-        shown, now_ns = asked[:series_max], clock.now_ns()
+        shown, now_ns = asked[: min(series_max, BUDGET_SERIES_MAX)], clock.now_ns()
         today = format_ns(now_ns)[:10]
         with store.read() as transaction:
             standing = spending.statuses(transaction, shown, now_ns)

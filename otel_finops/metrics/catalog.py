@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
-from otel_finops.base.limits import REPORTED_USD_MAX, SERIES_MAX
+from otel_finops.base.limits import BUDGET_SERIES_MAX, REPORTED_USD_MAX, SERIES_MAX
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -226,8 +226,9 @@ The `gen_ai_*` names are there for boards that exist already. Both the request's
 _BUDGET_INTRODUCTION: Final = f"""\
 ## Of budgets
 
-Of every budget that is enabled, by number, at most {SERIES_MAX:,} (setting `metrics.series_max`); `budget` is its name, `tenant` whose it
-is, empty where it is for calls of several. They are left out while `finops_ledger_readable` is 0, and with the feature `budgets` off.
+Of every budget that is enabled, by number, at most {BUDGET_SERIES_MAX:,} (fewer where `metrics.series_max` is less). `budget` is its
+name, `tenant` whose it is, empty where it is for calls of several. They are left out while `finops_ledger_readable` is 0, and with the
+feature `budgets` off.
 """
 _SELF_INTRODUCTION: Final = """\
 ## About the service itself
