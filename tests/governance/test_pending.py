@@ -90,11 +90,8 @@ def test_without_budgets_nothing_is_written(rig: CountingRig) -> None:
     rig.send(call(1))
     rig.settle()
     with rig.store.read() as transaction:
-        counts: Sequence[tuple[int]] = [
-            transaction.execute(f"SELECT COUNT(*) FROM {table}")[0]
-            for table in ("budget_pending", "budget_pending_traces", "budget_counters")
-        ]
-    assert counts == [(0,), (0,), (0,)]
+        for table in ("budget_pending", "budget_pending_traces", "budget_counters"):
+            assert transaction.execute(f"SELECT COUNT(*) FROM {table}") == [(0,)]
 
 
 def test_a_budget_that_is_taken_away_leaves_nothing_behind_it(rig: CountingRig) -> None:
