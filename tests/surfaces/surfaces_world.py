@@ -106,7 +106,7 @@ HARMLESS: dict[str, Harmless] = {
     ),
     "policies.update": Harmless({"no": 1, "priority": 7, "dry_run": True}, ["1", "--priority", "7", "--dry-run"]),
     "policies.validate": Harmless(
-        {"name": "tried", "action": "block", "scope": {"tenant": "acme"}, "condition": "trace.cals > 5"},
+        {"name": "tried", "action": "block", "scope": "tenant=acme", "condition": "trace.cals > 5"},
         ["tried", "block", "--scope", "tenant=acme", "--condition", "trace.cals > 5"],
     ),
     "prices.activate": Harmless({"version": _PACKAGED}, [_PACKAGED]),

@@ -11,6 +11,7 @@ import typer
 
 from otel_finops.surfaces.cli.database_commands import db_backup, db_restore, db_upgrade
 from otel_finops.surfaces.cli.generated import AlwaysJson
+from otel_finops.surfaces.cli.policy_commands import policies_export, policies_import
 from otel_finops.surfaces.cli.price_commands import fx_import, prices_diff, prices_refresh
 from otel_finops.surfaces.cli.proofs import audit_head, audit_verify, ledger_head, ledger_verify
 from otel_finops.surfaces.cli.report import report
@@ -73,6 +74,8 @@ HAND_WRITTEN: Final[dict[tuple[str, ...], tuple[Callable[..., None], str | None]
     ("prices", "refresh"): (prices_refresh, "prices"),
     ("prices", "diff"): (prices_diff, "prices"),
     ("fx", "import"): (fx_import, "fx"),
+    ("policies", "export"): (policies_export, "policies"),
+    ("policies", "import"): (policies_import, "policies"),
     ("ledger", "verify"): (ledger_verify, "ledger"),
     ("ledger", "head"): (ledger_head, "ledger"),
     ("audit", "verify"): (audit_verify, "audit"),
