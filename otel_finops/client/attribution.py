@@ -16,6 +16,7 @@ from opentelemetry import baggage, context, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 
+from otel_finops.client.settings import baggage_is_believed
 from otel_finops.client.wrapping import wrapped
 
 KEYS: Final[Mapping[str, str]] = {
@@ -89,6 +90,8 @@ def _all_said(within: Context | None) -> dict[str, str]:
 
 
 def _came(within: Context | None) -> dict[str, str]:
+    if not baggage_is_believed():
+        return {}
     carried = baggage.get_all(within)
     return {key: str(carried[key]) for key in KEYS.values() if carried.get(key)}
 

@@ -1,4 +1,4 @@
-"""How an application says where the service is and what holds when it is away: six environment variables."""
+"""How an application says where the service is and what holds when it is away: seven environment variables."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ FAIL: Final = "OTEL_FINOPS_FAIL"
 TIMEOUT: Final = "OTEL_FINOPS_TIMEOUT"
 PAUSE: Final = "OTEL_FINOPS_PAUSE"
 INSIST: Final = "OTEL_FINOPS_INSIST"
+BAGGAGE: Final = "OTEL_FINOPS_BAGGAGE"
 
 TIMEOUT_MAX_S: Final = 30.0
 """Nobody waits longer for a permission; a mistyped unit (milliseconds) is refused instead of hanging an application."""
@@ -61,7 +62,7 @@ class ClientSettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> ClientSettings:
-        """Read `OTEL_FINOPS_URL`, `_TOKEN`, `_FAIL`, `_TIMEOUT`, `_PAUSE` and `_INSIST`; an empty variable is as good as none.
+        """Read `OTEL_FINOPS_URL`, `_TOKEN`, `_FAIL`, `_TIMEOUT`, `_PAUSE`, `_INSIST` and `_BAGGAGE`; an empty variable is as good as none.
 
         Raises:
             BadInput: naming every variable that is wrong, and how to mend it.
@@ -69,18 +70,19 @@ class ClientSettings:
         said = {
             name: text.strip() for name, text in (os.environ if environ is None else environ).items() if name in _NAMES and text.strip()
         }
+        _switch(BAGGAGE, said.get(BAGGAGE, "true"))  # asked for at every span, by `baggage_is_believed`
         return cls(
             url=said.get(URL, ""),
             token=said.get(TOKEN),
             fail=cast(Literal["open", "closed"], said.get(FAIL, "open").lower()),
             timeout_s=_seconds(said.get(TIMEOUT), cls.timeout_s),
             pause_s=_seconds(said.get(PAUSE), cls.pause_s),
-            insist=_switch(said.get(INSIST, "false")),
+            insist=_switch(INSIST, said.get(INSIST, "false")),
         )
 
 
 _SWITCH_WORDS: Final = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-_NAMES: Final = (URL, TOKEN, FAIL, TIMEOUT, PAUSE, INSIST)
+_NAMES: Final = (URL, TOKEN, FAIL, TIMEOUT, PAUSE, INSIST, BAGGAGE)
 
 
 def _seconds(text: str | None, otherwise: float) -> float:
@@ -93,9 +95,14 @@ def _seconds(text: str | None, otherwise: float) -> float:
         return float("nan")
 
 
-def _switch(text: str) -> bool:
+def baggage_is_believed() -> bool:
+    """Whether the environment lets baggage say whose calls these are; a word that is none is taken for no."""
+    return _SWITCH_WORDS.get(os.environ.get(BAGGAGE, "").strip().lower() or "true", False)
+
+
+def _switch(name: str, text: str) -> bool:
     if text.lower() not in _SWITCH_WORDS:
-        raise BadInput(f"The client's settings are wrong: {INSIST} must be true or false, not {text[:40]!r}.")
+        raise BadInput(f"The client's settings are wrong: {name} must be true or false, not {text[:40]!r}.")
     return _SWITCH_WORDS[text.lower()]
 
 

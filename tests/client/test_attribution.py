@@ -13,7 +13,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Tracer
 
+from otel_finops.base.errors import BadInput
 from otel_finops.client.attribution import Held, attribution, entered, held, said, stamp_spans
+from otel_finops.client.settings import ClientSettings
 
 
 class Spans:
@@ -118,6 +120,27 @@ def test_the_first_span_of_another_service_says_what_came_as_baggage(spans: Span
     finally:
         context.detach(token)
     assert spans.attributes() == {"below": {"finops.step": "s"}, "server": {"finops.tenant": "acme"}}
+
+
+@pytest.mark.parametrize(("word", "believed"), [("", True), ("true", True), ("No", False), ("0", False), ("perhaps", False)])
+def test_what_strangers_say_by_baggage_need_not_be_believed(
+    spans: Spans, word: str, believed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_FINOPS_BAGGAGE", word)
+    token = context.attach(baggage.set_baggage("finops.tenant", "acme"))
+    try:
+        assert said() == ({"tenant": "acme"} if believed else {})
+        spans.tracer.start_span("server").end()
+        with attribution(step="s"):
+            assert said()["step"] == "s"
+    finally:
+        context.detach(token)
+    assert spans.attributes() == {"server": {"finops.tenant": "acme"} if believed else {}}
+
+
+def test_a_word_that_says_neither_is_told_of_where_settings_are_read() -> None:
+    with pytest.raises(BadInput, match="OTEL_FINOPS_BAGGAGE must be true or false, not 'perhaps'"):
+        ClientSettings.from_environment({"OTEL_FINOPS_BAGGAGE": "perhaps"})
 
 
 def test_tags_are_attributes_of_their_own_names(spans: Spans) -> None:
