@@ -15,6 +15,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from otel_finops.app import Core, Service, open_core
 from otel_finops.base.protocols import Credential, ExportRequest
 from otel_finops.base.times import NS_PER_SECOND
+from otel_finops.client.costs import trace_cost
+from otel_finops.client.service import Service as Client
+from otel_finops.client.settings import ClientSettings
 from otel_finops.ledger.reader import LedgerReader
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.settings import load
@@ -192,6 +195,7 @@ def test_with_metering_off_spans_are_answered_and_nothing_is_written(tmp_path: P
         assert "finops_ignored_spans_total 1.0" in text
         told = {part["name"]: (part["ok"], part["detail"]) for part in json.loads(page(f"{root}/api/v1/health"))["parts"]}
         assert told["metering"] == (True, "off: spans pass on unpriced, and nothing is booked")
+        assert trace_cost("1" * 32, wait=5, service=Client(ClientSettings(root, timeout_s=10))) is None
 
 
 def test_with_metering_off_nothing_is_read_of_spans(tmp_path: Path) -> None:
