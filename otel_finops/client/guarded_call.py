@@ -137,7 +137,7 @@ class GuardedCall:
         if limits.pico is None:
             return None
         service, fields = self._question.service, self._question.fields
-        rates = rates_of(fields["provider"], model, self._question.prompt.prompt, service=service)
+        rates = rates_of(service, {**fields, "model": model}, self._question.prompt.prompt)
         if rates is None and service.settings.on:
             if service.settings.fail == "closed":
                 raise CallBlocked(

@@ -106,7 +106,8 @@ class FakeService:
             handler.wfile.write(answer[start : start + 1] if self.drip_s else answer)
 
     def _status(self, path: str) -> int:
-        if path.endswith("/decisions") and self.asked[-1].body.get("tenant") in self.strange_tenants:
+        body = self.asked[-1].body
+        if any(one.get("tenant") in self.strange_tenants for one in (body, *body.get("calls", ()))):
             return 404
         return 404 if path in self.missing else self.refused.get(path, self.status)
 

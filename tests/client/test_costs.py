@@ -95,6 +95,15 @@ def test_a_call_of_which_too_little_is_said_is_refused(given: dict[str, Any], se
         cost(**given, service=service)
 
 
+def test_a_tenant_for_which_the_token_does_not_speak_is_left_out_as_the_ledger_does_it(fake: FakeService, service: Service) -> None:
+    fake.strange_tenants = {"globex"}
+    with attribution(tenant="globex"):
+        assert cost(ANSWER, provider="openai", service=service) is not None
+        rates_of(service, {"provider": "openai", "model": "gpt-4o", "tenant": "globex"})
+    assert [one.get("tenant") for one in asked(fake, QUOTE)][:2] == ["globex", None]
+    assert [[call.get("tenant") for call in one["calls"]] for one in asked(fake, QUOTE)[2:]] == [["globex", "globex"], [None, None]]
+
+
 # --- a call, by its span -------------------------------------------------------------------------------------------------
 
 
@@ -211,7 +220,7 @@ def test_with_metering_off_there_is_no_cost_and_nobody_waits_for_one(fake: FakeS
     began = time.monotonic()
     assert cost(ANSWER, provider="openai", service=service) is None
     assert trace_cost(TRACE, wait=5, service=service) is None
-    assert rates_of("openai", "gpt-4o", service=service) is None
+    assert rates_of(service, {"provider": "openai", "model": "gpt-4o"}) is None
     assert time.monotonic() - began < 1
     assert len(asked(fake, HEALTH)) == 1
     assert asked(fake, QUOTE) == []
