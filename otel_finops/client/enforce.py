@@ -33,8 +33,12 @@ from otel_finops.client.usage import Usage
 
 _log: Final = logging.getLogger(__name__)
 
-SWALLOWING: Final = ("openinference.instrumentation.", "logfire", "com.anthropic.sdk.python")
-"""Beginnings of the names of libraries that catch whatever an SDK raises when a span starts, and make the call without a span."""
+SWALLOWING: Final = (
+    "openinference.instrumentation.", "logfire", "com.anthropic.sdk.python", "opentelemetry.instrumentation.openai_agents",
+    "opentelemetry.instrumentation.genai.langchain",
+)  # fmt: skip
+"""Beginnings of the names of libraries that catch whatever an SDK raises when a span starts, or run in a framework's callback that does,
+and make the call without a span."""
 LIVE_MAX: Final = 10_000
 """Calls that run at the same time in one process; of more, or of spans that never end, the oldest settle by their expiry."""
 DECISION: Final = "finops.decision"

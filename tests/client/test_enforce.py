@@ -323,14 +323,34 @@ def test_settling_keeps_nobody_waiting(service: FakeService) -> None:
 # --- instrumentations that swallow ------------------------------------------------------------------------------------
 
 
-def test_where_an_exception_would_be_swallowed_nothing_is_asked(app: App, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "openinference.instrumentation.openai",
+        "logfire.openai",
+        "com.anthropic.sdk.python",
+        "opentelemetry.instrumentation.openai_agents",
+        "opentelemetry.instrumentation.genai.langchain",
+    ],
+)
+def test_where_an_exception_would_be_swallowed_nothing_is_asked(app: App, caplog: pytest.LogCaptureFixture, scope: str) -> None:
     """To raise there would only lose the span, and the cost of the call with it."""
     app.service.action = "block"
     for _ in range(3):
-        app.call(scope="openinference.instrumentation.openai")
+        app.call(scope=scope)
     assert len(app.spans) == 3
     assert app.service.asked == []
     assert ["Put a guard around them" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_the_vendors_sdk_below_such_a_library_is_asked_for_itself(app: App) -> None:
+    app.service.action = "block"
+    with (
+        app.tracer("openinference.instrumentation.langchain").start_as_current_span("ChatOpenAI", attributes=CHAT),
+        pytest.raises(CallBlocked),
+    ):
+        app.call()
+    assert len(app.service.decisions) == 1
 
 
 def test_unless_the_settings_insist(service: FakeService) -> None:
