@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # `--help` must not load the database rooms
 
 _VERSION: Final = "1"
 _FAULTS_SHOWN: Final = 20
+_DEPTH_MAX: Final = 8
+"""Of lists and maps within each other: a rate of a policy of the list of the document is four deep."""
 _DEEDS: Final = {"create": "created", "update": "updated", "delete": "deleted", "keep": "unchanged"}
 _FIELDS: Final = (
     "name", "description", "scope", "min_cost_usd", "condition", "action", "downgrade_to", "rate", "retry_after_s", "priority", "enabled",
@@ -158,7 +160,7 @@ def _definitions(document: str) -> list[Any]:
     Raises:
         BadInput: it is no such document; the message has the line.
     """
-    read = _read(document)
+    read = read_document(document)
     if not isinstance(read, dict) or read.keys() - {"version", "policies"} or not isinstance(read.get("policies"), list):
         raise BadInput("document: write `version: 1` and `policies:`, a list, and nothing else")
     if read.get("version") != _VERSION:
@@ -168,17 +170,34 @@ def _definitions(document: str) -> list[Any]:
     return list(read["policies"])
 
 
-def _read(document: str) -> Any:
+def _check_events(events: Iterator[Any]) -> None:
+    """Refuse what would take long, or grow, before it is made into anything: a parser needs quadratic time for deep nesting."""
+    import yaml  # noqa: PLC0415 - the command line loads it for nothing else
+
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            raise BadInput("document: write everything out; anchors and aliases are not followed")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEPTH_MAX:
+            raise BadInput(f"document: lists and maps lie at most {_DEPTH_MAX} deep within each other")
+
+
+def read_document(document: str) -> Any:
+    """A document of lists, maps and texts.
+
+    Raises:
+        BadInput: it is no YAML; the message has the line.
+    """
     import yaml  # noqa: PLC0415 - the command line loads it for nothing else
 
     loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(document, loader)):
-            raise BadInput("document: write everything out; anchors and aliases are not followed")
+        _check_events(yaml.parse(document, loader))
         return yaml.load(document, loader)  # noqa: S506 - the base loader makes texts, lists and maps alone
     except yaml.MarkedYAMLError as fault:
         place = fault.problem_mark
         where = "" if place is None else f", line {place.line + 1}, column {place.column + 1}"
         raise BadInput(f"document: no YAML{where}: {fault.problem or fault.context}") from None
-    except (yaml.YAMLError, RecursionError, ValueError):
-        raise BadInput("document: no YAML that can be read; lists and maps may not lie too deep within each other") from None
+    except (yaml.YAMLError, ValueError):
+        raise BadInput("document: no YAML that can be read") from None
