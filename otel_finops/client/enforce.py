@@ -89,11 +89,13 @@ class EnforcingProcessor(SpanProcessor):
             CallStopped: the same under an instrumentation that swallows exceptions, when the settings insist.
         """
         remember_parent(span, parent_context)
-        if not is_call(span) or not self._heard(span):
+        if not is_call(span):
             return
         guarded = held(parent_context)
         if guarded is not None:
             self._follow(span, parent_context, guarded)
+        elif not self._reaches_the_application(span):
+            self._tell_of(scope_of(span))
         elif (outer := self._cover(span)) is not None:
             self._run(span, _Live(outer.reservation_id))
         else:
@@ -149,7 +151,8 @@ class EnforcingProcessor(SpanProcessor):
 
     def _follow(self, span: Span, parent_context: Context | None, guarded: Held) -> None:
         """Keep to what a guard was told: a model that it must not use any more is not called."""
-        if guarded.refused_model is not None and asked_of(span, parent_context)["model"] == guarded.refused_model:
+        refused = guarded.refused_model is not None and asked_of(span, parent_context)["model"] == guarded.refused_model
+        if refused and self._reaches_the_application(span):
             why = f"The guard around it was told to use another model than {guarded.refused_model}: call the one in its `model`."
             raise self._stop(span, Decision("downgrade", 402, ({"text": why},)))
         self._run(span, _Live(guarded.reservation_id))
@@ -179,11 +182,12 @@ class EnforcingProcessor(SpanProcessor):
                 return live if first else None
         return None
 
-    def _heard(self, span: Span) -> bool:
-        """Whether raising would reach the application; tells once of a library where it would not."""
-        scope = scope_of(span)
-        if self._settings.insist or not scope.startswith(SWALLOWING):
-            return True
+    def _reaches_the_application(self, span: Span) -> bool:
+        """Whether raising would."""
+        return self._settings.insist or not scope_of(span).startswith(SWALLOWING)
+
+    def _tell_of(self, scope: str) -> None:
+        """Tell once of a library that swallows."""
         if scope not in self._told:
             self._told.add(scope)
             _log.warning(
@@ -192,7 +196,6 @@ class EnforcingProcessor(SpanProcessor):
                 scope,
                 INSIST,
             )
-        return False
 
 
 def _note(parent: trace.Span, decision: Decision) -> None:

@@ -353,6 +353,13 @@ def test_the_vendors_sdk_below_such_a_library_is_asked_for_itself(app: App) -> N
     assert len(app.service.decisions) == 1
 
 
+def test_nor_is_it_told_of_within_a_guard_which_has_asked(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    with entered({}, decision=Held("r-guard", "gpt-4o")):
+        app.call("openinference.instrumentation.openai")
+    assert app.reservations == ["r-guard"]
+    assert caplog.messages == []
+
+
 def test_unless_the_settings_insist(service: FakeService) -> None:
     app = App(service, insist=True)
     app.call(scope="openinference.instrumentation.openai")
