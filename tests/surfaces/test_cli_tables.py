@@ -183,3 +183,19 @@ def test_values_within_values_are_indented_and_lists_of_objects_are_tables() -> 
 @pytest.mark.parametrize(("encoding", "is_so"), [("utf-8", True), ("UTF8", True), ("ascii", False), ("latin-1", False), (None, False)])
 def test_what_a_terminal_can_show_is_told_by_its_encoding(encoding: str | None, is_so: bool) -> None:
     assert speaks_unicode(encoding) is is_so
+
+
+def test_a_decision_is_told_with_what_decided_it() -> None:
+    """In observe mode a call passes that would have been blocked."""
+    reason = {"gate": "budget", "action": "block", "rule": "acme day", "text": "acme day allows 1 USD, 1 are spent"}
+    answer = {
+        "decision_id": "d1", "action": "allow", "decided": "block", "http_status": 200, "reasons": [reason], "estimate_usd": "0.0045",
+        "estimate": {"source": "priced", "guessed": []}, "observed": True, "recorded": True, "at": "2026-11-22T11:17:28Z",
+    }  # fmt: skip
+    told = drawn("decisions.create", answer, 100)
+    assert told[0] == "allow, block if it were enforced (HTTP 200), a call estimated at 0.0045 USD"
+    assert told[-2] == "decision d1"
+    row = {"at": answer["at"], "tenant": "acme", "estimate_usd": "0.0045", "answer": answer}
+    assert drawn("decisions.list", {"decisions": [row], "next_cursor": None}, 160)[2].split() == (
+        "2026-11-22 11:17:28Z allow (would block) budget acme day acme 0.0045 acme day allows 1 USD, 1 are spent".split()
+    )

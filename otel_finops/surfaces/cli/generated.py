@@ -107,8 +107,8 @@ def _parameter(name: str, field: FieldInfo) -> tuple[Any, Any]:
         return Annotated[str, typer.Argument(help=help_text, metavar=name.upper(), autocompletion=completion)], inspect.Parameter.empty
     if _says(field, PLACED):
         return Annotated[str | None, typer.Argument(help=help_text, metavar=name.upper(), autocompletion=completion)], None
-    if field.default not in (None, "", (), []):
-        help_text = f"{help_text} [default: {field.default}]"
+    if (default := field.get_default(call_default_factory=True, validated_data={})) not in (None, "", (), [], {}):
+        help_text = f"{help_text} [default: {default}]"
     return Annotated[str | None, typer.Option(flag, help=help_text, autocompletion=completion)], None
 
 

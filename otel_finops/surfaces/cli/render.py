@@ -9,7 +9,15 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from otel_finops.surfaces.cli import render_coverage, render_dashboard, render_prices, render_runs, render_trees
+from otel_finops.surfaces.cli import (
+    render_budgets,
+    render_coverage,
+    render_dashboard,
+    render_decisions,
+    render_prices,
+    render_runs,
+    render_trees,
+)
 from otel_finops.surfaces.cli.tables import draw_rows, plain, screen
 from otel_finops.surfaces.cli.texts import many
 
@@ -72,10 +80,15 @@ _PRUNED: Final = ("class", "kept", "rows", "traces", "spans", "oldest", "newest"
 _TOKEN: Final = ("no", "name", "prefix", "role", "tenants", "state", "expires_at", "last_used_at")
 _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "audit.list": partial(_listed, "entries", ("at", "tenant", "seq", "who", "what", "outcome", "origin")),
+    "budgets.burndown": render_budgets.burndown,
+    "budgets.list": render_budgets.listed,
+    "budgets.tree": render_budgets.tree,
     "coverage.report": render_coverage.coverage,
     "dashboard.kpis": render_dashboard.kpis,
     "dashboard.top": render_dashboard.top,
     "dashboard.trend": render_dashboard.trend,
+    "decisions.create": render_decisions.decided,
+    "decisions.list": render_decisions.decisions,
     "pricing.alias": render_prices.rule,
     "pricing.end": render_prices.rule,
     "pricing.explain": render_prices.explained,
