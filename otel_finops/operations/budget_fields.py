@@ -48,7 +48,10 @@ def _not_negative(given: Any) -> Any:
 _PERCENTS: Final = {"anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "string"}], "example": [50, 80, 100]}
 Percents: TypeAlias = Annotated[list[int], BeforeValidator(_percents), WithJsonSchema(_PERCENTS)]
 Amount: TypeAlias = Annotated[str, BeforeValidator(_not_negative), Field(pattern=_AMOUNT_DIGITS)]
-ShownAmount: TypeAlias = Annotated[str, Field(description="A plain decimal string, in the budget's currency, tokens or calls.")]
+_DECIMAL: Final = Field(pattern=r"^-?\d+(\.\d{1,12})?$", json_schema_extra={"example": "12.5"})
+Figure: TypeAlias = Annotated[str, _DECIMAL]
+"""A plain decimal string; it may be negative."""
+ShownAmount: TypeAlias = Annotated[Figure, Field(description="A plain decimal string, in the budget's currency, tokens or calls.")]
 
 
 class BudgetNumber(Input):
@@ -78,8 +81,8 @@ class BudgetStanding(Output):
     pending: ShownAmount = Field(description="Calls that are journalled and not yet settled.")
     reserved: ShownAmount = Field(description="Held for calls that are being made.")
     spent: ShownAmount = Field(description="Booked, pending and reserved.")
-    remaining: str = Field(description="What is left; negative where more was spent.")
-    ratio: str = Field(description="Spent of the limit, a decimal string: 1 is all of it.")
+    remaining: Figure = Field(description="What is left; negative where more was spent.")
+    ratio: Figure = Field(description="Spent of the limit, a decimal string: 1 is all of it.")
     state: State
     filling: bool = Field(description="What was booked before it was made is still being counted.")
     fault: str | None = Field(description="What is missing to tell it, e.g. an exchange rate; null: nothing is.")

@@ -13,6 +13,7 @@ from otel_finops.identity.principals import Principal
 from otel_finops.operations.budget_fields import (
     BudgetNumber,
     BudgetWithStanding,
+    Figure,
     Kind,
     ShownAmount,
     ShownBudget,
@@ -165,7 +166,7 @@ class BurndownStep(Output):
     to: At
     spent: ShownAmount = Field(description="Booked in it.")
     in_all: ShownAmount | None = Field(description="Booked from the window's beginning to its end; null: it has not begun.")
-    remaining: str | None = Field(description="The limit less that; negative where more was spent.")
+    remaining: Figure | None = Field(description="The limit less that; negative where more was spent.")
     even: ShownAmount = Field(description="What would be booked by then if the limit were spent evenly.")
 
 
