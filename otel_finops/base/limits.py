@@ -267,6 +267,8 @@ GUARDRAIL_ANSWER_BYTES_MAX: Final = 16 * 1024
 """A verdict and a sentence."""
 REPLAY_CALLS_MAX: Final = 500_000
 """Calls of the past that one replay looks at, those before its beginning included: some 50 us each."""
+REPLAY_DRAFTS_MAX: Final = 100
+"""Rules that one replay tries which do not stand."""
 REPLAY_S_MAX: Final = 45.0
 """Seconds that one replay takes: whoever asked still waits for its answer."""
 REPLAY_EXAMPLES_MAX: Final = 50

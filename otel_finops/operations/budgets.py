@@ -31,7 +31,7 @@ from otel_finops.operations.scope_fields import SCOPE_TEXT, ScopeValues, must_ow
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
     from otel_finops.governance.budget_store import Edit, Editor
-    from otel_finops.governance.budgets import Budget
+    from otel_finops.governance.budgets import Budget, BudgetSet
     from otel_finops.governance.periods import Period
 
 _AMOUNT_TEXT: Final = "The limit of a window, a plain decimal: in the currency, or whole tokens or calls."
@@ -127,6 +127,14 @@ class BudgetAnswer(Output):
 )
 def create(context: Context, principal: Principal, given: NewBudget) -> Changed | Unchanged:
     """What was spent before it was made counts too, as soon as the ledger is read through."""
+    budget, held = proposed(context, principal, given)
+    shown = described(budget, _one_form(given.scope))
+    answer = {"budget": shown, "notes": notes_of(budget, held), "changed": not given.dry_run}
+    return Unchanged(answer) if given.dry_run else Changed(answer, None, shown, budget.tenant)
+
+
+def proposed(context: Context, principal: Principal, given: NewBudget) -> tuple[Budget, BudgetSet]:
+    """The budget that is made, or in a dry run would be, and all that stand then; raises what making it raises."""
     from otel_finops.governance.periods import Period  # noqa: PLC0415 - `--help` must not load the database rooms
 
     must_own(principal, given.scope, "A budget")
@@ -138,10 +146,7 @@ def create(context: Context, principal: Principal, given: NewBudget) -> Changed 
         "parent": given.parent, "fail_open": FAILS[given.fail], "enabled": given.enabled,
     }  # fmt: skip
     edit = _edit(lambda budget: budget._replace(**said), given.scope, None)
-    budget, held = context.budgets.create(edit, _editor(principal), dry_run=given.dry_run)
-    shown = described(budget, _one_form(given.scope))
-    answer = {"budget": shown, "notes": notes_of(budget, held), "changed": not given.dry_run}
-    return Unchanged(answer) if given.dry_run else Changed(answer, None, shown, budget.tenant)
+    return context.budgets.create(edit, _editor(principal), dry_run=given.dry_run)
 
 
 @operation(

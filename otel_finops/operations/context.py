@@ -8,7 +8,7 @@ from typing import NamedTuple
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
-from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Guardrails, Policies
+from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Guardrails, Policies, Replays
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
 from otel_finops.settings.tree import Features, Settings
 
@@ -47,6 +47,7 @@ class Context(NamedTuple):
         policies: policies, and what they would say of a call.
         credits: prepaid pools of credits.
         guardrails: what guardrails said.
+        replays: what rules would have done with calls of the past.
         health: the state of the parts, in a moment.
         clock: the time.
         tokens, senders: stored tokens, for the API and for senders.
@@ -79,6 +80,7 @@ class Context(NamedTuple):
     policies: Policies
     credits: Credits
     guardrails: Guardrails
+    replays: Replays
     health: Callable[[], Sequence[Health]]
     clock: Clock
     tokens: Tokens

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.governance.policy_store import Editor as PolicyEditor
     from otel_finops.governance.policy_store import Failures as PolicyFailures
     from otel_finops.governance.policy_store import Revision as PolicyRevision
+    from otel_finops.governance.replay import Replayed, Selection
     from otel_finops.governance.reservations import Reservation
     from otel_finops.governance.scopes import Scope
     from otel_finops.governance.verdicts import Report
@@ -317,4 +318,16 @@ class Guardrails(Protocol):
 
     def report(self, tenants: Tenants, from_ns: int | None, to_ns: int | None) -> Report:
         """Of calls of these tenants, asked for or made in a span of time (to is exclusive)."""
+        ...
+
+
+class Replays(Protocol):
+    """What rules would have done with calls of the past.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def run(self, selection: Selection) -> Replayed:
+        """Replay; nothing is written."""
         ...

@@ -24,6 +24,7 @@ from otel_finops.governance.credit_desk import CreditDesk
 from otel_finops.governance.credit_rates import CreditRates
 from otel_finops.governance.kill_switches import KillSwitches
 from otel_finops.governance.projections import projections
+from otel_finops.governance.replay import Replays
 from otel_finops.governance.verdicts import GuardrailDesk
 from otel_finops.identity.desk import TokenDesk
 from otel_finops.identity.live import LiveTokens
@@ -203,6 +204,7 @@ def make_context(
         decisions=decision_desk(settings, store, clock, subjects, switches, approvals),
         policies=policies_desk(settings, store, clock, subjects),
         guardrails=GuardrailDesk(store),
+        replays=Replays(store, clock, prices.fresh, settings.enforcement, figures=settings.features.figures),
         retention=retention_desk(settings, store, clock),
         credits=CreditDesk(store, clock, subjects, CreditRates()),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),

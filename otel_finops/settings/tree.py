@@ -385,6 +385,7 @@ class Features(_Section):
         default=True,
         description="Asking guardrails about calls, and keeping what spans say that guardrails said. Off: neither, and no report.",
     )
+    replay: bool = Field(default=True, description="Trying budgets and policies on calls of the past.")
     audit: bool = Field(
         default=True, description="Reading and proving the trail of changes. Off: every change goes on record all the same."
     )

@@ -135,6 +135,8 @@ LOOKUPS: dict[tuple[str, str], tuple[str, str, str, Any]] = {
     ("approvals", "policy"): ("approvals", "approvals", "policy_id", "nobody-policy"),
     ("policies", "no"): ("policies", "policies", "no", NOBODYS_NUMBER),
     ("policies", "scope"): ("policies", "policies", "scope", {"tenant": "nobody"}),
+    ("replay", "policies"): ("policies", "policies", "no", NOBODYS_NUMBER),
+    ("replay", "budgets"): ("budgets", "budgets", "no", NOBODYS_NUMBER),
     ("quarantine", "no"): ("quarantine", "spans", "no", NOBODYS_NUMBER),
     ("runs", "run_id"): ("runs", "runs", "run_id", f"{trace('nobody', 1).hex()}-00000000000000ff"),
     ("ledger", "entry"): ("usage", "entries", "entry_id", "0" * 32),

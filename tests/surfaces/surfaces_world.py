@@ -134,6 +134,7 @@ HARMLESS: dict[str, Harmless] = {
     "reservations.settle": Harmless({"reservation_id": DECIDED, "actual_usd": "0.5"}, [DECIDED, "--actual-usd", "0.5"]),
     "reservations.show": Harmless({"reservation_id": DECIDED}, [DECIDED]),
     "retention.prune": Harmless({"dry_run": True}, ["--dry-run"]),
+    "replay.run": Harmless({"from": "2026-11-20", "to": "2026-11-23"}, ["--from", "2026-11-20", "--to", "2026-11-23"]),
     "runs.show": Harmless({"run_id": f"{ACME_TRACE}-{2:016x}"}, [f"{ACME_TRACE}-{2:016x}"]),
     "senders.create": Harmless({"name": "shop", "tenants": ["acme"], "dry_run": True}, ["shop", "--tenants", "acme", "--dry-run"]),
     "senders.revoke": Harmless({"no": 2}, ["2"]),

@@ -38,6 +38,7 @@ GROUPS: Final = {
     "credits": "Prepaid pools that pay for calls, and their money.",
     "policies": "What is done with calls of some kind, and guards against loops that run away.",
     "guardrails": "What guardrails flagged and blocked.",
+    "replay": "What budgets and policies would have done with calls of the past.",
     "kill-switch": "Stopping calls at once.",
     "settings": "What is set, and from where.",
     "diagnostics": "What a call would cost and whether it would be let through.",
