@@ -57,7 +57,7 @@ from otel_finops.metrics.ledger_source import ledger_source
 from otel_finops.metrics.self_metrics import SelfMetrics
 from otel_finops.operations.context import Context, Health
 from otel_finops.operations.first_admin import first_admin
-from otel_finops.operations.governance_desks import Decisions
+from otel_finops.operations.governance_desks import Decisions, Policies
 from otel_finops.operations.local import corrections_desk, make_context, product_version, retention_desk, upgraded
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.watch_desk import WatchDesk
@@ -534,7 +534,7 @@ def _web(core: Core, context: Context, authenticate: Principals) -> AsgiServer:
     mounts: dict[str, Any] = {}
     if settings.features.metrics:
         scrapers = (lambda token: LOCAL) if settings.http.open_metrics else authenticate
-        mounts["/metrics"] = metrics_endpoint(_metrics_page(core, context.decisions).render, scrapers)
+        mounts["/metrics"] = metrics_endpoint(_metrics_page(core, context.decisions, context.policies).render, scrapers)
     shown = {"OTLP/gRPC": settings.otlp.grpc_address, "OTLP/HTTP": settings.otlp.http_address}
     address = settings.listeners()["http.address"]
     names = (address.host, *settings.http.names) if settings.auth.mode == "off" else None
@@ -543,7 +543,7 @@ def _web(core: Core, context: Context, authenticate: Principals) -> AsgiServer:
     return AsgiServer(app, address, Listener("the web side", "http.address"))
 
 
-def _metrics_page(core: Core, decisions: Decisions) -> MetricsPage:
+def _metrics_page(core: Core, decisions: Decisions, policies: Policies) -> MetricsPage:
     labels, series_max = core.settings.metrics.labels, core.settings.metrics.series_max
     reader = LedgerReader(core.store, core.subjects)
     source = ledger_source(
@@ -552,6 +552,7 @@ def _metrics_page(core: Core, decisions: Decisions) -> MetricsPage:
         labels=labels,
         series_max=series_max,
         decisions=decisions.counted,
+        policy_failures=policies.failed,
     )
     ledger = LedgerCollector(source, labels=labels, series_max=series_max)
     if not core.settings.features.budgets:

@@ -35,6 +35,7 @@ _INSERT: Final = (
     "RETURNING revision"
 )
 _FAILURES: Final = "SELECT policy_no, failures, at_ns, reason FROM policy_failures WHERE policy_no IN ({})"
+_FAILED: Final = "SELECT COALESCE(SUM(failures), 0) FROM policy_failures"
 _OF_ACTIONS: Final = {"downgrade_to": "downgrade", "rate": "throttle", "retry_after_s": "queue"}
 
 
@@ -139,13 +140,10 @@ class PolicyStore:
             rows = transaction.select_in(_FAILURES, sorted({one.no for one in policies}))
             return {int(no): Failures(int(count), int(at_ns), reason) for no, count, at_ns, reason in rows}
 
-    def proposed(self, edit: Edit, editor: Editor) -> Policy:
-        """The policy that `create` would make; nothing is stored, and what it lacks of references is not either.
-
-        Raises:
-            BadInput: as `create`.
-        """
-        return self.create(edit, editor, dry_run=True)
+    def failed(self) -> int:
+        """How often any policy, also one that stands no longer, could not be evaluated."""
+        with self._store.read() as transaction:
+            return int(transaction.execute(_FAILED)[0][0])
 
     def create(self, edit: Edit, editor: Editor, *, dry_run: bool = False) -> Policy:
         """Make a policy.

@@ -74,12 +74,18 @@ DECISIONS: Final = Metric(
     ("action", "observed"),
     "Decisions on calls, by what was decided; `observed` is `true` where it was only noted and the caller went on (`enforcement.mode`).",
 )
+POLICY_FAILURES: Final = Metric(
+    "finops_policy_failures",
+    "counter",
+    (),
+    "How often a policy's condition could not be evaluated for a call, so that it was skipped; `policies list` says which and why.",
+)
 LEDGER_READABLE: Final = Metric(
     "finops_ledger_readable", "gauge", (), "1 when this scrape could read the ledger; at 0 all metrics of the ledger are left out."
 )
 LEDGER_METRICS: Final = (
-    COST, TOKENS, CALLS, UNPRICED, REVERSED_COST, REVERSED_TOKENS, REVERSED_CALLS, CONFLICTS, DECISIONS, PENDING, PRICE_AGE, GENAI_COST,
-    GENAI_TOKENS, LEDGER_READABLE,
+    COST, TOKENS, CALLS, UNPRICED, REVERSED_COST, REVERSED_TOKENS, REVERSED_CALLS, CONFLICTS, DECISIONS, POLICY_FAILURES, PENDING, PRICE_AGE,
+    GENAI_COST, GENAI_TOKENS, LEDGER_READABLE,
 )  # fmt: skip
 
 _BUDGET_LABELS: Final = ("budget", "tenant")

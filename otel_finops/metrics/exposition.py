@@ -76,6 +76,7 @@ class Counters(NamedTuple):
         pending_pico: quotes of what is not settled yet.
         price_book_age_s: seconds since the price snapshot was made; None when it bears no date.
         decisions: on calls, by action and whether they were only observed (`true`, `false`).
+        policy_failures: conditions that could not be evaluated.
     """
 
     rows: Iterable[CounterRow]
@@ -83,6 +84,7 @@ class Counters(NamedTuple):
     pending_pico: int
     price_book_age_s: float | None
     decisions: Mapping[tuple[str, str], int] = {}
+    policy_failures: int = 0
 
 
 class CounterSource(Protocol):
@@ -235,6 +237,7 @@ class LedgerCollector(Collector):
         for labels, count in sorted(counters.decisions.items()):
             decided.add_metric(list(labels), count)
         yield decided
+        yield CounterMetricFamily(catalog.POLICY_FAILURES.name, catalog.POLICY_FAILURES.meaning, value=counters.policy_failures)
         yield GaugeMetricFamily(catalog.PENDING.name, catalog.PENDING.meaning, value=_usd(counters.pending_pico))
         if counters.price_book_age_s is not None:
             yield GaugeMetricFamily(catalog.PRICE_AGE.name, catalog.PRICE_AGE.meaning, value=counters.price_book_age_s)

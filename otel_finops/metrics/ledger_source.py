@@ -19,6 +19,7 @@ def ledger_source(
     labels: Sequence[str] = (),
     series_max: int = SERIES_MAX,
     decisions: Callable[[], Mapping[tuple[str, str], int]] = dict,
+    policy_failures: Callable[[], int] = int,
 ) -> CounterSource:
     """A source that reads the whole ledger, all tenants together.
 
@@ -28,12 +29,13 @@ def ledger_source(
         labels: opted-in labels, the same that the `LedgerCollector` is given.
         series_max: most series of one metric, the same too: what shares `other` in every metric is summed by the database.
         decisions: how many were made, by action and whether they were only observed.
+        policy_failures: how many conditions of policies could not be evaluated.
     """
 
     def read() -> Counters:
         pending_pico, _ = reader.pending(ALL_TENANTS)
         rows = _rows(reader, (*DEFAULT_LABELS, *labels), series_max)
-        return Counters(rows, reader.conflicts(), pending_pico, price_book_age_s(), decisions())
+        return Counters(rows, reader.conflicts(), pending_pico, price_book_age_s(), decisions(), policy_failures())
 
     return read
 

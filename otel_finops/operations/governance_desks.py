@@ -297,6 +297,10 @@ class Policies(Protocol):
         """How often these could not be evaluated, by number; those that always could are left out."""
         ...
 
+    def failed(self) -> int:
+        """How often any policy, also one that stands no longer, could not be evaluated."""
+        ...
+
     def simulate(
         self, question: Question, rules: Sequence[PolicyRule], state: Mapping[str, int], clear: Mapping[str, str]
     ) -> Sequence[PolicyAsked]:

@@ -75,6 +75,10 @@ class PoliciesDesk:
         """See `Policies.failures`."""
         return self._policies.failures(policies)
 
+    def failed(self) -> int:
+        """See `Policies.failed`."""
+        return self._policies.failed()
+
     def simulate(self, question: Question, rules: Sequence[Rule], state: Mapping[str, int], clear: Mapping[str, str]) -> Sequence[Asked]:
         """See `Policies.simulate`."""
         now_ns = self._clock.now_ns()
