@@ -23,7 +23,8 @@ from otel_finops.store.unit_of_work import Row, Transaction
 _REVISION: Final = "SELECT COALESCE(MAX(definition_no), 0) FROM credit_definitions"
 _COLUMNS: Final = "definition_no, pool_no, body, heads, who, why, at_ns"
 _SINCE: Final = f"SELECT {_COLUMNS} FROM credit_definitions WHERE definition_no > ? ORDER BY definition_no"
-_HISTORY: Final = f"SELECT {_COLUMNS} FROM credit_definitions WHERE pool_no = ? ORDER BY definition_no"
+_FIRST: Final = f"SELECT {_COLUMNS} FROM credit_definitions WHERE pool_no = ? ORDER BY definition_no LIMIT 1"
+_HISTORY: Final = f"SELECT {_COLUMNS} FROM credit_definitions WHERE pool_no = ? AND definition_no < ? ORDER BY definition_no DESC LIMIT ?"
 _INSERT: Final = "INSERT INTO credit_definitions (pool_no, body, heads, who, why, at_ns) VALUES (?, ?, ?, ?, ?, ?) RETURNING definition_no"
 _HEAD: Final = "SELECT COALESCE(MAX(seq), -1) FROM blocks WHERE shard = ?"
 _ALONE: Final = "LOCK TABLE credit_definitions IN SHARE ROW EXCLUSIVE MODE"
@@ -93,16 +94,13 @@ class PoolStore:
         """The pool of this number; raises NotFound when there is none that these tenants may see."""
         return found(self.all(), no, tenants)
 
-    def history(self, no: int, tenants: Collection[str] | None) -> list[Pool]:
-        """Every definition of a pool, newest first; raises NotFound as `find`."""
+    def history(self, no: int, tenants: Collection[str] | None, before_revision: int, limit: int) -> list[Pool]:
+        """A page of a pool's definitions, newest first, those before a revision; raises NotFound as `find`."""
         with self._store.read() as transaction:
-            rows = transaction.execute(_HISTORY, (no,))
-        past: list[Pool] = []
-        for row in rows:
-            past.append(_pool(row, past[-1] if past else None))
-        if not past or not belongs(past[-1], tenants):
-            raise _missing(no)
-        return past[::-1]
+            first = [_pool(row, None) for row in transaction.execute(_FIRST, (no,))]
+            if not first or not belongs(first[0], tenants):
+                raise _missing(no)
+            return [_pool(row, first[0]) for row in transaction.execute(_HISTORY, (no, before_revision, limit))]
 
     def clear(self, scopes: Iterable[Scope]) -> list[dict[str, str]]:
         """Scopes as people wrote them, in the same order."""

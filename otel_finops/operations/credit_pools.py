@@ -102,24 +102,32 @@ def show(context: Context, principal: Principal, given: PoolNumber) -> Json:
     return {"pool": pools_now(context, [context.credits.find(given.no, principal.tenants)])[0]}
 
 
+class PoolPage(PoolNumber, Paged):
+    """Which pool, a page at a time."""
+
+
 class PoolHistory(Output):
-    """Every definition of a pool, newest first."""
+    """Definitions of a pool, newest first."""
 
     definitions: list[ShownPool]
+    next_cursor: str | None
 
 
 @operation(
     "credits.history",
     "credits/pools/{no}/history",
-    takes=PoolNumber,
+    takes=PoolPage,
     output=PoolHistory,
     permission="view",
     feature="credits",
     summary="List every definition that a pool of credits ever had, newest first.",
 )
-def history(context: Context, principal: Principal, given: PoolNumber) -> Json:
+def history(context: Context, principal: Principal, given: PoolPage) -> Json:
     """Who changed what, when and why."""
-    return {"definitions": shown_pools(context, context.credits.history(given.no, principal.tenants))}
+    found = context.credits.history(given.no, principal.tenants, _before(given, "credits.history"), given.limit + 1)
+    page = found[: given.limit]
+    more = place_cursor("credits.history", [page[-1].revision]) if len(found) > given.limit else None
+    return {"definitions": shown_pools(context, page), "next_cursor": more}
 
 
 class NewPool(Input):
@@ -282,10 +290,6 @@ def adjust(context: Context, principal: Principal, given: Adjustment) -> Changed
     """Of a hard pool no more is taken out than is there and not held for calls."""
     moved = context.credits.adjust(given.no, parse_usd(given.amount), _editor(principal, given.why), dry_run=given.dry_run)
     return _moved(context, principal, given.no, moved, dry_run=given.dry_run)
-
-
-class PoolPage(PoolNumber, Paged):
-    """Which pool, a page at a time."""
 
 
 class Movements(Output):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.governance.replay import Replayed, Selection
     from otel_finops.governance.reservations import Reservation
     from otel_finops.governance.scopes import Scope
+    from otel_finops.governance.thresholds import Crossing
     from otel_finops.governance.verdicts import Report
 
 
@@ -50,8 +51,8 @@ class Credits(Protocol):
         """The pool of this number, if it is one of these tenants'."""
         ...
 
-    def history(self, no: int, tenants: Tenants) -> Sequence[Pool]:
-        """Every definition of a pool, newest first."""
+    def history(self, no: int, tenants: Tenants, before_revision: int, limit: int) -> Sequence[Pool]:
+        """A pool's definitions, newest first, those before a revision."""
         ...
 
     def clear(self, scopes: Sequence[Scope]) -> Sequence[Mapping[str, str]]:
@@ -211,6 +212,10 @@ class Budgets(Protocol):
 
     def statuses(self, budgets: Sequence[Budget]) -> Mapping[int, BudgetStatus]:
         """How these stand now, by number."""
+        ...
+
+    def crossings(self, tenants: Tenants, no: int | None, before_no: int | None, limit: int) -> Sequence[tuple[Crossing, Budget]]:
+        """A page of thresholds that budgets for calls of these tenants alone passed, newest first; `no`: only those of this one."""
         ...
 
     def burndown(self, budget: Budget, at_ns: int | None) -> Burndown:

@@ -479,10 +479,13 @@ def test_every_change_is_a_further_definition(rig: CreditRig) -> None:
     rig.desk.update(pool.no, {"name": "acme's", "low": usd("5")}, Editor("bob", "renamed"), pool.revision)
     with pytest.raises(Conflict, match="changed by bob"):
         rig.desk.update(pool.no, {"hard": False}, ANN, pool.revision)
-    assert [(one.name, one.low, one.changed_by, one.why) for one in rig.desk.history(pool.no, None)] == [
+    assert [(one.name, one.low, one.changed_by, one.why) for one in rig.desk.history(pool.no, None, LAST, 10)] == [
         ("acme's", usd("5"), "bob", "renamed"), ("acme", None, "ann", "prepaid"),
     ]  # fmt: skip
-    assert rig.desk.find(pool.no, ("default",)).made_by == "ann"
+    assert [one.revision for one in rig.desk.history(pool.no, None, LAST, 1)] == [rig.desk.find(pool.no, ("default",)).revision]
+    assert [(one.made_by, one.heads) for one in rig.desk.history(pool.no, None, LAST, 10)] == [("ann", pool.heads)] * 2
+    with pytest.raises(NotFound):
+        rig.desk.history(pool.no, ("globex",), LAST, 10)
 
 
 def test_names_are_taken_once_while_a_pool_is_open(rig: CreditRig) -> None:
