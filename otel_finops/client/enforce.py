@@ -114,15 +114,21 @@ class EnforcingProcessor(SpanProcessor):
         if usage is not None:
             self._habits.learn(live.kind, usage)
         if live.reservation_id is not None:
-            self._service.settlements.add(live.reservation_id, self._came(live.call, attributes, usage))
+            self._service.settlements.add(live.reservation_id, self._came(live, attributes, usage))
 
-    def _came(self, call: Mapping[str, Any], attributes: Mapping[str, Any], usage: Usage | None) -> Came:
+    def _came(self, live: _Live, attributes: Mapping[str, Any], usage: Usage | None) -> Came:
         """What a call came to: as reported, else by the service's price, which is asked for when it is settled."""
         reported = _cost(attributes.get("gen_ai.usage.cost"))
         if usage is None:
             return Came(reported)
-        price = functools.partial(price_of, self._service, {**call, "model": answered_by(attributes)}, usage)
+        price = functools.partial(self._price, live.kind, {**live.call, "model": answered_by(attributes)}, usage)
         return Came(price if reported is None else reported, usage.prompt + usage.output)
+
+    def _price(self, kind: Kind, call: Mapping[str, Any], usage: Usage) -> str | None:
+        usd = price_of(self._service, call, usage)
+        if usd is not None:
+            self._habits.learn_cost(kind, usd)
+        return usd
 
     def shutdown(self) -> None:
         """Tell what has ended, for as long as one question may take, and hang up."""
@@ -141,7 +147,8 @@ class EnforcingProcessor(SpanProcessor):
         usual = self._habits.size(kind)
         if "text_chars" in call:
             usual.pop("input_tokens", None)
-        decision = self._service.desk.ask({**usual, **call})
+        cost = {} if call["model"] else self._habits.cost(kind)
+        decision = self._service.desk.ask({**usual, **cost, **call})
         if decision.halts:
             _note(trace.get_current_span(parent_context), decision)
             raise self._stop(span, decision)

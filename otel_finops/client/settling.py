@@ -90,6 +90,8 @@ class Settlements:
             ended = waiting.get()
             try:
                 self._tell(*ended)
+            except Exception:  # noqa: BLE001 - the thread has to live on for the others
+                _log.warning("A reservation was left to expire.", exc_info=True)
             finally:
                 waiting.task_done()
 

@@ -238,6 +238,18 @@ def test_a_call_is_as_large_as_its_like_were(app: App) -> None:
     assert sizes == [(None, None), (100, 40), (125, 40), (119, 7), (None, None)]
 
 
+def test_a_call_whose_model_is_named_too_late_costs_what_its_like_did(app: App) -> None:
+    """0.002 USD, then 0.004: a quarter of the newest weighs 0.0025 in the mean."""
+    quote = {"/api/v1/pricing/quote": {"usd": "0.002"}}
+    for _ in range(3):
+        app.service.answers = quote
+        with app.tracer().start_as_current_span("openai.chat", attributes={"gen_ai.operation.name": "chat"}) as span:
+            span.set_attributes({**USED, "gen_ai.request.model": "gpt-4o"})
+        assert app.provider.force_flush(5_000)
+        quote = {"/api/v1/pricing/quote": {"usd": "0.004"}}
+    assert [(asked["model"], asked.get("estimate_usd")) for asked in app.service.decisions] == [("", None), ("", "0.002"), ("", "0.0025")]
+
+
 def test_of_a_prompt_only_its_length_is_sent(app: App) -> None:
     app.call(**{"gen_ai.input.messages": '[{"secret": 1}]'})
     assert app.service.decisions[0]["text_chars"] == 15
@@ -309,6 +321,16 @@ def test_a_closed_one_does_not(service: FakeService) -> None:
         app.call()
     assert caught.value.http_status == 503
     app.provider.shutdown()
+
+
+def test_an_answer_that_makes_no_sense_ends_no_settling(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    app.service.answers["/api/v1/pricing/quote"] = {"usd": "a lot"}
+    app.call()
+    assert app.settled == {}
+    app.service.answers.clear()
+    app.call()
+    assert app.settled == {"r2": {"tokens": 140}}
+    assert caplog.records[0].getMessage() == "A reservation was left to expire."
 
 
 def test_settling_keeps_nobody_waiting(service: FakeService) -> None:
