@@ -8,7 +8,7 @@ cleared, and the next one is another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from otel_finops.base.money import PICO_PER_USD
@@ -29,7 +29,7 @@ _CLEAR: Final = (
 """Nothing is cleared while a count lacks entries."""
 _ROLLING: Final = "SELECT DISTINCT count_no FROM budget_crossings WHERE cleared_ns IS NULL AND start_ns = ?"
 _LATEST: Final = f"SELECT crossing_no, {_COLUMNS}, cleared_ns FROM budget_crossings WHERE crossing_no > ? ORDER BY crossing_no LIMIT ?"
-
+_NEWEST: Final = f"SELECT crossing_no, {_COLUMNS}, cleared_ns FROM budget_crossings WHERE crossing_no < ? ORDER BY crossing_no DESC"
 
 _Stand: TypeAlias = tuple[int, int]
 """Limit and booked."""
@@ -144,3 +144,9 @@ def _standing(transaction: Transaction, places: Iterable[tuple[int, int]]) -> di
 def crossings(transaction: Transaction, after_no: int, limit: int) -> list[Crossing]:
     """Crossings that were recorded behind one, in order; of those of other processes some may show only after later ones."""
     return [Crossing._make((*map(int, row[:-1]), row[-1])) for row in transaction.execute(_LATEST, (after_no, limit))]
+
+
+def newest_crossings(transaction: Transaction, before_no: int | None) -> Iterator[Crossing]:
+    """Crossings of budgets that count as they did then, newest first; `before_no`: only those recorded before one."""
+    for row in transaction.iterate(_NEWEST, (2**63 - 1 if before_no is None else before_no,)):
+        yield Crossing._make((*map(int, row[:-1]), row[-1]))

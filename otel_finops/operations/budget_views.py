@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pydantic import Field
 
 from otel_finops.base.errors import BadInput
-from otel_finops.base.times import parse_ns
+from otel_finops.base.times import format_ns, parse_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.budget_fields import (
     BudgetNumber,
@@ -33,10 +33,12 @@ from otel_finops.operations.shapes import At, Count
 if TYPE_CHECKING:  # `--help` must not load the database rooms
     from otel_finops.governance.budgets import Budget, BudgetSet
     from otel_finops.governance.burndown import Step
+    from otel_finops.governance.thresholds import Crossing
 
 _LIST: Final = "budgets.list"
 _TREE: Final = "budgets.tree"
 _HISTORY: Final = "budgets.history"
+_CROSSINGS: Final = "budgets.crossings"
 
 
 class BudgetShown(Output):
@@ -198,6 +200,59 @@ def burndown(context: Context, principal: Principal, given: BurndownQuery) -> Js
     return {"budget": shown, **edges(course.window), "limit": amount_text(course.limit, budget.kind), "steps": steps}
 
 
+class CrossingQuery(Paged):
+    """Of which budget."""
+
+    no: int | None = Field(default=None, ge=1, le=2**53, description="Only those of this budget.")
+
+
+class ShownCrossing(Output):
+    """A threshold that a budget passed."""
+
+    crossing: int = Field(description="In the order of recording.")
+    no: int = Field(description="The budget.")
+    name: str
+    tenant: str | None
+    percent: int = Field(description="The threshold, of the limit.")
+    booked: ShownAmount = Field(description="When it was recorded.")
+    limit: ShownAmount = Field(description="When it was recorded.")
+    kind: Kind
+    currency: str | None = Field(description="Null where no money is limited.")
+    window_from: At | None = Field(description="When the window began; null for rolling ones.")
+    at: At
+    cleared_at: At | None = Field(description="Since when less than that is booked; null: it stands.")
+
+
+class Crossings(Output):
+    """Thresholds that were passed, newest first."""
+
+    crossings: list[ShownCrossing]
+    next_cursor: str | None
+
+
+@operation(
+    "budgets.crossings",
+    "budgets/crossings",
+    takes=CrossingQuery,
+    output=Crossings,
+    permission="view",
+    feature="budgets",
+    summary="List the thresholds that budgets passed, newest first.",
+)
+def crossings(context: Context, principal: Principal, given: CrossingQuery) -> Json:
+    """Each is recorded once in a window, and once more after less than that was booked."""
+    if given.no is not None:
+        context.budgets.find(given.no, principal.tenants)
+    place = given.place(_CROSSINGS)
+    found = context.budgets.crossings(principal.tenants, given.no, place[0] if place else None, given.limit + 1)
+    page = found[: given.limit]
+    more = len(found) > given.limit
+    return {
+        "crossings": [_crossing(one, budget) for one, budget in page],
+        "next_cursor": place_cursor(_CROSSINGS, [page[-1][0].no]) if more else None,
+    }
+
+
 class HistoryQuery(BudgetNumber, Paged):
     """Of which budget."""
 
@@ -287,4 +342,21 @@ def _step(one: Step, limit: int, kind: Kind) -> dict[str, Any]:
         "in_all": None if one.in_all is None else amount_text(one.in_all, kind),
         "remaining": None if one.in_all is None else amount_text(limit - one.in_all, kind),
         "even": amount_text(one.even, kind),
+    }
+
+
+def _crossing(one: Crossing, budget: Budget) -> dict[str, Any]:
+    return {
+        "crossing": one.no,
+        "no": budget.no,
+        "name": budget.name,
+        "tenant": budget.tenant,
+        "percent": one.percent,
+        "booked": amount_text(one.booked, budget.kind),
+        "limit": amount_text(one.limit, budget.kind),
+        "kind": budget.kind,
+        "currency": budget.currency if budget.kind == "money" else None,
+        "window_from": None if budget.period.is_rolling else format_ns(one.start_ns),
+        "at": format_ns(one.crossed_ns),
+        "cleared_at": None if one.cleared_ns is None else format_ns(one.cleared_ns),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from otel_finops.base.clock import Clock
 from otel_finops.governance.budget_fill import CountBeginnings
@@ -12,7 +13,7 @@ from otel_finops.governance.burndown import Burndown, burndown
 from otel_finops.governance.scopes import Scope
 from otel_finops.governance.spending import StoredSpending
 from otel_finops.governance.subject_scopes import clear_scopes
-from otel_finops.governance.thresholds import Thresholds
+from otel_finops.governance.thresholds import Crossing, Thresholds, newest_crossings
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.tenants import Tenants
 from otel_finops.store.engine import Store
@@ -86,6 +87,13 @@ class BudgetsDesk:
                 limit = budget.amount + self._carried(transaction, budget, at_ns or 0)
             daily = self._spending.daily(transaction, budget, window)
         return burndown(budget, window, limit, daily, now_ns)
+
+    def crossings(self, tenants: Tenants, no: int | None, before_no: int | None, limit: int) -> Sequence[tuple[Crossing, Budget]]:
+        """See `Budgets.crossings`."""
+        held = self._budgets.all()
+        with self._store.read() as transaction:
+            found = ((one, held.get(one.budget_no)) for one in newest_crossings(transaction, before_no) if no in (None, one.budget_no))
+            return list(islice(((one, budget) for one, budget in found if budget is not None and is_seen(budget, tenants)), limit))
 
     def _carried(self, transaction: Transaction, budget: Budget, at_ns: int) -> int:
         """What the window of an instant was given from the one before it."""

@@ -55,6 +55,7 @@ OPERATIONS: Final = Registry(
         audit.listed,
         audit.verify,
         budget_views.burndown,
+        budget_views.crossings,
         budget_views.history,
         budget_views.listed,
         budget_views.show,

@@ -385,6 +385,26 @@ def test_the_tree_is_paged_in_its_order(context: Context) -> None:
         run(context, "budgets.tree", limit=3, cursor=stale)
 
 
+def test_thresholds_that_were_passed_are_listed(rig: CountingRig, context: Context) -> None:
+    """Two calls are 0.007 USD: 70 % of 0.01, and more than all of 0.005; acme's own is none of the others' business."""
+    run(context, "budgets.create", name="all", amount="0.01", period="monthly", zone="UTC")
+    run(context, "budgets.create", name="acme's", amount="0.005", scope={"tenant": "acme"}, period="rolling_days", length=7)
+    rig.settle(theirs(1, tenant="acme"), theirs(2, trace=2, tenant="acme"))
+    answer = run(context, "budgets.crossings")
+    assert sorted((one["no"], one["percent"], one["booked"], one["limit"], one["window_from"]) for one in answer["crossings"]) == [
+        (1, 50, "0.007", "0.01", "2026-11-01T00:00:00.000000000Z"),
+        *[(2, percent, "0.007", "0.005", None) for percent in (50, 80, 100)],
+    ]
+    assert {one["no"] for one in run(context, "budgets.crossings", VERA)["crossings"]} == {2}
+    assert run(context, "budgets.crossings", GIL)["crossings"] == []
+    first = run(context, "budgets.crossings", no=2, limit=2)
+    rest = run(context, "budgets.crossings", no=2, limit=2, cursor=first["next_cursor"])
+    assert sorted(one["percent"] for one in first["crossings"] + rest["crossings"]) == [50, 80, 100]
+    assert rest["next_cursor"] is None
+    with pytest.raises(NotFound, match="There is no budget 1"):
+        run(context, "budgets.crossings", VERA, no=1)
+
+
 def test_burndown_as_it_is_answered(rig: CountingRig, context: Context) -> None:
     run(context, "budgets.create", name="day", amount="3", kind="calls", period="weekly", zone="UTC")
     rig.settle(call(1), call(2, trace=2, at_s=-DAY_S))

@@ -81,6 +81,9 @@ _TOKEN: Final = ("no", "name", "prefix", "role", "tenants", "state", "expires_at
 _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "audit.list": partial(_listed, "entries", ("at", "tenant", "seq", "who", "what", "outcome", "origin")),
     "budgets.burndown": render_budgets.burndown,
+    "budgets.crossings": partial(
+        _listed, "crossings", ("at", "no", "name", "tenant", "percent", "booked", "limit", "currency", "window_from", "cleared_at")
+    ),
     "budgets.list": render_budgets.listed,
     "budgets.tree": render_budgets.tree,
     "coverage.report": render_coverage.coverage,
