@@ -245,7 +245,8 @@ def install(provider: trace.TracerProvider | None = None, settings: ClientSettin
     settings = settings or ClientSettings.from_environment()
     provider = provider or trace.get_tracer_provider()
     if not settings.on:
-        _log.debug("%s is not set: model calls are not governed.", URL)
+        meant = settings.fail == "closed" or settings.token is not None
+        _log.log(logging.WARNING if meant else logging.DEBUG, "%s is not set: model calls are not governed.", URL)
         return False
     if not isinstance(provider, _TakesProcessors):
         _log.warning(

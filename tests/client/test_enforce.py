@@ -437,9 +437,11 @@ def test_installing_twice_asks_once(service: FakeService) -> None:
     provider.shutdown()
 
 
-def test_without_an_address_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OTEL_FINOPS_URL", raising=False)
-    assert not install(TracerProvider(shutdown_on_exit=False))
+@pytest.mark.parametrize(("settings", "told"), [({}, 0), ({"fail": "closed"}, 1), ({"token": "ofk_1"}, 1)])
+def test_without_an_address_nothing_is_installed(settings: dict[str, Any], told: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Which is told where somebody seems to have meant otherwise."""
+    assert not install(TracerProvider(shutdown_on_exit=False), ClientSettings(**settings))
+    assert ["OTEL_FINOPS_URL is not set" in record.getMessage() for record in caplog.records] == [True] * told
 
 
 def test_without_an_sdk_it_says_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
