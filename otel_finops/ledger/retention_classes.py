@@ -17,8 +17,9 @@ from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction
 
 SideClass: TypeAlias = Literal[
-    "skeletons", "quarantine", "audit", "idempotency_keys", "correction_runs", "price_refreshes", "decisions", "reservations"
-]
+    "skeletons", "quarantine", "audit", "idempotency_keys", "correction_runs", "price_refreshes", "decisions", "reservations", "approvals",
+    "approval_uses", "guardrail_rulings",
+]  # fmt: skip
 
 
 class _Rows(NamedTuple):
@@ -46,6 +47,9 @@ _CLASSES: Final[dict[SideClass, _Rows]] = {
     ),
     "decisions": _Rows("decisions", "decision_no", "at_ns", guarded="decisions"),
     "reservations": _Rows("reservations", "reservation_id", "made_ns", "ended_ns IS NULL"),
+    "approvals": _Rows("approvals", "approval_no", "expires_ns"),
+    "approval_uses": _Rows("approval_uses", "approval_no, decision_id", "at_ns"),
+    "guardrail_rulings": _Rows("guardrail_rulings", "decision_id, guardrail", "at_ns"),
 }
 
 

@@ -34,6 +34,9 @@ SETTINGS: Final[Mapping[ClassOfData, str]] = {
     "price_refreshes": "retention.price_refreshes_days",
     "decisions": "retention.decisions_days",
     "reservations": "retention.decisions_days",
+    "approvals": "retention.decisions_days",
+    "approval_uses": "retention.decisions_days",
+    "guardrail_rulings": "retention.decisions_days",
 }
 """Which setting says how long a class is kept; '' where that is fixed."""
 LOST: Final[Mapping[ClassOfData, str]] = {
@@ -47,6 +50,9 @@ LOST: Final[Mapping[ClassOfData, str]] = {
     "price_refreshes": "Attempts to refresh the prices, but for the last one; the lists themselves are the price book and stay.",
     "decisions": "What was decided on which call, and why; a repeated question is decided anew.",
     "reservations": "What was held for calls; what is held now stays.",
+    "approvals": "Requests for approval and passes, counted from when they expired; those that wait or hold stay.",
+    "approval_uses": "Which decisions passes let through.",
+    "guardrail_rulings": "What guardrails said of calls that were asked for; what spans tell of them stays with the spans.",
 }
 """What is lost with a class."""
 WHY_HELD: Final[Mapping[str, str]] = {

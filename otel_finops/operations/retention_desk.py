@@ -54,6 +54,9 @@ class RetentionDesk:
             "price_refreshes": self._settings.price_refreshes_days,
             "decisions": self._settings.decisions_days,
             "reservations": self._settings.decisions_days,
+            "approvals": self._settings.decisions_days,
+            "approval_uses": self._settings.decisions_days,
+            "guardrail_rulings": self._settings.decisions_days,
         }
         if name == "skeletons":
             return self._settings.skeletons_hours

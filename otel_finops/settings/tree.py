@@ -476,7 +476,7 @@ class Retention(_Section):
     )
     price_refreshes_days: Days = Field(default=0, description="Days for which attempts to refresh the prices are kept; 0: for ever.")
     decisions_days: Days = Field(
-        default=90, description="Days for which decisions on calls, and the reservations made by them, are kept; 0: for ever."
+        default=90, description="Days for which decisions on calls, and what was held and approved for them, are kept; 0: for ever."
     )
 
 

@@ -6,10 +6,13 @@ import threading
 from typing import Any
 
 import pytest
+from counting_rig import USD
+from deciding_rig import DecidingRig
 
 from otel_finops.base.errors import BadInput, Conflict, NotFound
 from otel_finops.governance.approvals import Approval, Grant, Query, StoredApprovals
 from otel_finops.governance.calls import GovernedCall
+from otel_finops.governance.policy_store import Edit, Editor, PolicyStore
 from otel_finops.governance.rulings import Reason, Ruling
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.settings.approvals import Approvals as Settings
@@ -270,3 +273,78 @@ def test_two_who_decide_on_many_things_in_any_order_never_wait_for_each_other(st
         assert approvals.request(two, CALL, LARGE, "d4") == new
     other.close()
     assert office.all() == [(new, "pending"), (found, "used")]
+
+
+# --- with the desk of decisions ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rig(store: Store) -> DecidingRig:
+    made = DecidingRig(store)
+    PolicyStore(store, made.clock, made.subjects).create(
+        Edit({"name": "large calls", "action": "require_approval", "min_pico": USD}), Editor("olga")
+    )
+    made.clock.advance(0.6)
+    return made
+
+
+def approvals_of(rig: DecidingRig) -> StoredApprovals:
+    return StoredApprovals(rig.store, rig.clock, rig.subjects, Settings())
+
+
+def test_a_decision_waits_for_an_approval_and_the_next_one_takes_it(rig: DecidingRig) -> None:
+    first = rig.decide(2 * USD, tenant="acme", user="ann")
+    assert (first["action"], first["http_status"], first["reservation_id"]) == ("require_approval", 402, None)
+    asked = first["approval_id"]
+    assert rig.decide(2 * USD, tenant="acme", user="ann")["approval_id"] == asked
+    assert rig.decide(USD - 1, tenant="acme", user="ann")["action"] == "allow"  # nobody asks for an approval of that
+    approvals_of(rig).approve(asked, None, Grant(), who="bob", why="once")
+    passed = rig.decide(2 * USD, tenant="acme", user="ann")
+    assert passed["action"] == "allow"
+    assert [reason["text"] for reason in passed["reasons"] if asked in reason["text"]]
+    assert rig.decide(2 * USD, tenant="acme", user="ann")["approval_id"] not in (None, asked)
+    found = approvals_of(rig).find(asked, None)
+    assert (found.state, found.asks, found.call.user, found.rule) == ("used", 2, "ann", "large calls")
+    assert [use.decision_id for use in approvals_of(rig).uses(found)] == [passed["decision_id"]]
+
+
+def test_a_dry_run_asks_for_nothing_and_takes_nothing(rig: DecidingRig) -> None:
+    assert rig.desk.try_out(rig.question(2 * USD))["action"] == "require_approval"
+    assert approvals_of(rig).page(None, Query(), None, 10) == []
+    asked = rig.decide(2 * USD)["approval_id"]
+    approvals_of(rig).approve(asked, None, Grant(), who="bob", why="once")
+    assert [rig.desk.try_out(rig.question(2 * USD))["action"] for _ in range(2)] == ["allow", "allow"]
+    assert approvals_of(rig).find(asked, None).state == "approved"
+
+
+def test_in_observe_mode_nothing_is_asked_for_and_no_pass_is_taken(store: Store) -> None:
+    rig = DecidingRig(store, mode="observe")
+    PolicyStore(store, rig.clock, rig.subjects).create(Edit({"name": "all", "action": "require_approval"}), Editor("olga"))
+    rig.clock.advance(0.6)
+    answer = rig.decide(2 * USD)
+    assert (answer["action"], answer["approval_id"]) == ("allow", None)
+    assert approvals_of(rig).page(None, Query(), None, 10) == []
+
+
+def test_a_pass_is_not_used_up_where_the_budget_has_no_room(rig: DecidingRig) -> None:
+    asked = rig.decide(2 * USD)["approval_id"]
+    approvals_of(rig).approve(asked, None, Grant(), who="bob", why="once")
+    rig.make(hard=True, amount=USD)
+    assert rig.decide(2 * USD)["action"] == "block"
+    assert approvals_of(rig).find(asked, None).state == "approved"
+
+
+def test_of_many_at_two_desks_one_takes_the_pass(rig: DecidingRig) -> None:
+    asked = rig.decide(2 * USD)["approval_id"]
+    approvals_of(rig).approve(asked, None, Grant(), who="bob", why="once")
+    desks, questions, answers = [rig.desk, rig.another_desk()], [rig.question(2 * USD) for _ in range(20)], list[str]()
+    threads = [
+        threading.Thread(target=lambda number=number: answers.append(desks[number % 2].decide(questions[number])["action"]))
+        for number in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == ["allow", *["require_approval"] * 19]
+    assert [one.state for one in approvals_of(rig).page(None, Query(), None, 10)] == ["pending", "used"]
