@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
+from starlette.routing import Route
 
 from otel_finops.base.errors import BadInput, Busy, FinopsError
 from otel_finops.base.limits import API_GZIP_BYTES_MIN, HEAVY_AT_ONCE_MAX
@@ -77,7 +78,10 @@ class Shared(NamedTuple):
 
 def add_route(app: FastAPI, one: Operation, shared: Shared) -> None:
     """Serve an operation at its path; GET for what reads, POST for what changes; both where what is read may be asked by a body."""
-    _add(app, one, _endpoint(one, shared, body=one.changes), one.method, one.name)
+    endpoint = _endpoint(one, shared, body=one.changes)
+    _add(app, one, endpoint, one.method, one.name)
+    if one.own_record:  # asked with every model call: found first, and without what the framework does for handlers that declare more
+        app.router.routes.insert(0, Route(f"{PREFIX}/{one.path}", endpoint, methods=[one.method], include_in_schema=False))
     if one.by_body:
         _add(app, one, _endpoint(one, shared, body=True), "POST", f"{one.name}.post")
 
