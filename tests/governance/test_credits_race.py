@@ -5,14 +5,18 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from credit_racer import CENT, book, book_one, race
 from credit_rig import CreditRig, usd
 from ledger_rig import call
 
+from otel_finops.governance.credits import Pool
+from otel_finops.ledger.entry import Entry
+from otel_finops.ledger.shards import shard_of
 from otel_finops.store.engine import Store
+from otel_finops.store.unit_of_work import Transaction
 from otel_finops.testing import FakeClock
 
 
@@ -88,3 +92,53 @@ def test_of_a_pool_that_is_made_while_calls_are_booked_every_block_is_inside_or_
         after = [one for one in rig.entries() if one.agent == f"agent {number}" and one.block_seq > pool.heads[one.shard]]
         assert rig.state(pool).spent == len(after) * usd("0.0035")
     assert len(rig.entries()) == 48
+
+
+class Pause:
+    """A projection that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def apply(self, transaction: Transaction, entries: Sequence[Entry]) -> None:
+        """See `Projection.apply`."""
+        self.reached.set()
+        assert self.go_on.wait(30)
+
+
+def test_who_makes_a_pool_waits_for_what_is_just_being_booked(store: Store, database_url: str) -> None:
+    other = Store.open(database_url, FakeClock())
+    booker, rig, pause = CreditRig(other, holder="booker"), CreditRig(store), Pause()
+    projections = [*booker.settler._projections, pause]
+    booker.settler._projections = tuple(projections)
+    booking = threading.Thread(target=booker.settle, args=(call(1),))
+    booking.start()
+    assert pause.reached.wait(30)
+    made: list[Pool] = []
+    making = threading.Thread(target=lambda: made.append(rig.pool(amount="1")))
+    making.start()
+    making.join(0.3)
+    assert made == []  # whether the block is the pool's own would be anybody's guess
+    pause.go_on.set()
+    booking.join(30)
+    making.join(30)
+    [entry], [pool] = rig.entries(), made
+    assert pool.heads[entry.shard] == entry.block_seq
+    assert rig.state(pool).spent == 0
+    other.close()
+
+
+def test_who_books_waits_for_a_pool_that_is_just_being_made(store: Store, database_url: str) -> None:
+    other = Store.open(database_url, FakeClock())
+    booker, rig = CreditRig(other, holder="booker"), CreditRig(store)
+    booker.send(call(1))
+    booker.clock.advance(10)
+    booking = threading.Thread(target=booker.settler.settle_due, args=(shard_of("default"),))
+    with store.together():
+        pool = rig.pool(amount="1")
+        booking.start()
+        booking.join(0.3)
+        assert booking.is_alive()
+    booking.join(30)
+    assert rig.state(pool).spent == usd("0.0035")
+    other.close()
