@@ -6,28 +6,23 @@ that are added and never changed: the last one of a scope, name and tenant holds
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable
 from itertools import islice
-from threading import Lock
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import BadInput, Busy, Forbidden, NotFound, Unavailable
+from otel_finops.base.errors import BadInput, Forbidden, NotFound
 from otel_finops.base.limits import KILL_SWITCHES_KEPT_FREE, KILL_SWITCHES_MAX, KILL_SWITCHES_OF_TENANT_MAX
 from otel_finops.governance.calls import fits
+from otel_finops.governance.followed import Followed
 from otel_finops.pricing.providers import canonical
 from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Row, Transaction
 
-_log: Final = logging.getLogger(__name__)
-
 Scope: TypeAlias = Literal["global", "provider", "tenant", "model", "agent"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 """In the order in which they are asked and shown."""
-FOLLOW_S: Final = 0.5
-"""How long a process may go on with switches that somebody has changed."""
 
 _COLUMNS: Final = "switch_no, action, scope, name, tenant, who, why, at_ns, of_all"
 _STANDING: Final = (
@@ -133,7 +128,7 @@ class KillSwitches:
         self._store = store
         self._clock = clock
         self.given = tuple(_of_settings(given))
-        self._holder = Holder(store, clock, self.given)
+        self._followed = _followed(store, clock, self.given)
 
     def all(self) -> list[Switch]:
         """Those that are set: the settings' first, then by scope and name."""
@@ -193,66 +188,36 @@ class KillSwitches:
             return before
 
     def stopping(self, call: Attempt) -> list[Switch]:
-        """The switches that stop a call, see `Holder`."""
-        return [one for one in self._holder.current() if one.target.stops(call)]
+        """The switches that stop a call, see `governance.followed`."""
+        return [one for one in self._followed.current().switches if one.target.stops(call)]
 
     def _added(self, transaction: Transaction, action: str, target: Target, who: str, why: str, *, of_all: bool) -> Switch:
         at_ns = self._clock.now_ns()
         row = (action, target.scope, target.name, target.tenant or "", who, why, at_ns, of_all)
         [(no,)] = transaction.execute(_INSERT, row)
-        transaction.after_commit(self._holder.look_again)
+        transaction.after_commit(self._followed.look_again)
         return Switch(int(no), target, who, why, at_ns, action == "set", of_all)
 
 
-class Holder:
-    """The switches that hold, for those who decide on calls; at most `FOLLOW_S` old while the store answers.
+class _Held(NamedTuple):
+    """The switches that hold at a revision, in the order in which they are shown."""
 
-    Whoever asks first after that time looks whether there is a further row, which is one look-up by key. While the store is away the
-    last known switches hold on.
-    """
+    revision: int
+    switches: tuple[Switch, ...]
 
-    def __init__(self, store: Store, clock: Clock, given: tuple[Switch, ...]) -> None:
-        self._given = given
-        self._store = store
-        self._clock = clock
-        self._lock = Lock()
-        self._revision = -1
-        self._looked = float("-inf")
-        self._held: tuple[Switch, ...] = ()
-        self._away = False
 
-    def look_again(self) -> None:
-        """Have the next one who asks look, however short ago that was done."""
-        self._looked = float("-inf")
+def _followed(store: Store, clock: Clock, given: tuple[Switch, ...]) -> Followed[_Held]:
+    """The switches that hold, for those who decide on calls; those of the settings hold on even where nothing is stored."""
 
-    def current(self) -> tuple[Switch, ...]:
-        """All switches that hold, in the order in which they are shown.
+    def read(transaction: Transaction, _: _Held) -> _Held:
+        revision = _revision(transaction)
+        return _Held(revision, (*given, *sorted(standing(transaction), key=_place)))
 
-        Raises:
-            Busy, Unavailable: the store's, as long as the switches could not be read once.
-        """
-        if self._clock.monotonic() - self._looked >= FOLLOW_S and self._lock.acquire(blocking=self._revision < 0):
-            try:
-                self._look()
-            finally:
-                self._lock.release()
-        return self._held
+    return Followed("the kill switches", store, clock, _Held(0, given), _revision, read)
 
-    def _look(self) -> None:
-        try:
-            with self._store.read() as transaction:
-                revision = int(transaction.execute(_REVISION)[0][0])
-                if revision > self._revision:
-                    self._held = (*self._given, *sorted(standing(transaction), key=_place))
-                    self._revision = -1 if transaction.provisional else revision  # what is rolled back must be read again
-            self._away = False
-        except (Busy, Unavailable) as fault:
-            if self._revision < 0:
-                raise
-            if not self._away:
-                _log.warning("the kill switches cannot be looked up, those known hold on: %s", fault)
-            self._away = True
-        self._looked = self._clock.monotonic()
+
+def _revision(transaction: Transaction) -> int:
+    return int(transaction.execute(_REVISION)[0][0])
 
 
 def standing(transaction: Transaction) -> list[Switch]:
