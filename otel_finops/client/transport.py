@@ -36,6 +36,18 @@ PAUSE_MAX_S: Final = 30.0
 """Longest pause that a server may ask for by `Retry-After`: a decision is needed sooner than an export."""
 
 
+_EVERYTHING: Final = ""
+"""Stands for every part of the service: it cannot be reached at all."""
+
+
+class _Unreachable(Exception):
+    """There is no connection."""
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
 class Answer(NamedTuple):
     """What the service said.
 
@@ -81,8 +93,7 @@ class Transport:
         self._process = os.getpid()
         self._idle: queue.LifoQueue[HTTPConnection] = queue.LifoQueue(IDLE_MAX)
         self._opening = threading.BoundedSemaphore(OPENING_MAX)
-        self._away_until = 0.0
-        self._away = False
+        self._away_until: dict[str, float] = {}
 
     def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float | None = None) -> Answer:
         """Send a JSON object to `/api/v1` + path.
@@ -114,30 +125,34 @@ class Transport:
             self._forget()
         if not self._settings.on:
             raise ServiceAway("There is no service to ask: OTEL_FINOPS_URL is not set.")
-        now = time.monotonic()
-        if now < self._away_until:
-            raise ServiceAway("The service was away a moment ago and is not asked again yet.", retry_after_s=self._away_until - now)
+        part, now = path.split("/", 2)[1].partition("?")[0], time.monotonic()
+        until = max(self._away_until.get(part, 0.0), self._away_until.get(_EVERYTHING, 0.0))
+        if now < until:
+            raise ServiceAway("The service was away a moment ago and is not asked again yet.", retry_after_s=until - now)
         deadline = now + (self._settings.timeout_s if timeout_s is None else timeout_s)
         try:
             answer, retry_after_s = self._exchange(method, self._base + path, body, deadline)
-        except (OSError, HTTPException, ValueError, RuntimeError) as fault:  # RuntimeError: no new thread at the interpreter's end
-            raise self._gone(f"The service gave no answer: {_told(fault)}.", None) from fault
+        except _Unreachable as fault:
+            raise self._gone(_EVERYTHING, f"The service cannot be reached: {_told(fault.why)}.", None) from fault.why
+        except (OSError, HTTPException, ValueError) as fault:
+            raise self._gone(part, f"The service gave no answer: {_told(fault)}.", None) from fault
         if answer.status >= 500 or answer.status == 429:
-            raise self._gone(f"The service answered with status {answer.status}: {answer.detail}", retry_after_s)
-        self._back()
+            raise self._gone(part, f"The service answered with status {answer.status}: {answer.detail}", retry_after_s)
+        self._back(part)
         return answer
 
-    def _gone(self, message: str, retry_after_s: float | None) -> ServiceAway:
+    def _gone(self, part: str, message: str, retry_after_s: float | None) -> ServiceAway:
+        """Leave a part of the service alone for a while; that it cannot sum up a long trace just now is no reason to stop a call."""
         pause_s = max(self._settings.pause_s, min(retry_after_s or 0.0, PAUSE_MAX_S))
-        self._away_until = time.monotonic() + pause_s
-        if not self._away:
-            self._away = True
+        told = part in self._away_until
+        self._away_until[part] = time.monotonic() + pause_s
+        if not told:
             _log.warning("%s The client fails %s until it is back; asked again every %g s.", message, self._settings.fail, pause_s)
         return ServiceAway(message, retry_after_s=pause_s)
 
-    def _back(self) -> None:
-        if self._away:
-            self._away = False
+    def _back(self, part: str) -> None:
+        gone = [one for one in (part, _EVERYTHING) if self._away_until.pop(one, None) is not None]
+        if gone:
             _log.info("The service is back.")
 
     def _exchange(self, method: str, path: str, body: bytes | None, deadline: float) -> tuple[Answer, float | None]:
@@ -186,14 +201,17 @@ class Transport:
     def _open(self, deadline: float) -> HTTPConnection:
         """A new connection, opened on a thread of its own; when it comes too late it is kept for the next question."""
         if not self._opening.acquire(blocking=False):
-            raise TimeoutError("too many connections are being opened")
+            raise _Unreachable(TimeoutError("too many connections are being opened"))
         opening = _Opening(self._new_connection(deadline), deadline, self._keep, self._opening.release)
         try:
             threading.Thread(target=opening.run, name="otel-finops-client-connect", daemon=True).start()
-        except RuntimeError:
+        except RuntimeError as fault:  # no new thread at the interpreter's end
             self._opening.release()
-            raise
-        return opening.result()
+            raise _Unreachable(fault) from fault
+        try:
+            return opening.result()
+        except OSError as fault:
+            raise _Unreachable(fault) from fault
 
     def _new_connection(self, deadline: float) -> HTTPConnection:
         timeout_s = max(deadline - time.monotonic(), 0.001)

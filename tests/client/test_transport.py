@@ -140,7 +140,7 @@ def test_nobody_listens() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    with pytest.raises(ServiceAway, match="connection refused"):
+    with pytest.raises(ServiceAway, match="cannot be reached: connection refused"):
         Transport(ClientSettings(url=f"http://127.0.0.1:{port}")).post("/decisions", {})
 
 
@@ -162,6 +162,39 @@ def test_a_failure_is_followed_by_a_pause(service: FakeService, caplog: pytest.L
     time.sleep(0.25)
     assert transport.post("/decisions", {}).ok
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    transport.close()
+
+
+def test_a_part_of_the_service_in_trouble_keeps_no_other_from_being_asked(service: FakeService) -> None:
+    """Nobody is blocked because prices were asked for too often."""
+    transport = Transport(ClientSettings(url=service.url, pause_s=10.0))
+    service.refused = {"/api/v1/pricing/quote": 429}
+    for _ in range(3):
+        with pytest.raises(ServiceAway):
+            transport.post("/pricing/quote", {})
+        assert transport.post("/decisions", {}).ok
+    assert len(service.asked) == 4
+    transport.close()
+
+
+def test_a_service_that_cannot_be_reached_is_away_as_a_whole(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a black hole costs one time-out for each pause, whatever is asked."""
+    transport = Transport(ClientSettings(url=service.url, pause_s=0.2))
+    tried = []
+
+    def swallowed(*args: object, **options: object) -> None:
+        tried.append(args)
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "create_connection", swallowed)
+        for path in ("/decisions", "/pricing/quote", "/reservations/r1/settle", "/usage?limit=1"):
+            with pytest.raises(ServiceAway):
+                transport.get(path)
+    assert len(tried) == 1
+    time.sleep(0.25)
+    assert transport.get("/usage?limit=1").ok
+    assert transport.post("/decisions", {}).ok
     transport.close()
 
 
