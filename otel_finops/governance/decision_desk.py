@@ -281,8 +281,8 @@ class DecisionDesk:
     def _recorded(self, group: Sequence[_Waiting]) -> list[bytes | BaseException]:
         """Decide and record a group in one transaction; the answers as they are stored, KeyReused in place of those that have none."""
         now_ns = self._clock.now_ns()
+        self._sweep(now_ns)
         with self._store.write() as transaction:
-            self._sweep(transaction, now_ns)
             calls = self._calls(transaction, [one.question for one in group], now_ns)
             self._decider.lock(transaction, calls)
             book = _Book(transaction, now_ns)
@@ -297,10 +297,14 @@ class DecisionDesk:
                 decisions.count(transaction, book.rows, self._stripe)
         return answers
 
-    def _sweep(self, transaction: Transaction, now_ns: int) -> None:
-        """Give back what is held for too long, so that nobody is refused for it; not in every transaction."""
+    def _sweep(self, now_ns: int) -> None:
+        """Give back what is held for too long, so that nobody is refused for it; not before every transaction.
+
+        It is a transaction of its own: what it gives back to and what is held from next would be locked in two turns, out of order.
+        """
         if self._clock.monotonic() - self._swept >= _SWEEP_S:
-            self._reservations.expire(transaction, now_ns)
+            with self._store.write() as transaction:
+                self._reservations.expire(transaction, now_ns)
             self._swept = self._clock.monotonic()
 
     def _recorded_one(self, book: _Book, one: _Waiting, call: GovernedCall) -> bytes:
