@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import BUDGET_PERCENT_MAX, BUDGET_THRESHOLDS_MAX, NAME_CHARS_MAX
@@ -21,9 +21,7 @@ from otel_finops.pricing.fx import BASE
 from otel_finops.store.unit_of_work import Transaction
 
 LimitKind: TypeAlias = Literal["money", "tokens", "calls"]
-LIMIT_KINDS: Final[tuple[LimitKind, ...]] = get_args(LimitKind)
 State: TypeAlias = Literal["ok", "warning", "exceeded"]
-STATES: Final[tuple[State, ...]] = get_args(State)
 WARN_PERCENT: Final = 80
 THRESHOLDS: Final = (50, 80, 100)
 AMOUNT_MAX: Final[Mapping[LimitKind, int]] = {"money": 10**15 * PICO_PER_USD, "tokens": 10**18, "calls": 10**18}

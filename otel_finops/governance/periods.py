@@ -12,7 +12,7 @@ from calendar import monthrange
 from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import ROLLING_DAYS_MAX, ROLLING_HOURS_MAX
@@ -20,7 +20,6 @@ from otel_finops.base.times import NS_PER_HOUR
 from otel_finops.base.zones import date_in, day_start, next_start, zone_of
 
 PeriodKind: TypeAlias = Literal["daily", "weekly", "monthly", "quarterly", "yearly", "rolling_days", "rolling_hours"]
-PERIODS: Final[tuple[PeriodKind, ...]] = get_args(PeriodKind)
 ROLLING_PIECES: Final = 60
 """A rolling window of N hours is counted in pieces of N minutes."""
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from otel_finops.base.money import divide_half_even, format_usd
 from otel_finops.base.times import format_ns
+from otel_finops.governance.periods import PeriodKind
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.registry import Input, Output
@@ -20,7 +21,6 @@ if TYPE_CHECKING:  # `--help` must not load the database rooms
     from otel_finops.governance.periods import Period, Window
 
 Kind: TypeAlias = Literal["money", "tokens", "calls"]
-PeriodName: TypeAlias = Literal["daily", "weekly", "monthly", "quarterly", "yearly", "rolling_days", "rolling_hours"]
 State: TypeAlias = Literal["ok", "warning", "exceeded"]
 Fail: TypeAlias = Literal["open", "closed", "settings"]
 
@@ -63,7 +63,7 @@ class BudgetNumber(Input):
 class ShownPeriod(Output):
     """From when until when a window lasts."""
 
-    period: PeriodName
+    period: PeriodKind
     zone: str
     start_day: int | None = Field(description="Null where the period has none.")
     start_month: int | None = Field(description="Null where the period has none.")

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from otel_finops.base.errors import BadInput
 from otel_finops.base.money import parse_usd
+from otel_finops.governance.periods import PeriodKind
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.budget_fields import (
     FAILS,
@@ -17,7 +18,6 @@ from otel_finops.operations.budget_fields import (
     Fail,
     Kind,
     Percents,
-    PeriodName,
     ShownBudget,
     described,
     notes_of,
@@ -60,7 +60,7 @@ class NewBudget(Input):
     kind: Kind = Field(default="money", description="What is limited: money, tokens or calls.")
     currency: Name = Field(default="USD", description="Of the amount, an ISO code; calls count at the rate of their day.")
     scope: ScopeValues = Field(default_factory=dict, description=SCOPE_TEXT)
-    period: PeriodName = Field(default="monthly", description="How long a window lasts: by the calendar, or rolling.")
+    period: PeriodKind = Field(default="monthly", description="How long a window lasts: by the calendar, or rolling.")
     zone: Name | None = Field(default=None, description=f"{_ZONE_TEXT}; the one of the setting display.zone when not given.")
     start_day: int | None = Field(default=None, ge=1, le=31, description=_START_DAY_TEXT)
     start_month: int | None = Field(default=None, ge=1, le=12, description=_START_MONTH_TEXT)
@@ -83,7 +83,7 @@ class BudgetEdit(BudgetNumber):
     kind: Kind | None = Field(default=None, description="What is limited: money, tokens or calls; then the amount must be given too.")
     currency: Name | None = Field(default=None, description="Of the amount, an ISO code.")
     scope: ScopeValues | None = Field(default=None, description=f"{SCOPE_TEXT} It takes the place of the whole former scope.")
-    period: PeriodName | None = Field(default=None, description="How long a window lasts: by the calendar, or rolling.")
+    period: PeriodKind | None = Field(default=None, description="How long a window lasts: by the calendar, or rolling.")
     zone: Name | None = Field(default=None, description=f"{_ZONE_TEXT}.")
     start_day: int | None = Field(default=None, ge=1, le=31, description=_START_DAY_TEXT)
     start_month: int | None = Field(default=None, ge=1, le=12, description=_START_MONTH_TEXT)
