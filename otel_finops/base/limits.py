@@ -319,8 +319,9 @@ CONDITION_ITEMS_MAX: Final = 200
 """Items of a list that a condition writes out."""
 CONDITION_STEPS_MAX: Final = 5_000
 """Operations that evaluating a condition can take, lists times what is done with each item: a millisecond at most."""
-CONDITION_US_MAX: Final = 2_000
-"""Microseconds that a condition, or one of its regular expressions, may take on trial: twenty conditions are some of a decision's time."""
+CONDITION_US_MAX: Final = 5_000
+"""Microseconds that a condition, or one of its regular expressions, may take on trial, the fastest of five: sound ones take some hundred
+at most, also where the machine is busy; those of regular expressions that are dear to compile are tens of thousands."""
 CONDITION_BUDGETS_MAX: Final = 64
 """Budgets of one call that conditions are told of, those that are used most: `budgets` is a list like others."""
 TRACE_CALLS_COUNTED_MAX: Final = 10_000

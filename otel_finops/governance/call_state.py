@@ -9,7 +9,7 @@ calls are decided on or none is.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.limits import RATES_SWEPT, SESSION_TRACES_SUMMED_MAX, TRACE_CALLS_COUNTED_MAX
@@ -36,11 +36,13 @@ _SWEEP: Final = (
     "DELETE FROM policy_calls WHERE reservation_id IN "
     "(SELECT reservation_id FROM policy_calls WHERE NOT is_open AND made_ns < ? ORDER BY made_ns LIMIT ?{})"
 )
-_TAKEN: Final = (
-    "SELECT COUNT(*), SUM(pico / {usd}), SUM(pico - pico / {usd} * {usd}), SUM(tokens) FROM "
-    "(SELECT pico, tokens FROM policy_calls WHERE {key} = ? AND tenant = ? AND made_ns >= ? AND {which} LIMIT ?) AS taken"
-).replace("{usd}", str(PICO_PER_USD))
-_OPEN, _RECENT = "is_open", "made_ns <= ?"
+_SUMS: Final = f"COUNT(*), SUM(pico / {PICO_PER_USD}), SUM(pico - pico / {PICO_PER_USD} * {PICO_PER_USD}), SUM(tokens)"
+_OPEN: Final = f"SELECT {_SUMS} FROM (SELECT pico, tokens FROM policy_calls WHERE is_open AND tenant = ? AND "
+_RECENT: Final = f"SELECT {_SUMS} FROM (SELECT pico, tokens FROM policy_calls WHERE tenant = ? AND made_ns BETWEEN ? AND ? AND "
+_BY_TRACE: Final = "trace_id = ? LIMIT ?) AS taken"
+_BY_SESSION: Final = "session_ref = ? LIMIT ?) AS taken"
+_TAKEN: Final = {"trace": (_OPEN + _BY_TRACE, _RECENT + _BY_TRACE), "session": (_OPEN + _BY_SESSION, _RECENT + _BY_SESSION)}
+"""What is held, and what was let through in a span of time."""
 _TRACES: Final = "SELECT trace_no, pending_calls, pending_pico FROM traces WHERE trace_id = ? AND realm IN (?, ?)"
 _OF_TRACES: Final = (
     "SELECT calls, cost_usd, cost_pico, tokens FROM trace_sums WHERE tenant = ? AND trace_no IN (SELECT trace_no FROM traces "
@@ -153,7 +155,7 @@ class CallStates:
         booked = _added(transaction.execute(_OF_TRACES, (call.tenant, *place))) if fields & _OF_ALL else _Sum()
         pending = _pending(transaction.execute(_TRACES, place)) if fields & _OF_ALL else _Sum()
         depth = _depth(transaction.execute(_RUNS, (*place, TRACE_CALLS_COUNTED_MAX))) if "depth" in fields else 0
-        return self._state(transaction, call, "trace_id", call.trace, fields, booked, pending)._replace(depth=depth)
+        return self._state(transaction, call, "trace", call.trace, fields, booked, pending)._replace(depth=depth)
 
     def session(self, transaction: Transaction, call: GovernedCall, fields: frozenset[str]) -> TraceState:
         """The call's session so far, of its tenant; of a call that names none nothing. It may have a reference in two realms.
@@ -168,28 +170,30 @@ class CallStates:
         if fields & _OF_ALL:
             for (ref,) in transaction.execute(_SAME_SESSION, (call.realm, DEFAULT_REALM, call.session)):
                 booked = booked.plus(_added(transaction.execute(_OF_SESSION, (ref, call.tenant, SESSION_TRACES_SUMMED_MAX))))
-        return self._state(transaction, call, "session_ref", call.session, fields, booked, _Sum())
+        return self._state(transaction, call, "session", call.session, fields, booked, _Sum())
 
     def _must_be_kept(self, fields: frozenset[str]) -> None:
         if not self._figures and not fields <= _OF_MINUTE:
             raise NotKept
 
     def _state(
-        self, transaction: Transaction, call: GovernedCall, key: str, value: str, fields: frozenset[str], booked: _Sum, pending: _Sum
+        self, transaction: Transaction, call: GovernedCall, root: str, value: str, fields: frozenset[str], booked: _Sum, pending: _Sum
     ) -> TraceState:
         now_ns = self._clock.now_ns()
         whole, recent = booked, _Sum()
+        held_sql, recent_sql = _TAKEN[root]
         if fields & _OF_ALL:
-            held = _taken(transaction, key, _OPEN, (value, call.tenant, 0, TRACE_CALLS_COUNTED_MAX))
+            held = _taken(transaction.execute(held_sql, (call.tenant, value, TRACE_CALLS_COUNTED_MAX)))
             whole = booked.plus(pending.or_more(held))
         if fields & _OF_MINUTE:
-            recent = _taken(transaction, key, _RECENT, (value, call.tenant, now_ns - MINUTE_NS, now_ns, TRACE_CALLS_COUNTED_MAX))
+            since_ns = now_ns - MINUTE_NS
+            recent = _taken(transaction.execute(recent_sql, (call.tenant, since_ns, now_ns, value, TRACE_CALLS_COUNTED_MAX)))
         return TraceState(whole.pico, whole.calls, whole.tokens, recent.calls, recent.pico)
 
 
-def _taken(transaction: Transaction, key: str, which: str, params: tuple[Any, ...]) -> _Sum:
+def _taken(rows: Sequence[Row]) -> _Sum:
     """The calls that were let through: those that are held, or those of a span of time."""
-    [(calls, usd, pico, tokens)] = transaction.execute(_TAKEN.replace("{key}", key).replace("{which}", which), params)
+    [(calls, usd, pico, tokens)] = rows
     return _Sum(int(calls), int(usd or 0) * PICO_PER_USD + int(pico or 0), int(tokens or 0))
 
 

@@ -177,12 +177,11 @@ def test_whatever_the_library_does_is_a_failure_of_the_condition(monkeypatch: py
     class Panic(BaseException):
         """As the library's own panics are."""
 
-    class Broken:
-        def execute(self, context: object) -> bool:
-            raise Panic
+    def broken(context: object) -> bool:
+        raise Panic
 
     condition = Condition("trace.calls > 5")
-    monkeypatch.setattr(condition, "_program", Broken())
+    monkeypatch.setattr(condition, "_evaluated", broken)
     with pytest.raises(ConditionFailed):
         condition.holds(facts_of(condition))
 
