@@ -155,7 +155,7 @@ class Stage:
         model_provider.fault_of = self._reached  # type: ignore[assignment]
         self.service, self.provider = FakeService(), model_provider.FakeProvider()
         self.switched, self.exported = Switched(), InMemorySpanExporter()
-        settings = {"url": self.service.url}
+        settings: dict[str, Any] = {"url": self.service.url, "timeout_s": 20.0}
         self.processors = {
             "plain": EnforcingProcessor(ClientSettings(**settings)),
             "insisting": EnforcingProcessor(ClientSettings(**settings, insist=True)),

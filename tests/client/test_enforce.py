@@ -33,7 +33,7 @@ class App:
         self.provider = TracerProvider(
             resource=Resource({"service.name": "shop", "deployment.environment": "test"}), shutdown_on_exit=False
         )
-        self.processor = EnforcingProcessor(ClientSettings(url=service.url, pause_s=0.0, **settings))
+        self.processor = EnforcingProcessor(ClientSettings(**{"url": service.url, "timeout_s": 20.0, "pause_s": 0.0, **settings}))
         self.provider.add_span_processor(self.processor)
         self._exported = InMemorySpanExporter()
         self.provider.add_span_processor(SimpleSpanProcessor(self._exported))

@@ -27,7 +27,7 @@ def service() -> Iterator[FakeService]:
 
 @pytest.fixture
 def transport(service: FakeService) -> Iterator[Transport]:
-    made = Transport(ClientSettings(url=service.url, token="secret-1", timeout_s=0.3, pause_s=0.0))
+    made = Transport(ClientSettings(url=service.url, token="secret-1", timeout_s=20, pause_s=0.0))
     yield made
     made.close()
 
@@ -90,15 +90,15 @@ def test_a_service_in_trouble_is_away(service: FakeService, transport: Transport
     assert caught.value.retry_after_s == 7
 
 
-def test_a_slow_service_is_away_at_the_deadline(service: FakeService, transport: Transport) -> None:
+def test_a_slow_service_is_away_at_the_deadline(service: FakeService) -> None:
     service.delay_s = 5
-    assert 0.25 < seconds_until_away(transport) < 3
+    assert 0.25 < seconds_until_away(hurried(service)) < 3
 
 
-def test_an_answer_that_drips_ends_at_the_deadline(service: FakeService, transport: Transport) -> None:
+def test_an_answer_that_drips_ends_at_the_deadline(service: FakeService) -> None:
     """Each byte comes in time; all of them would take 20 s."""
     service.drip_s = 0.1
-    assert 0.25 < seconds_until_away(transport) < 3
+    assert 0.25 < seconds_until_away(hurried(service)) < 3
 
 
 def test_a_host_that_swallows_connections_ends_at_the_deadline() -> None:
@@ -126,13 +126,13 @@ def test_a_name_look_up_that_hangs_ends_at_the_deadline(service: FakeService, mo
         return look_up(*args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", hanging)
-    transport = Transport(ClientSettings(url=service.url, timeout_s=0.3, pause_s=0.0))
+    transport = hurried(service)
     assert 0.25 < seconds_until_away(transport) < 3
     found.set()
     deadline = time.monotonic() + 5
     while not transport._idle.qsize() and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert transport.post("/decisions", {}).ok
+    assert transport.post("/decisions", {}, timeout_s=20).ok
     assert service.connections == 1
     transport.close()
 
@@ -241,6 +241,11 @@ def test_wrong_settings_are_named(variable: str, text: str, told: str) -> None:
     with pytest.raises(BadInput, match=told) as caught:
         ClientSettings.from_environment({variable: text})
     assert variable in str(caught.value)
+
+
+def hurried(service: FakeService) -> Transport:
+    """A transport that waits for 0.3 s."""
+    return Transport(ClientSettings(url=service.url, timeout_s=0.3, pause_s=0.0))
 
 
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
