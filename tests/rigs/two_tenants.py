@@ -118,6 +118,16 @@ def _govern(service: Service) -> None:
             ("senders", {"name": f"{mark}-sender", "tenants": [tenant]}),
             ("kill-switches", {"scope": "agent", "name": f"{mark}-agent-9", "tenant": tenant, "why": f"{mark} said so"}),
             ("budgets", {"name": f"{mark}-budget", "amount": "5", "scope": {"tenant": tenant}}),
+            (
+                "policies",
+                {
+                    "name": f"{mark}-guard",
+                    "action": "block",
+                    "scope": {"tenant": tenant, "user": f"{mark}-user-0"},
+                    "condition": f"attribution.agent == '{mark}-agent-0' && trace.cost_usd > 99.0",
+                    "description": f"of {mark}",
+                },
+            ),
             ("ledger/reprice", {"tenant": tenant, "why": f"{mark} wants it"}),
             ("decisions", _asked(tenant, mark)),
             ("credits/pools", {"name": f"{mark}-credits", "scope": {"tenant": tenant}, "amount": "5", "low": "9", "why": f"{mark} paid"}),
