@@ -38,6 +38,7 @@ class PastCall(NamedTuple):
         ended_ns: when it was over.
         entry: what stands in the ledger; None: it was stopped.
         decision_id: by which it was let through or stopped; None where nobody was asked.
+        gate: what stopped it; None: nothing did.
     """
 
     asked: GovernedCall
@@ -45,6 +46,7 @@ class PastCall(NamedTuple):
     ended_ns: int
     entry: Entry | None = None
     decision_id: str | None = None
+    gate: str | None = None
 
 
 def past_calls(transaction: Transaction, tenants: Collection[str] | None, from_ns: int, to_ns: int, *, stopped: bool) -> Iterator[PastCall]:
@@ -63,7 +65,8 @@ def past_calls(transaction: Transaction, tenants: Collection[str] | None, from_n
             drawn += 1
         if stopped:
             for decision in halted_between(transaction, tenants, at_ns, until_ns):
-                heappush(ready, (decision.call.at_ns, drawn, PastCall(decision.call, None, decision.call.at_ns, None, decision.id)))
+                asked = decision.call
+                heappush(ready, (asked.at_ns, drawn, PastCall(asked, None, asked.at_ns, None, decision.id, decision.gate)))
                 drawn += 1
         while ready and ready[0][0] < until_ns - _AHEAD_NS:
             yield heappop(ready)[2]

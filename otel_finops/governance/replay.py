@@ -1,8 +1,9 @@
 """Replay: budgets and policies over calls of the past: what they would have stopped, what it would have cost, and what would be saved.
 
 Calls are asked for again in the order of time, and decided on by the code that decides on live ones. What was made is taken to be made
-again, unless a rule blocks it; what was stopped stays so, unless the rules let it through now. Guardrails, credits and kill switches are
-not asked, approvals not given: a call that was made although it needs one now is told as such and taken to be approved.
+again, unless a rule blocks it; what budgets or policies stopped stays so, unless the rules let it through now. Guardrails, credits and
+kill switches are not asked, and what they stopped stays so; approvals are not given: a call that was made although it needs one now is told
+as such and taken to be approved.
 """
 
 from __future__ import annotations
@@ -211,7 +212,10 @@ class _Course:
         return self._tally.result(until_ns)
 
     def _replayed(self, past: PastCall) -> None:
-        """Decide on a call again."""
+        """Decide on a call again; what was stopped by what is not replayed stays so."""
+        if past.call is None and past.gate not in _REPLAYED:
+            self._tally.stays(past)
+            return
         verdict = self._decider.decide(self._transaction, self._question(past), past.asked, None, keep=False, now_ns=past.asked.at_ns)
         actual = self._actual(past, verdict)
         is_made = self._is_made(past, verdict.action)
@@ -263,6 +267,7 @@ class _Course:
 
 
 _LOOK_EVERY: Final = 256
+_REPLAYED: Final = frozenset(("budget", "policy"))
 _Key: TypeAlias = tuple[str, str, str | None, Action]
 
 
@@ -280,6 +285,11 @@ class _Tally:
         """A further number, so that what happens at one moment keeps its order."""
         self._drawn += 1
         return self._drawn
+
+    def stays(self, past: PastCall) -> None:
+        """Count a call that was stopped, and would be again."""
+        self._unknown += past.asked.pico is None
+        self._stopped = self._stopped.plus(past.asked.pico)
 
     def note(self, past: PastCall, verdict: Verdict, actual: GovernedCall | None) -> None:
         """Count one call; `actual` as it would be made, None: it would not be."""

@@ -16,6 +16,7 @@ from ledger_rig import PRICES, SECOND, call
 from otel_finops.governance import replay as replay_module
 from otel_finops.governance.budgets import Budget, BudgetSet
 from otel_finops.governance.decisions import Query, halted_between
+from otel_finops.governance.kill_switches import Target
 from otel_finops.governance.periods import Period
 from otel_finops.governance.policies import Policy, PolicySet, Rule, checked
 from otel_finops.governance.policy_store import Edit, Editor, PolicyStore
@@ -302,6 +303,14 @@ def test_what_was_stopped_is_let_through_by_looser_rules(rig: ReplayRig) -> None
     assert loose.again == Sum(4, 4 * ESTIMATE)
     assert loose.saved_pico == 0
     assert rig.replay(budget(4 * ESTIMATE), stopped=False).stopped == Sum()
+
+
+def test_what_a_kill_switch_stopped_stays_so(rig: ReplayRig) -> None:
+    rig.switches.set(Target("agent", "rogue"), who="ann", why="a loop")
+    rig.clock.advance(0.6)
+    rig.live(1, "gpt-4o", agent="rogue")
+    result = rig.replay(budget(USD))
+    assert (result.stopped, result.again, dict(result.by_action)) == (Sum(1, ESTIMATE), Sum(), {})
 
 
 def test_calls_of_others_are_not_replayed(rig: ReplayRig) -> None:
