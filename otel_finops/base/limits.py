@@ -266,7 +266,7 @@ GUARDRAIL_CALLS_MAX: Final = 64
 GUARDRAIL_ANSWER_BYTES_MAX: Final = 16 * 1024
 """A verdict and a sentence."""
 REPLAY_CALLS_MAX: Final = 500_000
-"""Calls of the past that one replay looks at, those before its beginning included: some 50 us each."""
+"""Calls of the past that one replay looks at, those before its beginning included: some 100 us each."""
 REPLAY_DRAFTS_MAX: Final = 100
 """Rules that one replay tries which do not stand."""
 REPLAY_S_MAX: Final = 45.0
