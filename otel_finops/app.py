@@ -283,6 +283,8 @@ class Service:
         expire = self._context.decisions.expire
         self._scheduler.add(Job("expire_reservations", _EXPIRE_EVERY_S, lambda lease: expire(), first_after_s=_EXPIRE_EVERY_S))
         self._followers = [Follower("the price book", core.prices.fresh, POLL_S), *self._entrance.followers()]
+        if core.settings.features.policies:  # so that the first decision on a condition does not wait for its library to be loaded
+            self._followers.append(Follower("the policies", self._context.policies.all, POLL_S))
         self._forwarder = _forwarder(core)
         self._receivers = _receivers(core, _pipeline(core, self._forwarder), self._entrance.senders)
         self._web = _web(core, self._context, self._entrance.principals) if core.settings.http.address else None
