@@ -198,7 +198,7 @@ class BudgetStore:
     ) -> Budget:
         now_ns = self._clock.now_ns()
         _check_name(held, after)
-        _check_place(held, after, editor)
+        _check_place(held, after, editor, None if before is None else before.parent)
         if before is None or before.currency != after.currency:
             dated_rates(transaction, after.currency, [format_ns(now_ns)[:10]]).per_usd(format_ns(now_ns)[:10])
         counting = before.counting if before is not None and before.counted == after.counted else None
@@ -247,11 +247,13 @@ def _check_name(held: BudgetSet, budget: Budget) -> None:
         raise BadInput(f"name: budget {other.no} is called so already")
 
 
-def _check_place(held: BudgetSet, budget: Budget, editor: Editor) -> None:
-    """Refuse a budget that its parent does not contain, or that does not contain those within it."""
+def _check_place(held: BudgetSet, budget: Budget, editor: Editor, former: int | None) -> None:
+    """Refuse a budget that its parent does not contain, or that does not contain those within it; a parent that it has already
+    (`former`) may be one that who edits does not see.
+    """
     if budget.parent is not None:
         parent = held.get(budget.parent)
-        if parent is None or not is_seen(parent, editor.tenants):
+        if parent is None or (parent.no != former and not is_seen(parent, editor.tenants)):
             raise NotFound(f"parent: there is no budget {budget.parent}.")
         above = [parent, *held.above(parent)]
         if any(one.no == budget.no for one in above):

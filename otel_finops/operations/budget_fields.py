@@ -124,11 +124,12 @@ def sees(principal: Principal, budget: Budget) -> bool:
     return principal.tenants is None or budget.tenant in principal.tenants
 
 
-def notes_of(budget: Budget, held: BudgetSet) -> list[str]:
-    """What people should know of a budget among all that stand."""
+def notes_of(principal: Principal, budget: Budget, held: BudgetSet) -> list[str]:
+    """What people should know of a budget among all that stand; nothing of a parent that the principal does not see."""
     from otel_finops.governance.budgets import oddities  # noqa: PLC0415 - `--help` must not load the database rooms
 
-    return oddities(budget, held)
+    parent = None if budget.parent is None else held.get(budget.parent)
+    return oddities(budget, held) if parent is not None and sees(principal, parent) else []
 
 
 def shown_budgets(context: Context, budgets: Sequence[Budget]) -> list[dict[str, Any]]:

@@ -103,7 +103,7 @@ def show(context: Context, principal: Principal, given: BudgetNumber) -> Json:
     [shown] = with_standing(context, [budget])
     return {
         "budget": shown,
-        "notes": notes_of(budget, held),
+        "notes": notes_of(principal, budget, held),
         "within": [one.no for one in held.above(budget) if sees(principal, one)],
         "children": [one.no for one in held.children(budget.no)[:_CHILDREN_SHOWN]],
     }

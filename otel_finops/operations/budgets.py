@@ -129,7 +129,7 @@ def create(context: Context, principal: Principal, given: NewBudget) -> Changed 
     """What was spent before it was made counts too, as soon as the ledger is read through."""
     budget, held = proposed(context, principal, given)
     shown = described(budget, _one_form(given.scope))
-    answer = {"budget": shown, "notes": notes_of(budget, held), "changed": not given.dry_run}
+    answer = {"budget": shown, "notes": notes_of(principal, budget, held), "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, None, shown, budget.tenant)
 
 
@@ -170,7 +170,7 @@ def update(context: Context, principal: Principal, given: BudgetEdit) -> Changed
     if given.scope is not None:  # of a dry run the references are not stored
         now = described(budget, _one_form(given.scope))
     changed = budget != before and not given.dry_run
-    answer = {"budget": now, "notes": notes_of(budget, held), "changed": changed}
+    answer = {"budget": now, "notes": notes_of(principal, budget, held), "changed": changed}
     return Changed(answer, was, now, budget.tenant) if changed else Unchanged(answer)
 
 

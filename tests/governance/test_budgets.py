@@ -326,6 +326,10 @@ def test_who_is_bound_to_tenants_sees_and_changes_theirs_alone(context: Context)
     with pytest.raises(Forbidden, match="who sees all tenants"):
         run(context, "budgets.update", MAX, no=2, amount="5000")
     assert run(context, "budgets.update", MAX, no=3, amount="7")["budget"]["amount"] == "7"
+    run(context, "budgets.update", no=3, parent=1)
+    moved = run(context, "budgets.update", MAX, no=3, amount="700")  # its parent is none that he sees; he is not told of it
+    assert (moved["budget"]["amount"], moved["notes"]) == ("700", [])
+    assert run(context, "budgets.show", no=3)["notes"] != []
 
 
 def test_a_child_above_its_parent_is_told(context: Context) -> None:
