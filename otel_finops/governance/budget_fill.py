@@ -54,6 +54,9 @@ class _Place(NamedTuple):
     from_ns: int
 
 
+_START: Final = _Place("", 0)
+
+
 class CountBeginnings:
     """Begins and ends counts as budgets change (`governance.budgets.Counting`), and looks anew at what thresholds they crossed."""
 
@@ -101,28 +104,32 @@ class BudgetFiller:
             return bool(transaction.execute(_FIRST))
 
     def _step(self) -> None:
-        with self._store.write() as transaction:
-            hold_budgets(transaction)
-            budgets = self._budgets.seen_by(transaction)
+        """Read on a snapshot, so that nobody waits for it: what is behind the heads is not looked at, and what is before them stays."""
+        with self._store.read() as transaction:
             rows = transaction.execute(_FIRST)
             if not rows:
                 return
             place = _Place(rows[0][0], int(rows[0][1]))
-            lock = " FOR UPDATE" if transaction.engine_name == "postgresql" else ""
-            heads = {int(count): _read_heads(text) for count, text in transaction.execute(f"{_AT}{lock}", place)}
-            filled = [one for one in budgets if one.counting in heads]
-            if _moved(transaction, _Walk(BudgetSet(budgets.revision, {one.no: one for one in filled}), heads), place) is None:
-                self._thresholds.look_at(transaction, filled, self._clock.now_ns())
+            heads = _waiting(transaction, place)
+            walk = _Walk(self._budgets.seen_by(transaction), heads)
+            sums, following = _counted(transaction, walk, place)
+        with self._store.write() as transaction:
+            hold_budgets(transaction)
+            left = heads.keys() & _waiting(transaction, place, locking=True).keys()  # without those begun or ended meanwhile
+            sums.keep(left)
+            _move(transaction, sorted(left), sums, following)
+            if following is None:
+                budgets = self._budgets.seen_by(transaction)
+                self._thresholds.look_at(transaction, [one for one in budgets if one.counting in left], self._clock.now_ns())
 
 
 class _Walk:
     """Budgets that are filled together, with the heads of each count."""
 
     def __init__(self, budgets: BudgetSet, heads: Mapping[int, _Heads]) -> None:
-        self.budgets = budgets
-        self.counts = sorted(heads)
-        self.matches = Matches(budgets)
-        self.tenants = _tenants(budgets)
+        self.budgets = BudgetSet(budgets.revision, {one.no: one for one in budgets if one.counting in heads})
+        self.matches = Matches(self.budgets)
+        self.tenants = _tenants(self.budgets)
         self._heads = heads
         self._all_have = {shard: min(one.get(shard, -1) for one in heads.values()) for shard in range(SHARDS)} if heads else {}
 
@@ -139,31 +146,35 @@ def _begin(transaction: Transaction, budget: Budget) -> None:
     heads = _heads(transaction)
     if not heads:
         return
-    transaction.write_values(_BEGIN, [(budget.counting, _written(heads), "", 0)])
+    transaction.write_values(_BEGIN, [(budget.counting, _written(heads), *_START)])
     if _is_small(transaction, budget):
         walk = _Walk(BudgetSet(budget.revision, {budget.no: budget}), {budget.counting: heads})
-        place: _Place | None = _Place("", 0)
+        place: _Place | None = _START
         while place is not None:
-            place = _moved(transaction, walk, place)
+            sums, place = _counted(transaction, walk, place)
+            _move(transaction, [budget.counting], sums, place)
 
 
-def _moved(transaction: Transaction, walk: _Walk, place: _Place) -> _Place | None:
-    """Count the next rows and move on; None when that was all."""
-    following: _Place | None = place
-    if not place.tenant:
-        following = _next_tenant(transaction, "", walk)
-    if following is not None and len(walk.budgets):
-        tenant, to_ns = following.tenant, _counted(transaction, walk, following)
-        following = _next_tenant(transaction, tenant, walk) if to_ns is None else _Place(tenant, to_ns)
-    if following is None or not len(walk.budgets):
-        transaction.executemany(_END, [(count,) for count in walk.counts])
-        return None
-    transaction.executemany(_MOVE, [(*following, count) for count in walk.counts])
-    return following
+def _counted(transaction: Transaction, walk: _Walk, place: _Place) -> tuple[Sums, _Place | None]:
+    """What the next rows add, and where to go on; None when that was all."""
+    begun = place if place.tenant else _next_tenant(transaction, "", walk)
+    if begun is None or not len(walk.budgets):
+        return Sums(), None
+    sums, to_ns = _page(transaction, walk, begun)
+    return sums, _next_tenant(transaction, begun.tenant, walk) if to_ns is None else _Place(begun.tenant, to_ns)
 
 
-def _counted(transaction: Transaction, walk: _Walk, place: _Place) -> int | None:
-    """Count the calls of a tenant that started from an instant on, some rows of them; returns up to when, None where no more are left.
+def _move(transaction: Transaction, counts: Sequence[int], sums: Sums, following: _Place | None) -> None:
+    """Write what was counted, and how far."""
+    write(transaction, sums)
+    if following is None:
+        transaction.executemany(_END, [(count,) for count in counts])
+    else:
+        transaction.executemany(_MOVE, [(*following, count) for count in counts])
+
+
+def _page(transaction: Transaction, walk: _Walk, place: _Place) -> tuple[Sums, int | None]:
+    """What the calls of a tenant add that started from an instant on, some rows of them, and up to when; None: no more are left.
 
     All rows of one instant are counted together.
     """
@@ -180,8 +191,13 @@ def _counted(transaction: Transaction, walk: _Walk, place: _Place) -> int | None
     for start in range(0, len(traces), LIST_VALUES_MAX):
         entries = entries_of_traces(transaction, traces[start : start + LIST_VALUES_MAX])
         count_entries(with_before(entries), walk.matches, sums, narrowed)
-    write(transaction, sums)
-    return to_ns
+    return sums, to_ns
+
+
+def _waiting(transaction: Transaction, place: _Place, *, locking: bool = False) -> dict[int, _Heads]:
+    """The counts that wait at a place, with their heads."""
+    lock = " FOR UPDATE" if locking and transaction.engine_name == "postgresql" else ""
+    return {int(count): _read_heads(text) for count, text in transaction.execute(f"{_AT}{lock}", place)}
 
 
 def _next_tenant(transaction: Transaction, after: str, walk: _Walk) -> _Place | None:

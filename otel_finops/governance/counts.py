@@ -7,7 +7,7 @@ and who holds meet in it, and what is booked in the window is the sum of its pie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Final, TypeAlias
 
@@ -53,6 +53,10 @@ class Sums:
         if found is None:
             found = self.rows[key] = [0] * WIDTH
         return found
+
+    def keep(self, counts: Collection[int]) -> None:
+        """Forget all other counts."""
+        self.rows = {key: amounts for key, amounts in self.rows.items() if key[0] in counts}
 
     def hold(self, count_no: int, start_ns: int, pico: int, tokens: int, calls: int) -> None:
         """Hold more of a window, or less of it by negative amounts."""

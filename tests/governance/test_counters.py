@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import pytest
 from counting_rig import OWNER, USD, CountingRig
 from ledger_rig import CENT, SECOND, call, plain
 
+from otel_finops.governance import budget_fill
+from otel_finops.governance.budgets import Budget
 from otel_finops.governance.periods import Period
 from otel_finops.store.engine import Store
 
@@ -66,7 +71,7 @@ def test_a_budget_that_is_made_later_knows_what_was_booked_before(rig: CountingR
 
 
 def test_a_large_ledger_is_filled_in_steps_and_the_status_says_so(rig: CountingRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("otel_finops.governance.budget_fill.BUDGET_FILL_ROWS", 2)
+    monkeypatch.setattr(budget_fill, "BUDGET_FILL_ROWS", 2)
     rig.settle(*(call(one, trace=one, at_s=one) for one in range(1, 8)))
     budget = rig.make()
     assert rig.status(budget).filling
@@ -96,3 +101,43 @@ def test_a_deleted_budget_leaves_no_rows(rig: CountingRig) -> None:
     rig.settle(call(1))
     rig.budgets.delete(budget.no, OWNER)
     assert rig.stored() == {}
+
+
+def test_a_budget_made_while_others_are_being_filled_is_filled_too(rig: CountingRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_fill, "BUDGET_FILL_ROWS", 2)
+    rig.settle(*(call(one, trace=one, at_s=one) for one in range(1, 8)))
+    first = rig.make("first")
+    made: list[Budget] = []
+    counted = budget_fill._counted
+
+    def then_another(*args: Any) -> Any:
+        found = counted(*args)
+        if not made:
+            made.append(rig.make("second"))
+        return found
+
+    monkeypatch.setattr(budget_fill, "_counted", then_another)
+    rig.filler.run()
+    assert rig.status(first).booked == rig.status(made[0]).booked == CENT * 7 * 35 // 100
+    assert rig.stored() == rig.recounted()
+
+
+def test_budgets_made_while_others_append_miss_nothing_and_count_nothing_twice(rig: CountingRig) -> None:
+    others = [CountingRig(rig.store) for _ in range(2)]
+
+    def append(place: int, other: CountingRig) -> None:
+        for one in range(1, 7):
+            realm = ("acme", "globex")[place]  # of two shards
+            other.settle(call(one, trace=100 * place + one, realm=realm, speaks_for=realm))
+
+    threads = [threading.Thread(target=append, args=one) for one in enumerate(others)]
+    for thread in threads:
+        thread.start()
+    for number in range(4):
+        rig.make(f"budget {number}")
+    for thread in threads:
+        thread.join()
+    rig.settle()
+    rig.filler.run()
+    assert len(rig.net_calls()) == 12
+    assert rig.stored() == rig.recounted()
