@@ -51,6 +51,7 @@ class BudgetGate:
     def __init__(self, budgets: Followed[BudgetSet]) -> None:
         self._budgets = budgets
         self._matches = Matches(BudgetSet(0, {}))
+        self._read: tuple[Transaction, GovernedCall, Readings] | None = None
 
     def check(self, transaction: Transaction, call: GovernedCall) -> Ruling | None:
         """What hard budgets say of a call that does not fit, and soft ones that are spent; None where all of it fits."""
@@ -62,7 +63,8 @@ class BudgetGate:
         asked = self._asked(call)
         if not asked:
             return ()
-        found = Readings(transaction, asked, call.at_ns)
+        found = self._readings(transaction, asked, call)
+        self._read = transaction, call, found
         return [(one, found.status(one)) for one in asked]
 
     def away(self, call: GovernedCall) -> Ruling | None:
@@ -88,7 +90,8 @@ class BudgetGate:
         asked = sorted(self._asked(call), key=_count_of)
         if not asked:
             return None
-        readings = Readings(transaction, asked, call.at_ns)
+        readings = self._readings(transaction, asked, call)
+        self._read = None
         held: list[Hold] = []
         for budget in asked:
             refusal = self._held(transaction, budget, call, readings)
@@ -101,15 +104,24 @@ class BudgetGate:
 
     def turn(self, transaction: Transaction, reservation_id: str, actual_pico: int, tokens: int | None) -> None:
         """Make what is held the actual amount, be it more than was there."""
+        self._read = None
         sums = Sums()
         turn(transaction, reservation_id, actual_pico, tokens, sums)
         write(transaction, sums)
 
     def release(self, transaction: Transaction, reservation_ids: Collection[str]) -> None:
         """Give back what is held."""
+        self._read = None
         sums = Sums()
         take_back(transaction, reservation_ids, sums)
         write(transaction, sums)
+
+    def _readings(self, transaction: Transaction, asked: Sequence[Budget], call: GovernedCall) -> Readings:
+        """What is stored of these; what was read for this very call a moment ago, in this transaction, which has held nothing since."""
+        read = self._read
+        if read is not None and read[0] is transaction and read[1] is call and read[2].knows(asked):
+            return read[2]
+        return Readings(transaction, asked, call.at_ns)
 
     def _known(self) -> BudgetSet:
         return self._budgets.current()

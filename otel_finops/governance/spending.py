@@ -60,6 +60,7 @@ class Readings:
 
     def __init__(self, transaction: Transaction, budgets: Sequence[Budget], now_ns: int) -> None:
         self.now_ns = now_ns
+        self._revisions = {one.revision for one in budgets}
         self.windows: dict[Period, Window] = {}
         for one in budgets:
             if one.period not in self.windows:
@@ -72,6 +73,10 @@ class Readings:
         self.filling = {int(count) for (count,) in transaction.select_in(_FILLING, counts)}
         self.days = self._days(transaction, [one for one in budgets if is_foreign(one)])
         self.rates = self._rates(transaction, budgets)
+
+    def knows(self, budgets: Sequence[Budget]) -> bool:
+        """Whether it was these budgets, as they are defined now, that were read."""
+        return {one.revision for one in budgets} == self._revisions
 
     def row(self, budget: Budget) -> CountRow:
         """The row that what is held for the budget stands in."""
