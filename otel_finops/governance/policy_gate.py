@@ -23,6 +23,8 @@ _log: Final = logging.getLogger(__name__)
 Seen: TypeAlias = Callable[[str, TraceState], TraceState]
 """(root, what was read of it) -> what conditions are told."""
 
+_CALLS: Final = ("trace", "session")
+"""What conditions ask of calls before."""
 _FAIL: Final = (
     "INSERT INTO policy_failures (policy_no, failures, revision, at_ns, reason) VALUES (?, 1, ?, ?, ?) ON CONFLICT (policy_no) DO UPDATE "
     "SET failures = policy_failures.failures + 1, revision = excluded.revision, at_ns = excluded.at_ns, reason = excluded.reason"
@@ -67,7 +69,7 @@ class StoredPolicyGate:
 
     def asks_for_calls(self) -> bool:
         """Whether a policy asks what traces or sessions came to, so that calls under way must be noted."""
-        return not self._followed.current().asks.isdisjoint(("trace", "session"))
+        return not self._followed.current().asks.isdisjoint(_CALLS)
 
     def rule(self, transaction: Transaction, call: GovernedCall, budgets: BudgetStates, *, keep: bool) -> Ruling | None:
         """See `PolicyGate.rule`."""
@@ -75,6 +77,8 @@ class StoredPolicyGate:
         if not rules:
             return None
         said, taken, ruling = list[Asked](), list[Policy](), None
+        if keep and any(_asks_for_calls(rule) for rule in rules):
+            rates.lock(transaction)  # what other processes let through for the same trace meanwhile counts too
         facts = self.facts(transaction, call, budgets, rules)
         for rule in rules:
             asked = self._asked(transaction, call, rule, facts, keep=keep)
@@ -139,6 +143,10 @@ class StoredPolicyGate:
         if (one.policy.no, one.policy.revision) not in self._told:
             self._told.add((one.policy.no, one.policy.revision))
             _log.warning("policy %d (%s) cannot be evaluated for some calls and is skipped: %s", one.policy.no, one.policy.name, one.why)
+
+
+def _asks_for_calls(rule: Rule) -> bool:
+    return rule.condition is not None and not rule.condition.roots.isdisjoint(_CALLS)
 
 
 def judged(rule: Rule, call: GovernedCall, facts: Facts | None) -> Asked:

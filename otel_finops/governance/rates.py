@@ -72,7 +72,10 @@ class Rate(NamedTuple):
 
 
 def lock(transaction: Transaction) -> None:
-    """Let nobody else take of any rate until this transaction ends: it may take of several, for several calls, in any order."""
+    """Let nobody else take of any rate until this transaction ends: it may take of several, for several calls, in any order.
+
+    Whoever decides by what other calls came to holds it too.
+    """
     if transaction.engine_name == "postgresql":
         transaction.execute(_LOCK, (_LOCK_NO,))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound
 from otel_finops.base.money import PICO_PER_USD
 from otel_finops.governance import policy_store
 from otel_finops.governance.budgets import Budget, BudgetStatus
-from otel_finops.governance.call_state import CallStates
+from otel_finops.governance.call_state import CallStates, CallsUnderWay
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.periods import Window
 from otel_finops.governance.policies import Policy
 from otel_finops.governance.policy_gate import StoredPolicyGate
 from otel_finops.governance.policy_store import Edit, Editor, PolicyStore, followed_policies
 from otel_finops.governance.rates import Rate
+from otel_finops.governance.reservations import Reservations
 from otel_finops.governance.rulings import Ruling
 from otel_finops.governance.scopes import Scope
 from otel_finops.ledger.subjects import Subjects
@@ -363,3 +365,31 @@ def test_a_whole_set_stands_or_nothing_of_it(any_rig: Rig) -> None:
     done = rig.policies.put([said[2]], MAX, replace=True)
     assert [one.deed for one in done] == ["keep"]  # he may change none of them
     assert {one.name for one in rig.policies.all()} == {"kept", "changed", "left", "acme's", "new"}
+
+
+@pytest.mark.parametrize("processes", [4])
+def test_no_call_too_many_passes_a_limit_of_calls_however_many_ask_at_once(database_url: str, processes: int) -> None:
+    """Each has a database connection of its own, as processes have."""
+    rigs = [Rig(Store.open(database_url, FakeClock())) for _ in range(processes)]
+    upgrade(rigs[0].store)
+    rigs[0].make("five calls", condition="trace.calls >= 5")
+    passed: list[str] = []
+
+    def work(number: int) -> None:
+        rig = rigs[number]
+        reservations = Reservations([CallsUnderWay(rig.gate.asks_for_calls)], 600 * 10**9, 900 * 10**9)
+        for turn in range(5):
+            with rig.store.write() as transaction:
+                if rig.gate.rule(transaction, CALL._replace(trace="0" * 31 + "1"), tuple, keep=True) is None:
+                    held = reservations.make(transaction, CALL._replace(trace="0" * 31 + "1"), f"{number}-{turn}", rig.clock.now_ns())
+                    assert not isinstance(held, Ruling)
+                    passed.append(held.id)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(processes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for rig in rigs:
+        rig.store.close()
+    assert len(passed) == 5
