@@ -14,6 +14,7 @@ from other_prices import TimesPrices
 
 from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound
 from otel_finops.genai.sighting import OTHER
+from otel_finops.governance import credit_desk, credit_store
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.credit_desk import Movement
 from otel_finops.governance.credit_store import Draft, Editor
@@ -530,3 +531,47 @@ def test_faults_are_named(rig: CreditRig) -> None:
         "pool 1: the account spend holds -1, its postings come to 0",
         "pool 1: 1 are held, the holds come to 0",
     ]
+
+
+def test_what_was_posted_is_never_changed(rig: CreditRig) -> None:
+    adopted(rig, EuroRate("2026-11-20", "USD", "1.25"))
+    rig.pool(amount="1", currency="EUR")
+    rig.settle(call(1))
+    columns = {"credit_definitions": "why", "credit_transactions": "kind", "credit_postings": "account", "credit_rates": "per_usd"}
+    for table, column in columns.items():
+        for change in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):
+            with pytest.raises(Exception, match=f"{table} are append-only"), rig.store.write() as transaction:
+                transaction.execute(change)
+
+
+def test_a_clock_that_goes_back_brings_no_lapsed_money_back(rig: CreditRig) -> None:
+    pool = rig.pool(low=usd("1"))
+    rig.grant(pool, "2", seconds=60)
+    rig.clock.advance(60)
+    rig.desk.expire()
+    rig.clock.advance(-3600)
+    rig.desk.expire()
+    state = rig.state(pool)
+    assert (state.balance, state.expired) == (0, usd("2"))
+    assert len(rig.desk.alerts(None, LAST, 10)) == 2  # it was low while it was empty, and is again
+    rig.clock.advance(7200)
+    rig.desk.expire()
+    assert len(rig.desk.alerts(None, LAST, 10)) == 2
+
+
+def test_there_is_an_end_to_grants_and_pools(rig: CreditRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credit_desk, "CREDIT_GRANTS_MAX", 2)
+    monkeypatch.setattr(credit_store, "CREDIT_POOLS_OF_TENANT_MAX", 1)
+    pool = rig.pool()
+    for _ in range(2):
+        rig.grant(pool, "1", seconds=60)
+    with pytest.raises(BadInput, match="2 grants of this pool have money left"):
+        rig.grant(pool, "1", seconds=60)
+    rig.clock.advance(60)
+    rig.grant(pool, "1", seconds=60)
+    rig.desk.create(Draft("own", {"tenant": "acme"}), 0, MAX)
+    with pytest.raises(BadInput, match="1 pools of this tenant"):
+        rig.desk.create(Draft("another", {"tenant": "acme"}), 0, MAX)
+    monkeypatch.setattr(credit_store, "CREDIT_POOLS_MAX", 2)
+    with pytest.raises(BadInput, match="there are 2 pools already"):
+        rig.pool("third")
