@@ -1,1 +1,1 @@
-"""What governs spend: switches that stop calls."""
+"""What governs spend: budgets, reservations, decisions, policies, approvals, guardrails, credits, and switches that stop calls."""

@@ -92,6 +92,9 @@ _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "dashboard.trend": render_dashboard.trend,
     "decisions.create": render_decisions.decided,
     "decisions.list": render_decisions.decisions,
+    "policies.list": partial(
+        _listed, "policies", ("no", "priority", "name", "tenant", "action", "scope", "min_cost_usd", "condition", "enabled", "failures")
+    ),
     "pricing.alias": render_prices.rule,
     "pricing.end": render_prices.rule,
     "pricing.explain": render_prices.explained,
