@@ -156,7 +156,7 @@ def test_a_month_that_was_enforced_comes_out_as_it_was(store: Store, seed: int, 
     assert outcomes(result) == recorded(rig)
     assert len({(gate, action) for gate, _, action in recorded(rig)}) >= 4  # the month has something of nearly every kind
     with rig.store.read() as transaction:
-        stopped = halted_between(transaction, None, 0, rig.clock.now_ns())
+        stopped = halted_between(transaction, None, 0, rig.clock.now_ns() + SECOND)
     assert result.stopped == Sum(len(stopped), sum(one.call.pico or 0 for one in stopped))
     assert result.made == result.again == Sum(len(ids) - len(stopped), rig.total())
     assert result.saved_pico == 0

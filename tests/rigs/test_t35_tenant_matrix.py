@@ -40,7 +40,7 @@ NEUTRAL = {
     # budgets
     "start_day", "start_month", "length", "warn_percent", "thresholds", "carry_over", "fail", "enabled",
     # passes
-    "times", "hours", "up_to_usd",
+    "times", "hours", "up_to_usd", "stopped",
     # pools of credits
     "amount", "hard", "low", "no_low", "closed", "revision",
     # policies
