@@ -57,7 +57,7 @@ credit_definitions: Final = Table(
     metadata,
     Column("definition_no", SERIAL, primary_key=True, autoincrement=True),
     Column("pool_no", BigInteger, nullable=False),
-    Column("body", Text, nullable=False, comment="JSON, `credit_store.Pool`"),
+    Column("body", Text, nullable=False, comment="JSON, `governance.credits.Pool`"),
     Column("heads", Text, nullable=False, comment="JSON list: the last block of each shard when this was written, -1 for none"),
     Column("who", Text, nullable=False),
     Column("why", Text, nullable=False),

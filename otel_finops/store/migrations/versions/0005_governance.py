@@ -347,7 +347,7 @@ def _credits() -> None:
         "credit_definitions",
         sa.Column("definition_no", serial, autoincrement=True, nullable=False),
         sa.Column("pool_no", sa.BigInteger(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False, comment="JSON, `credit_store.Pool`"),
+        sa.Column("body", sa.Text(), nullable=False, comment="JSON, `governance.credits.Pool`"),
         sa.Column("heads", sa.Text(), nullable=False, comment="JSON list: the last block of each shard when this was written, -1 for none"),
         sa.Column("who", sa.Text(), nullable=False),
         sa.Column("why", sa.Text(), nullable=False),
