@@ -6,11 +6,14 @@ November 2026, noon (UTC) when they start, unless said otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
 from counting_rig import USD, CountingRig
+from empty_ledgers import empty_store
 from ledger_rig import call
 
 from otel_finops.base.errors import BadInput, Forbidden, NotFound
@@ -46,12 +49,20 @@ GIL = Principal("gil", ("globex",), ROLES["manager"])
 
 
 @pytest.fixture
-def rig(store: Store) -> CountingRig:
+def rig(tmp_path: Path) -> Iterator[CountingRig]:
+    """On SQLite alone; what engines could do differently is tried with `either`, and where budgets are stored and counted."""
+    store = empty_store(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield CountingRig(store)
+    store.close()
+
+
+@pytest.fixture
+def either(store: Store) -> CountingRig:
     return CountingRig(store)
 
 
 @pytest.fixture
-def context(rig: CountingRig, tmp_path: Any) -> Context:
+def context(rig: CountingRig) -> Context:
     settings = load(None, {"OTEL_FINOPS_DATABASE__URL": str(rig.store.engine.url), "OTEL_FINOPS_DISPLAY__ZONE": "Europe/Rome"})
     prices = CurrentPrices(rig.store, rig.clock, packaged_snapshot)
     return make_context(settings, rig.store, rig.subjects, prices, rig.clock, trail=RememberedTrail())
@@ -147,21 +158,21 @@ def test_the_course_of_rolling_hours_is_shown_by_their_pieces() -> None:
     assert (course.steps[-1].spent, course.steps[-1].in_all, course.steps[0].even) == (3, 3, 1)
 
 
-def test_a_burndown_adds_up_to_what_was_booked(rig: CountingRig) -> None:
-    desk = BudgetsDesk(rig.store, rig.clock, rig.subjects, rig.budgets, rig.spending)
-    monthly, hourly = rig.make(), rig.make("hours", period=Period.of("rolling_hours", length=48))
-    rig.settle(call(1), call(2, trace=2, at_s=-DAY_S), call(3, trace=3, at_s=-DAY_S), call(4, trace=4, at_s=-30 * DAY_S))
+def test_a_burndown_adds_up_to_what_was_booked(either: CountingRig) -> None:
+    desk = BudgetsDesk(either.store, either.clock, either.subjects, either.budgets, either.spending)
+    monthly, hourly = either.make(), either.make("hours", period=Period.of("rolling_hours", length=48))
+    either.settle(call(1), call(2, trace=2, at_s=-DAY_S), call(3, trace=3, at_s=-DAY_S), call(4, trace=4, at_s=-30 * DAY_S))
     course = desk.burndown(monthly, None)
     assert (format_ns(course.window.start_ns)[:10], format_ns(course.window.end_ns)[:10]) == ("2026-11-01", "2026-12-01")
     spent = {format_ns(one.window.start_ns)[:10]: one.spent for one in course.steps if one.spent}
     assert spent == {"2026-11-20": 2 * CALL, "2026-11-21": CALL}
-    assert course.steps[20].in_all == 3 * CALL == rig.status(monthly).booked
+    assert course.steps[20].in_all == 3 * CALL == either.status(monthly).booked
     assert course.steps[21].in_all is None  # the 22nd has not begun
     october = desk.burndown(monthly, NOON - 30 * NS_PER_DAY)
     assert [one.spent for one in october.steps if one.spent] == [CALL]
     assert october.steps[-1].in_all == CALL
     hours = desk.burndown(hourly, None)
-    assert sum(one.spent for one in hours.steps) == 3 * CALL == rig.status(hourly).booked
+    assert sum(one.spent for one in hours.steps) == 3 * CALL == either.status(hourly).booked
 
 
 def test_the_limit_of_a_past_window_is_what_could_be_spent_in_it(rig: CountingRig) -> None:
@@ -176,18 +187,18 @@ def test_the_limit_of_a_past_window_is_what_could_be_spent_in_it(rig: CountingRi
     assert desk.burndown(budget, parse_ns("2027-01-15")).limit == 200 * USD
 
 
-def test_other_currencies_are_shown_at_the_rates_of_their_days(rig: CountingRig) -> None:
+def test_other_currencies_are_shown_at_the_rates_of_their_days(either: CountingRig) -> None:
     """1 EUR was 1.25 USD on the 20th and 1.40 USD on the 21st: 0.0035 USD were 0.0028 and 0.0025 EUR."""
     rates = [EuroRate("2026-11-20", "USD", "1.25"), EuroRate("2026-11-21", "USD", "1.4")]
-    with rig.store.write() as transaction:
-        store_rates(transaction, rates, "test", b"", "test", rig.clock.now_ns())
-    desk = BudgetsDesk(rig.store, rig.clock, rig.subjects, rig.budgets, rig.spending)
-    budget = rig.make(currency="EUR", amount=USD)
-    rig.settle(call(1), call(2, trace=2, at_s=-DAY_S))
+    with either.store.write() as transaction:
+        store_rates(transaction, rates, "test", b"", "test", either.clock.now_ns())
+    desk = BudgetsDesk(either.store, either.clock, either.subjects, either.budgets, either.spending)
+    budget = either.make(currency="EUR", amount=USD)
+    either.settle(call(1), call(2, trace=2, at_s=-DAY_S))
     spent = {format_ns(one.window.start_ns)[:10]: one.spent for one in desk.burndown(budget, None).steps if one.spent}
     assert spent == {"2026-11-20": 2_800_000_000, "2026-11-21": 2_500_000_000}
-    assert rig.status(budget).booked == 5_300_000_000
-    page = metrics(rig)
+    assert either.status(budget).booked == 5_300_000_000
+    page = metrics(either)
     assert 'finops_budget_limit_usd{budget="all",tenant=""} 1.4' in page  # 1 EUR at the rate of today
     assert 'finops_budget_spent_usd{budget="all",tenant=""} 0.00742' in page
 
