@@ -432,7 +432,7 @@ _FUNCTIONS: Final[dict[str, tuple[tuple[str, ...], Type]]] = {
     "size": (("string", "list"), "int"),
     "double": (("int", "double"), "double"),
     "int": (("int", "double"), "int"),
-    "string": (("int", "double", "bool", "string"), "string"),
+    "string": (("int", "double", "string"), "string"),
 }
 
 

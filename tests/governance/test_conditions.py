@@ -200,14 +200,15 @@ def test_sums_that_are_not_kept_are_a_failure_and_nothing_else_is() -> None:
 def test_what_costs_a_look_up_is_read_once_and_only_when_asked_for() -> None:
     read: list[tuple[str, frozenset[str]]] = []
 
-    def reading(root: str) -> TraceState:
-        return TRACE if root == "trace" else SESSION
+    def noted(root: str, fields: frozenset[str], found: TraceState) -> TraceState:
+        read.append((root, fields))
+        return found
 
-    readings = Readings(
-        lambda fields: (read.append(("trace", fields)), reading("trace"))[1],
-        lambda fields: (read.append(("session", fields)), reading("session"))[1],
-        lambda: (read.append(("budgets", frozenset())), STANDS)[1],
-    )
+    def stands() -> BudgetStands:
+        read.append(("budgets", frozenset()))
+        return STANDS
+
+    readings = Readings(lambda fields: noted("trace", fields, TRACE), lambda fields: noted("session", fields, SESSION), stands)
     plain, calls, cost, budget = (
         Condition(source) for source in ("call.model == 'x'", "trace.calls > 5", "trace.cost_usd > 5.0", "budget.ratio > 0.5")
     )
@@ -255,3 +256,73 @@ def test_an_amount_is_equal_to_the_number_that_is_written_like_it(pico: int) -> 
 def test_the_library_is_loaded_by_who_has_conditions_alone() -> None:
     code = "import sys, otel_finops.operations.catalogue, otel_finops.governance.policy_gate; sys.exit('cel' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+NUMBERS = {
+    "int": ("1", "0", "7", "0x1f", "trace.calls", "estimate.tokens", "trace.depth"),
+    "double": ("1.5", ".5", "2e3", "estimate.usd", "trace.cost_usd", "budget.ratio"),
+}
+TEXTS = ("'a'", '"gpt"', r"r'\d'", "call.model", "attribution.agent", "attribution.tags.team", "budget.state")
+COMPARED = ("<", "<=", ">", ">=", "==", "!=")
+kinds = st.sampled_from(("int", "double"))
+
+
+@st.composite
+def numbers(draw: st.DrawFn, kind: str, deep: int) -> str:
+    form = draw(st.integers(0, 5)) if deep else 0
+    if form < 2:
+        return draw(st.sampled_from(NUMBERS[kind]))
+    if form == 2:
+        sign = draw(st.sampled_from("+-*/%" if kind == "int" else "+-*/"))
+        return f"{draw(numbers(kind, deep - 1))} {sign} {draw(numbers(kind, deep - 1))}"
+    if form == 3:
+        return f"-({draw(numbers(kind, deep - 1))})"
+    if form == 4:
+        return f"({draw(truths(deep - 1))} ? {draw(numbers(kind, deep - 1))} : {draw(numbers(kind, deep - 1))})"
+    return f"{kind}({draw(numbers(draw(kinds), deep - 1))})" if kind == "double" else f"size({draw(texts(deep - 1))})"
+
+
+@st.composite
+def texts(draw: st.DrawFn, deep: int) -> str:
+    form = draw(st.integers(0, 3)) if deep else 0
+    if form < 2:
+        return draw(st.sampled_from(TEXTS))
+    return f"({draw(texts(deep - 1))} + {draw(texts(deep - 1))})" if form == 2 else f"string({draw(numbers(draw(kinds), deep - 1))})"
+
+
+@st.composite
+def truths(draw: st.DrawFn, deep: int) -> str:
+    form = draw(st.integers(0, 7)) if deep else 0
+    if form == 0:
+        return draw(st.sampled_from(("true", "false", "budget.hard", "estimate.known")))
+    if form == 1:
+        return f"({draw(numbers(draw(kinds), deep - 1))} {draw(st.sampled_from(COMPARED))} {draw(numbers(draw(kinds), deep - 1))})"
+    if form == 2:
+        return f"({draw(texts(deep - 1))} {draw(st.sampled_from(COMPARED))} {draw(texts(deep - 1))})"
+    if form == 3:
+        return f"({draw(truths(deep - 1))} {draw(st.sampled_from(('&&', '||', '==', '!=')))} {draw(truths(deep - 1))})"
+    if form == 4:
+        return f"!({draw(truths(deep - 1))})"
+    if form == 5:
+        return f"{draw(texts(deep - 1))}.{draw(st.sampled_from(('startsWith', 'endsWith', 'contains')))}({draw(texts(deep - 1))})"
+    kind = draw(kinds)
+    items = f"[{draw(numbers(kind, deep - 1))}, {draw(numbers(kind, deep - 1))}]"
+    if form == 6:
+        return f"({draw(numbers(kind, deep - 1))} in {items})"
+    return f"{items}.{draw(st.sampled_from(('all', 'exists', 'exists_one')))}(x, x > {draw(st.sampled_from(NUMBERS[kind]))})"
+
+
+@given(truths(3))
+@settings(max_examples=200, deadline=None)
+def test_what_is_well_formed_is_taken_and_fails_at_most_by_arithmetic(source: str) -> None:
+    """What is read here means the same to the library: it finds neither a wrong type nor a name that is not there."""
+    condition = Condition(source)
+    assert failure(condition) in (None, "a division by zero", "a whole number beyond 64 bits")
+
+
+def failure(condition: Condition) -> str | None:
+    try:
+        condition.holds(facts_of(condition))
+    except ConditionFailed as failed:
+        return str(failed)
+    return None
