@@ -111,12 +111,7 @@ class Condition:
 
     def _answer(self, context: Any) -> Any:
         """What it says, or why it does not."""
-        try:
-            return self._evaluated(context)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - also a panic of the library, which is no Exception, must not take the call down
-            return error if isinstance(error, Exception) else RuntimeError("panic")
+        return _guarded(lambda: self._evaluated(context))
 
 
 class Readings(NamedTuple):
@@ -281,14 +276,24 @@ _WHY: Final[Mapping[type[Exception], str]] = {
 def _compiled(source: str) -> Any:
     import cel  # noqa: PLC0415 - takes 0.4 s, which only those wait for who have conditions
 
+    program = _guarded(lambda: cel.compile(source))
+    if not isinstance(program, Exception):
+        return program
+    found = _PLACE.search(str(program))
+    if found is None:
+        raise fault(0, "this is no CEL expression")
+    line, column, why = int(found[1]), int(found[2]), found[3].strip()
+    raise fault(sum(map(len, source.splitlines(keepends=True)[: line - 1])) + max(column - 1, 0), why)
+
+
+def _guarded(work: Callable[[], Any]) -> Any:
+    """What the library gives, or why it gives nothing."""
     try:
-        return cel.compile(source)
-    except Exception as error:  # noqa: BLE001 - whatever the library says of it, it is a fault of the text
-        found = _PLACE.search(str(error))
-        if found is None:
-            raise fault(0, "this is no CEL expression") from None
-        line, column, why = int(found[1]), int(found[2]), found[3].strip()
-        raise fault(sum(map(len, source.splitlines(keepends=True)[: line - 1])) + max(column - 1, 0), why) from None
+        return work()
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - also a panic of the library, which is no Exception, must not take calls down
+        return error if isinstance(error, Exception) else RuntimeError("panic")
 
 
 def _try(at: int, pattern: str) -> None:
@@ -297,10 +302,8 @@ def _try(at: int, pattern: str) -> None:
 
     matched = cel.compile(f"text.matches({pattern})").execute
     context = cel.Context(variables={"text": "a" * NAME_CHARS_MAX})
-    try:
-        matched(context)
-    except Exception:  # noqa: BLE001 - the library has one way to say that
-        raise fault(at, "this is no regular expression (RE2's kind, no look-around or back-references), or a far too large one") from None
+    if isinstance(_guarded(lambda: matched(context)), Exception):
+        raise fault(at, "this is no regular expression (RE2's kind, no look-around or back-references), or a far too large one")
     if (took := _fastest(lambda: matched(context))) > CONDITION_US_MAX:
         raise fault(at, f"this regular expression takes {took:.0f} microseconds, more than {CONDITION_US_MAX}; repeat less in it")
 
