@@ -7,6 +7,7 @@ import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -46,9 +47,14 @@ class Settlements:
         self._begin()
 
     def _begin(self) -> None:
-        """Begin anew: after a fork the thread is the parent's, and so is what waits."""
+        """Begin anew: after a fork the thread is the parent's, and so is what waits.
+
+        A stream that is dropped settles while the garbage collector runs, which may be within any step here, on any thread: so all steps
+        are such as may be entered again, and nobody waits for the lock.
+        """
         self._process = os.getpid()
-        self._waiting: queue.Queue[_Ended] = queue.Queue(WAITING_MAX)
+        self._waiting: deque[_Ended] = deque()
+        self._added: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -56,44 +62,46 @@ class Settlements:
         """A call has ended, and what it came to."""
         if os.getpid() != self._process:
             self._begin()
-        try:
-            self._waiting.put_nowait(_Ended(reservation_id, came))
-        except queue.Full:
+        if len(self._waiting) >= WAITING_MAX:
             _log.debug("Too many reservations wait to be settled; one was left to expire.")
             return
+        self._waiting.append(_Ended(reservation_id, came))
+        self._added.put(None)
         self._see_to_it()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all that was added is told, or for so long; whether it is."""
         deadline = time.monotonic() + timeout_s
-        while self._waiting.unfinished_tasks and self._process == os.getpid():
+        while self._waiting and self._process == os.getpid():
             if time.monotonic() >= deadline:
                 return False
             time.sleep(_STEP_S)
         return True
 
     def _see_to_it(self) -> None:
-        if self._thread is not None:
+        if self._thread is not None or not self._lock.acquire(blocking=False):
             return
-        with self._lock:
+        try:
             if self._thread is None:
-                thread = threading.Thread(target=self._settle, name="otel-finops-client-settle", daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError:  # the interpreter ends
-                    return
+                thread = threading.Thread(
+                    target=self._settle, args=(self._waiting, self._added), name="otel-finops-client-settle", daemon=True
+                )
+                thread.start()
                 self._thread = thread
+        except RuntimeError:  # the interpreter ends
+            _log.debug("What reservations came to cannot be told any more.")
+        finally:
+            self._lock.release()
 
-    def _settle(self) -> None:
-        waiting = self._waiting
+    def _settle(self, waiting: deque[_Ended], added: queue.SimpleQueue[None]) -> None:
         while True:
-            ended = waiting.get()
+            added.get()
             try:
-                self._tell(*ended)
+                self._tell(*waiting[0])
             except Exception:  # noqa: BLE001 - the thread has to live on for the others
                 _log.warning("A reservation was left to expire.", exc_info=True)
             finally:
-                waiting.task_done()
+                waiting.popleft()
 
     def _tell(self, reservation_id: str, came: Came) -> None:
         if came.made:

@@ -338,7 +338,7 @@ def test_settling_keeps_nobody_waiting(service: FakeService) -> None:
     app.call()
     service.delay_s = 1.0
     app.provider.force_flush(5_000)
-    assert not app.processor._service.settlements._waiting.unfinished_tasks
+    assert not app.processor._service.settlements._waiting
     app.provider.shutdown()
 
 
