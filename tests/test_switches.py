@@ -37,6 +37,8 @@ JOBS = {
     "allowances": "ledger",
     "close_periods": "ledger",
     "prune": "retention",
+    "fill_budgets": "budgets",
+    "sweep_pending": "budgets",
 }
 """The switch on which each job hangs; jobs that are not here run always."""
 GAUGES = {"prices": "finops_watched_price_changes", "quarantine": "finops_quarantined_spans"}
