@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
 
-from otel_finops.base.times import NS_PER_HOUR, NS_PER_SECOND
+from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_SECOND
 from otel_finops.genai.usage import total_tokens
 from otel_finops.governance.calls import GovernedCall, call_of_entry
 from otel_finops.governance.decisions import halted_between, made_by_ids
@@ -19,8 +19,11 @@ from otel_finops.ledger.rows import entries_of_traces
 from otel_finops.ledger.standing import fold
 from otel_finops.store.unit_of_work import Transaction
 
-_AT_ONCE_NS: Final = 6 * NS_PER_HOUR
-"""Calls are read by so many hours of their beginning."""
+_AT_ONCE_NS: Final = NS_PER_HOUR
+_AT_ONCE_MOST_NS: Final = 8 * NS_PER_DAY
+"""Calls are read by an hour of their beginning; by twice as long a time after one with few calls, by half as long after one with many."""
+_FEW: Final = 1_000
+_MANY: Final = 10_000
 _AHEAD_NS: Final = 600 * NS_PER_SECOND
 """A call begins at most so long after its decision; one that does later is asked for when what was read before it is done."""
 _NEXT: Final = "SELECT MIN(started_ns) FROM entries WHERE tenant = ? AND started_ns >= ?"
@@ -57,9 +60,9 @@ def past_calls(transaction: Transaction, tenants: Collection[str] | None, from_n
     """
     ready: list[tuple[int, int, PastCall]] = []
     known = _all_tenants(transaction) if tenants is None else sorted(tenants)
-    drawn, at_ns = 0, from_ns
+    drawn, at_ns, step_ns = 0, from_ns, _AT_ONCE_NS
     while at_ns < to_ns:
-        until_ns = min(at_ns + _AT_ONCE_NS, to_ns)
+        until_ns, before = min(at_ns + step_ns, to_ns), drawn
         for one in _begun(transaction, known, at_ns, until_ns):
             heappush(ready, (one.asked.at_ns, drawn, one))
             drawn += 1
@@ -70,9 +73,17 @@ def past_calls(transaction: Transaction, tenants: Collection[str] | None, from_n
                 drawn += 1
         while ready and ready[0][0] < until_ns - _AHEAD_NS:
             yield heappop(ready)[2]
+        step_ns = _next_step(step_ns, drawn - before)
         at_ns = until_ns if stopped else _next_ns(transaction, known, until_ns, to_ns)
     while ready:
         yield heappop(ready)[2]
+
+
+def _next_step(step_ns: int, calls: int) -> int:
+    """How long a time is read next, after one with so many calls."""
+    if calls > _MANY:
+        return max(step_ns // 2, _AT_ONCE_NS // 60)
+    return min(step_ns * 2, _AT_ONCE_MOST_NS) if calls < _FEW else step_ns
 
 
 def _begun(transaction: Transaction, tenants: Sequence[str], from_ns: int, to_ns: int) -> Iterator[PastCall]:
