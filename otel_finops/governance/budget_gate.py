@@ -210,8 +210,8 @@ def _reason(budget: Budget, status: BudgetStatus, call: GovernedCall) -> Reason:
         "a call of unknown cost" if taken is None else f"this call may take {figures[estimate]} {'USD' if budget.kind == 'money' else unit}"
     )
     text = (
-        f"{budget.name} allows {_said(budget, status.limit)} {unit} until {format_ns(status.window.end_ns)[:19]}Z, "
-        f"{_said(budget, status.spent)} are spent "
+        f"{budget.name} allows {_said(budget, status.limit)} {unit} until {format_ns(status.window.end_ns)[:19]}Z; "
+        f"spent: {_said(budget, status.spent)} "
         f"({_said(budget, status.pending)} of it pending, {_said(budget, status.reserved)} held); {takes}"
     )
     return Reason("budget", action, budget.name, str(budget.no), text, figures, budget.tenant)

@@ -54,7 +54,7 @@ def test_a_refusal_tells_the_figures_and_holds_nothing(rig: CountingRig) -> None
     assert {name: reason.figures[name] for name in ("limit_usd", "spent_usd", "reserved_usd", "estimate_usd")} == {
         "limit_usd": "5", "spent_usd": "4", "reserved_usd": "4", "estimate_usd": "2",
     }  # fmt: skip
-    assert "narrow allows 5 USD until 2026-12-01T00:00:00Z, 4 are spent (0 of it pending, 4 held); this call may take 2 USD" in reason.text
+    assert "narrow allows 5 USD until 2026-12-01T00:00:00Z; spent: 4 (0 of it pending, 4 held); this call may take 2 USD" in reason.text
     assert rig.status(wide).reserved == 4 * DOLLAR
 
 
