@@ -231,9 +231,10 @@ def _count_of(budget: Budget) -> int:
 
 
 def _lock_row(transaction: Transaction, key: CountKey) -> None:
-    """Make the row if it is not there, and lock it: nobody books or holds until this transaction ends."""
+    """Make the row if it is not there, so that the condition of the update decides, and lock it: nobody books or holds until this
+    transaction ends."""
+    transaction.execute(f"{_ROW} ON CONFLICT DO NOTHING", row_of(key, (0,) * WIDTH))
     if transaction.engine_name == "postgresql":
-        transaction.execute(f"{_ROW} ON CONFLICT DO NOTHING", row_of(key, (0,) * WIDTH))
         transaction.write_values(_LOCK[0], [key], _LOCK[1])
 
 

@@ -166,6 +166,14 @@ def test_a_limit_in_euro_is_held_at_the_rate_of_the_day(rig: CountingRig) -> Non
     assert rig.status(budget).remaining == 0
 
 
+def test_the_first_call_of_a_limit_in_euro_is_held_at_its_rate_too(rig: CountingRig) -> None:
+    with rig.store.write() as transaction:  # one euro is 1.25 USD
+        store_rates(transaction, [EuroRate("2026-11-20", "USD", "1.25")], "hist.csv", b"", "test", NOON)
+    rig.make(hard=True, amount=4 * DOLLAR, currency="EUR")
+    assert rig.hold("r1", 5 * DOLLAR + 1) is not None
+    assert rig.hold("r2", 5 * DOLLAR) is None
+
+
 def test_a_disabled_budget_is_counted_and_not_asked(rig: CountingRig) -> None:
     budget = rig.make(hard=True, amount=1, enabled=False)
     rig.settle(call(1))
