@@ -112,7 +112,7 @@ _FILL_BUDGETS_EVERY_S: Final = 15.0
 """Whoever made a budget over a large ledger waits for it; where nothing is to be filled this costs a lease."""
 _SWEEP_PENDING_EVERY_S: Final = 60.0
 _LAPSE_EVERY_S: Final = 60.0
-_EXPIRE_EVERY_S: Final = 5.0
+_EXPIRE_EVERY_S: Final = 15.0
 """How soon what is held for too long is given back where nobody asks for decisions; whoever does gives it back at once."""
 _LOOK_EVERY_S: Final = 60.0
 """How often a process looks whether the prices are to be refreshed; they are so by one process, at the hours of the settings."""
