@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from opentelemetry import trace
 
 from otel_finops.base.errors import BadInput
+from otel_finops.base.money import parse_usd
 from otel_finops.client.attribution import current_trace, said
 from otel_finops.client.faults import ServiceAway
 from otel_finops.client.rates import Rates
@@ -23,6 +24,7 @@ from otel_finops.client.transport import Answer
 from otel_finops.client.usage import Usage, told_by
 
 _log: Final = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 0.5
@@ -31,6 +33,8 @@ _TOKENS: Final = ("input_uncached", "cache_read", "cache_write_5m", "cache_write
 """Counts that do not overlap."""
 WAIT_MAX_S: Final = 300.0
 """Nobody waits longer for a cost; a mistyped unit is refused instead of hanging an application."""
+_NONSENSE: Final = 200
+"""The status of an answer that was none."""
 _PRICED_BY: Final = ("provider", "model", "service_tier", "tenant", "user", "agent", "cost_center", "purpose")
 """What a price may depend on beside the counts: what is called, and whose contract, discount or flat fee holds."""
 
@@ -98,10 +102,7 @@ def cost(
         raise BadInput("cost: give the provider's answer with its usage and the provider, or trace_id and span_id of a span")
     call = {**said(), "provider": provider, "model": model, "service_tier": told.service_tier}
     answered = _asked(service, _described(call, usage))
-    if answered is None:
-        return None
-    usd = _usd(answered)
-    return Cost(usd, current_trace(), False, int(usd is None), 1, usage.prompt + usage.output)
+    return None if answered is None else _understood(service, functools.partial(_of_quote, usage), answered)
 
 
 def trace_cost(trace_id: str | int | None = None, *, wait: float = 0.0, service: Service | None = None) -> Cost | None:
@@ -136,7 +137,7 @@ async def trace_cost_async(trace_id: str | int | None = None, *, wait: float = 0
 def price_of(service: Service, call: Mapping[str, Any], usage: Usage) -> str | None:
     """What the service would book for a call (fields of a decision) with these counts, USD; None where it has no price to tell."""
     answered = _asked(service, _described(call, usage))
-    return None if answered is None else _usd(answered)
+    return None if answered is None else _understood(service, _usd, answered)
 
 
 def rates_of(service: Service, call: Mapping[str, Any], prompt_tokens: int = 0) -> Rates | None:
@@ -145,10 +146,7 @@ def rates_of(service: Service, call: Mapping[str, Any], prompt_tokens: int = 0) 
     plain = _described(call, Usage(input_uncached=max(prompt_tokens, 1), output=1))
     cached = {**plain, "cache_read": 1, "cache_write_5m": 1, "cache_write_1h": 1}
     answered = _asked(service, {"calls": [cached, plain]})
-    for quoted in (answered or {}).get("quotes") or ():
-        if isinstance(quoted, Mapping) and quoted.get("usd") is not None:
-            return Rates.of_lines(quoted["lines"])
-    return None
+    return None if answered is None else _understood(service, _of_quotes, answered)
 
 
 # --- asking --------------------------------------------------------------------------------------------------------------
@@ -200,7 +198,7 @@ def _read(service: Service, path: str, read: Callable[[Mapping[str, Any]], Cost 
     except ServiceAway as fault:
         _log.debug("No cost was told: %s", fault)
         return None
-    return None if body is None else read(body)
+    return None if body is None else _understood(service, read, body)
 
 
 def _body(service: Service, answer: Answer) -> Mapping[str, Any] | None:
@@ -218,18 +216,36 @@ def _send_ended_spans(wait: float) -> None:
     if flush is None:
         return
     sending = threading.Thread(target=flush, args=(round(wait * 1000),), name="otel-finops-client-flush", daemon=True)
-    sending.start()
+    try:
+        sending.start()
+    except RuntimeError:  # no new thread, as at the interpreter's end
+        return
     sending.join(wait)
 
 
+def _understood(service: Service, read: Callable[[Mapping[str, Any]], _T | None], body: Mapping[str, Any]) -> _T | None:
+    """What an answer says; None where it is not of the agreed form, as a proxy's: that is no reason to fail an application."""
+    try:
+        return read(body)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        if service.first_time(_NONSENSE):
+            _log.warning("The service's answer makes no sense; what calls cost is not known.")
+        return None
+
+
 # --- reading -------------------------------------------------------------------------------------------------------------
+
+
+def _of_quote(usage: Usage, answered: Mapping[str, Any]) -> Cost:
+    usd = _usd(answered)
+    return Cost(usd, current_trace(), False, int(usd is None), 1, usage.prompt + usage.output)
 
 
 def _of_trace(body: Mapping[str, Any]) -> Cost:
     steps = [step for step in body.get("steps") or () if isinstance(step, Mapping)]
     calls, tokens = (sum(int(step.get(name) or 0) for step in steps) for name in ("calls", "tokens"))
     return Cost(
-        str(body["total_usd"]), str(body["trace_id"]), body.get("pending") is False, int(body.get("unpriced_calls") or 0), calls, tokens
+        _amount(body["total_usd"]), str(body["trace_id"]), body.get("pending") is False, int(body.get("unpriced_calls") or 0), calls, tokens
     )
 
 
@@ -245,16 +261,36 @@ def _of_row(service: Service, body: Mapping[str, Any], *, follow: bool = True) -
     if row.get("role") != "call":
         return Cost("0", str(body["trace_id"]), True, calls=0)
     counts, usd = row.get("usage") or {}, row.get("cost_usd")
-    return Cost(usd, str(body["trace_id"]), True, int(usd is None), 1, sum(int(counts.get(unit, 0)) for unit in _TOKENS))
+    return Cost(
+        None if usd is None else _amount(usd),
+        str(body["trace_id"]),
+        True,
+        int(usd is None),
+        1,
+        sum(int(counts.get(unit, 0)) for unit in _TOKENS),
+    )
 
 
 def _row_path(trace_id: str | int, span_id: str | int) -> str:
     return f"/usage/{_hex(trace_id, 32)}/{_hex(span_id, 16)}"
 
 
+def _of_quotes(answered: Mapping[str, Any]) -> Rates | None:
+    """The rates of the first call that has a price."""
+    priced = (quoted for quoted in answered.get("quotes") or () if quoted.get("usd") is not None)
+    return next((Rates.of_lines(quoted["lines"]) for quoted in priced), None)
+
+
 def _usd(answered: Mapping[str, Any]) -> str | None:
+    """The amount of an answer, once it is seen to be one."""
     usd = answered.get("usd")
-    return usd if isinstance(usd, str) else None
+    return None if usd is None else _amount(usd)
+
+
+def _amount(usd: str) -> str:
+    """An amount as the service writes it; raises for what is none."""
+    parse_usd(usd)
+    return usd
 
 
 def _traced(trace_id: str | int | None) -> str | int:

@@ -251,3 +251,28 @@ def test_a_service_that_is_away_is_no_reason_to_fail_or_to_wait_long() -> None:
     assert cost(ANSWER, provider="openai", service=away) is None
     assert trace_cost(TRACE, wait=0.5, service=away) is None
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"total_usd": "much"},
+        {"total_usd": 5, "trace_id": TRACE},
+        {"total_usd": "1", "trace_id": TRACE, "steps": [{"calls": "three"}]},
+        {"standing": {"role": "call", "cost_usd": "1", "usage": ["output"]}, "trace_id": TRACE},
+        {"usd": "a lot", "quotes": 7},
+        {"usd": 0.5, "quotes": ["cheap"]},
+        {"usd": [], "quotes": [{"usd": "1"}]},
+        {"usd": {}, "quotes": [{"usd": "1", "lines": [{"unit": "output", "rate_usd": "dear"}]}]},
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_none_and_fails_nobody(
+    nonsense: dict[str, Any], fake: FakeService, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.answers = {QUOTE: nonsense, TREE: nonsense, ROW: nonsense, HEALTH: nonsense}
+    assert cost(trace_id=TRACE, span_id=SPAN, service=service) is None
+    assert trace_cost(TRACE, service=service) is None
+    assert rates_of(service, {"provider": "openai", "model": "gpt-4o"}) is None
+    known = cost(ANSWER, provider="openai", service=service)
+    assert known is None or known.amount is None
+    assert len(caplog.messages) == 1

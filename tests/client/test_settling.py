@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import pytest
+
 from otel_finops.client import settling
 from otel_finops.client.settling import Came, Settlements
 
@@ -65,6 +67,19 @@ def test_a_stream_that_is_collected_while_the_thread_starts_keeps_nobody_waiting
     assert not adding.is_alive()
     assert settlements.flush(10)
     assert [told[0] for told in desk.told] == ["r1", "collected"]
+
+
+def test_a_fault_within_ends_no_settling(caplog: pytest.LogCaptureFixture) -> None:
+    def fails() -> str:
+        raise LookupError
+
+    desk = Desk()
+    settlements = Settlements(desk)  # type: ignore[arg-type]
+    settlements.add("r1", Came(fails))
+    settlements.add("r2", Came("0.02"))
+    assert settlements.flush(10)
+    assert [told[0] for told in desk.told] == ["r2"]
+    assert caplog.messages == ["A reservation was left to expire."]
 
 
 def test_too_many_are_left_to_expire(monkeypatch: Any) -> None:
