@@ -17,7 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 
 from otel_finops.client.settings import baggage_is_believed
-from otel_finops.client.wrapping import wrapped
+from otel_finops.client.wrapping import OpenBlocks, wrapped
 
 KEYS: Final[Mapping[str, str]] = {
     "tenant": "finops.tenant",
@@ -54,22 +54,28 @@ class Block(NamedTuple):
     outer: Block | None
 
 
+def _always() -> bool:
+    return True
+
+
 class Held(NamedTuple):
     """A decision that was made for the calls of a block; nobody below has to ask again.
 
     Attributes:
         reservation_id: what is held for them; None where nothing is.
         refused_model: the model that was asked for and must not be called, after a `downgrade`; None for none.
+        holds: whether the block's calls still run. What was started in a block and outlives it, as a worker of its own, keeps its context.
     """
 
     reservation_id: str | None = None
     refused_model: str | None = None
+    holds: Callable[[], bool] = _always
 
 
 def held(within: Context | None = None) -> Held | None:
     """The decision that holds for calls started in a context (None: the current one); None where nobody has asked."""
     found = context.get_value(_HELD, within)
-    return found if isinstance(found, Held) else None
+    return found if isinstance(found, Held) and found.holds() else None
 
 
 def said(within: Context | None = None) -> dict[str, str]:
@@ -241,18 +247,19 @@ class attribution:  # noqa: N801 - reads as a verb: `with attribution(step="sear
         named = {name: str(value) for name, value in given.items() if value is not None}
         self._attributes = {KEYS[name]: value for name, value in named.items()} | {key: str(value) for key, value in (tags or {}).items()}
         self._carried = [KEYS[name] for name in named if name in carry]
-        self._open: list[AbstractContextManager[None]] = []
+        self._open: OpenBlocks[AbstractContextManager[None]] = OpenBlocks()
 
     def block(self) -> AbstractContextManager[None]:
         """The block, to be entered once."""
         return entered(self._attributes, self._carried)
 
     def __enter__(self) -> None:
-        self._open.append(self.block())
-        self._open[-1].__enter__()
+        block = self.block()
+        block.__enter__()
+        self._open.enter(block)
 
     def __exit__(self, *fault: object) -> None:
-        self._open.pop().__exit__(None, None, None)
+        self._open.leave().__exit__(None, None, None)
 
     def __call__(self, function: _Function) -> _Function:
         """The function, all of whose calls are such blocks."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -28,7 +29,7 @@ from otel_finops.client.guarded_call import GuardedCall, Question, limits_of
 from otel_finops.client.service import Service, the_service
 from otel_finops.client.spans import asked_around
 from otel_finops.client.stream_meter import Limits, OnLimit
-from otel_finops.client.wrapping import async_steps, steps
+from otel_finops.client.wrapping import OpenBlocks, async_steps, steps
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 _Plain = Callable[..., Any]
@@ -41,8 +42,8 @@ _RETRY_S: Final = 1.0
 class guard:  # noqa: N801 - reads as a verb: `with guard("openai", "gpt-5") as call:`
     """Guards a block of code, synchronous or asynchronous, or every call of a function of any kind.
 
-    A function that returns a provider's stream, or is a generator, is guarded until that has ended. Make one for each block; one that
-    decorates a function serves all of its calls.
+    A function that returns a provider's stream, or is a generator, is guarded until that has ended. One guard may serve any number of
+    blocks and functions, also at the same time.
 
     Args:
         provider: who bills, in any spelling.
@@ -96,7 +97,7 @@ class guard:  # noqa: N801 - reads as a verb: `with guard("openai", "gpt-5") as 
         self._longest_wait_s = longest_wait_s
         self._limits, self._on_limit = limits_of(limit_usd, limit_output_tokens, Limits()), on_limit
         self._service = service
-        self._open: list[tuple[GuardedCall, AbstractContextManager[None]]] = []
+        self._open: OpenBlocks[tuple[GuardedCall, AbstractContextManager[None]]] = OpenBlocks()
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -109,10 +110,10 @@ class guard:  # noqa: N801 - reads as a verb: `with guard("openai", "gpt-5") as 
         """Ask until the call may be made; raises CallBlocked when it must not be."""
         waited_s = 0.0
         while True:
-            decision = question.service.desk.ask(question.fields)
-            if not decision.halts:
-                return GuardedCall(question, decision)
-            pause_s = self._pause(decision, waited_s)
+            said = _put(question)
+            if isinstance(said, GuardedCall):
+                return said
+            pause_s = self._pause(said, waited_s)
             time.sleep(pause_s)
             waited_s += pause_s
 
@@ -120,10 +121,10 @@ class guard:  # noqa: N801 - reads as a verb: `with guard("openai", "gpt-5") as 
         """The same, without keeping the event loop."""
         waited_s = 0.0
         while True:
-            decision = await asyncio.to_thread(question.service.desk.ask, question.fields)
-            if not decision.halts:
-                return await asyncio.to_thread(GuardedCall, question, decision)
-            pause_s = self._pause(decision, waited_s)
+            said = await _put_async(question)
+            if isinstance(said, GuardedCall):
+                return said
+            pause_s = self._pause(said, waited_s)
             await asyncio.sleep(pause_s)
             waited_s += pause_s
 
@@ -151,11 +152,11 @@ class guard:  # noqa: N801 - reads as a verb: `with guard("openai", "gpt-5") as 
     def _begin(self, call: GuardedCall) -> GuardedCall:
         block = call.block()
         block.__enter__()
-        self._open.append((call, block))
+        self._open.enter((call, block))
         return call
 
     def _finish(self, fault: BaseException | None) -> None:
-        call, block = self._open.pop()
+        call, block = self._open.leave()
         block.__exit__(None, None, None)
         call.left(fault)
 
@@ -234,6 +235,48 @@ class guard:  # noqa: N801 - reads as a verb: `with guard("openai", "gpt-5") as 
         named = made.named(self._model_argument) if self._fields["model"] is None else None
         described = {} if self._describe is None else dict(self._describe(*bound.args, **bound.kwargs))
         return self._question({"model": named if isinstance(named, str) else self._fields["model"], **described})
+
+
+def _put(question: Question) -> GuardedCall | Decision:
+    """Ask once: the call, or why it must not be made now."""
+    decision = question.service.desk.ask(question.fields)
+    return decision if decision.halts else GuardedCall(question, decision)
+
+
+async def _put_async(question: Question) -> GuardedCall | Decision:
+    """The same on a thread. A task that is cancelled meanwhile makes no call, so that what is held for it by then is given back."""
+    asking = _Asking(question)
+    try:
+        return await asyncio.to_thread(asking.run)
+    except asyncio.CancelledError:
+        asking.leave()
+        raise
+
+
+class _Asking:
+    """A question on a thread, for which somebody waits or not any more."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self._lock = threading.Lock()
+        self._said: GuardedCall | Decision | None = None
+        self._left = False
+
+    def run(self) -> GuardedCall | Decision:
+        said = _put(self._question)
+        with self._lock:
+            self._said = said
+            self._give_back()
+        return said
+
+    def leave(self) -> None:
+        with self._lock:
+            self._left = True
+            self._give_back()
+
+    def _give_back(self) -> None:
+        if self._left and isinstance(self._said, GuardedCall):
+            self._said.not_made()
 
 
 class _Arguments(NamedTuple):

@@ -79,7 +79,8 @@ class GuardedCall:
         self._answered_by = self.model
         self._actual_usd: str | None = None
         self._streams = 0
-        self._left = False
+        self._left = self._settled = False
+        self._fault: BaseException | None = None
         try:
             self._rates = self._rates_for(question.limits, self.model)
         except CallBlocked as fault:
@@ -93,7 +94,11 @@ class GuardedCall:
 
     def block(self) -> AbstractContextManager[None]:
         """The block whose spans bear the reservation; nobody in it asks again."""
-        return entered({}, decision=Held(self.decision.reservation_id, self._asked_model if self.downgraded else None))
+        refused = self._asked_model if self.downgraded else None
+        return entered({}, decision=Held(self.decision.reservation_id, refused, self._runs))
+
+    def _runs(self) -> bool:
+        return not self._settled
 
     # --- what it came to ---------------------------------------------------------------------------------------------
 
@@ -150,21 +155,32 @@ class GuardedCall:
 
     def _streamed(self, meter: StreamMeter, fault: BaseException | None) -> None:
         self._streams -= 1
-        self._usage, self._answered_by = meter.known_usage, meter.model or self._answered_by
-        if self._left and not self._streams:
-            self._settle(fault)
+        if fault is None or meter.begun:
+            self._usage, self._answered_by = meter.known_usage, meter.model or self._answered_by
+        self._end(fault)
 
     def left(self, fault: BaseException | None = None) -> None:
         """The block has ended; where streams still run, the call ends with the last of them."""
-        if not self._left:
-            self._left = True
-            if fault is not None or not self._streams:
-                self._settle(fault)
+        self._left = True
+        self._end(fault)
 
-    def _settle(self, fault: BaseException | None) -> None:
+    def not_made(self) -> None:
+        """Nobody is there any more to make it: what is held for it is given back."""
+        self._tell(Came(made=False))
+
+    def _end(self, fault: BaseException | None) -> None:
         """Tell the service, behind the application's back: the amount, or by what to reckon it, or that nobody knows it."""
+        self._fault = self._fault or fault
+        if self._left and not self._streams:
+            self._tell(self._came(self._fault))
+
+    def _tell(self, came: Came) -> None:
+        """Once; what comes later is too late."""
+        if self._settled:
+            return
+        self._settled = True
         if self.decision.reservation_id is not None:
-            self._question.service.settlements.add(self.decision.reservation_id, self._came(fault))
+            self._question.service.settlements.add(self.decision.reservation_id, came)
 
     def _came(self, fault: BaseException | None) -> Came:
         if self._usage is None:

@@ -57,6 +57,11 @@ class StreamMeter:
     It knows OpenAI's chat and responses events, Anthropic's message events, both as objects or dicts and as their SDKs' helpers give
     them, and plain texts. Of other items `text` says what is in them; without it each counts for one token.
 
+    Attributes:
+        model, response_id: as the stream names them; None until it does.
+        begun: whether anything came.
+        reported: whether the provider said what the whole stream used.
+
     Args:
         limits: where the stream is over.
         rates: what tokens cost; None: money is not counted.
@@ -79,6 +84,7 @@ class StreamMeter:
         self._stated: dict[str, int] = {}
         self._bytes = self._tokens = 0
         self._strange = False
+        self.begun = False
         self.model: str | None = None
         self.response_id: str | None = None
         self.reported = False
@@ -118,6 +124,7 @@ class StreamMeter:
 
     def add(self, item: object) -> None:
         """Count one item."""
+        self.begun = True
         if self._text is not None:
             self._generated(self._text(item))
         elif isinstance(item, str):

@@ -1,18 +1,54 @@
-"""Functions of every kind within a block: plain ones, coroutines, and generators of either sort.
+"""Functions of every kind within a block: plain ones, coroutines, and generators of either sort; and which of an object's blocks to leave.
 
 A generator is inside the block only while it runs, never while it waits to be asked for more: its caller goes on outside.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import sys
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
+_Left = TypeVar("_Left")
 _Open = Callable[[], AbstractContextManager[Any]]
+
+
+class OpenBlocks(Generic[_Left]):
+    """What is to be left of one object's blocks: each task and thread leaves its own, the inner one first.
+
+    Each only touches what is its own, so there is no lock. What is left elsewhere than it was entered, as a test's set-up may be, is the
+    one that was entered last.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[object, list[_Left]] = {}
+
+    def enter(self, block: _Left) -> None:
+        """One more."""
+        self._open.setdefault(_here(), []).append(block)
+
+    def leave(self) -> _Left:
+        """The one to leave now."""
+        place = here if (here := _here()) in self._open else next(reversed(self._open))
+        left = self._open[place].pop()
+        if not self._open[place]:
+            del self._open[place]
+        return left
+
+
+def _here() -> object:
+    """The current task, else the thread; in a process that never imported asyncio there are no tasks."""
+    if (loops := sys.modules.get("asyncio")) is not None:
+        with contextlib.suppress(RuntimeError):
+            task: object = loops.current_task()
+            return task or threading.get_ident()
+    return threading.get_ident()
 
 
 def wrapped(function: _Function, block: _Open) -> _Function:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -288,3 +289,32 @@ def test_a_decision_holds_within_its_block_alone(spans: Spans) -> None:
     assert {name: said["finops.reservation"] for name, said in spans.attributes().items()} == {
         "framework": "r1", "call": "r1", "other": "r2",
     }  # fmt: skip
+
+
+def test_one_block_may_be_entered_by_several_tasks_at_once() -> None:
+    """Each leaves its own, so that nothing of it stays behind."""
+    acme = attribution(tenant="acme")
+
+    async def turn(mine: asyncio.Event, others: asyncio.Event) -> tuple[object, object]:
+        with acme:
+            mine.set()
+            await others.wait()
+            within = said()
+        return within, said()
+
+    async def both() -> list[tuple[object, object]]:
+        first, second = asyncio.Event(), asyncio.Event()
+        return list(await asyncio.gather(turn(first, second), turn(second, first)))
+
+    assert asyncio.run(both()) == [({"tenant": "acme"}, {})] * 2
+
+
+def test_a_block_may_be_left_on_another_thread_than_it_was_entered() -> None:
+    """As a framework's dependency may be."""
+    acme = attribution(tenant="acme")
+    entering = threading.Thread(target=acme.__enter__)
+    entering.start()
+    entering.join()
+    acme.__exit__(None, None, None)
+    assert said() == {}
+    assert acme._open._open == {}

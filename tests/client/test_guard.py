@@ -438,6 +438,102 @@ def test_a_generator_that_is_left_is_closed_and_settled(fake: FakeService, servi
     assert settled(fake, service) == {"r1": {}}
 
 
+def test_a_call_whose_block_failed_is_settled_once_when_its_stream_has_ended(fake: FakeService, service: Service) -> None:
+    stream: Any = None
+    try:
+        with guard("openai", "gpt-5", service=service) as call:
+            stream = call.meter(events(3))
+            next(stream)
+            raise TimeoutError
+    except TimeoutError:
+        assert settled(fake, service) == {}
+    assert len(list(stream)) == 4
+    assert settled(fake, service) == {"r1": {"actual_usd": "0.0003", "tokens": 103}}
+    assert sum(asked.path.endswith("/settle") for asked in fake.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"), [(RefusedByProvider(), {"actual_usd": "0", "tokens": 0}), (CallBlocked("no"), None), (TimeoutError(), {})]
+)
+def test_a_generator_that_fails_before_its_first_item_is_no_prompt_that_was_paid_for(
+    fault: Exception, told: object, fake: FakeService, service: Service
+) -> None:
+    @guard("openai", "gpt-5", input_tokens=100, service=service)
+    def texts() -> Iterator[str]:
+        if fault:
+            raise fault
+        yield ""
+
+    with pytest.raises(type(fault)):
+        next(texts())
+    assert settled(fake, service) == ({} if told is None else {"r1": told})
+    assert released(fake) == (["r1"] if told is None else [])
+
+
+def test_what_outlives_a_guarded_block_asks_for_itself(fake: FakeService, service: Service) -> None:
+    """A worker that was started in the block keeps its context, but not its permission."""
+    seen: list[object] = []
+
+    async def turn() -> None:
+        gone_on = asyncio.Event()
+
+        async def worker() -> None:
+            seen.append(held())
+            await gone_on.wait()
+            seen.append(held())
+
+        async with guard("openai", "gpt-5", service=service):
+            task = asyncio.ensure_future(worker())
+            await asyncio.sleep(0)
+        gone_on.set()
+        await task
+
+    asyncio.run(turn())
+    assert [one is not None for one in seen] == [True, False]
+
+
+@pytest.mark.parametrize("limit_usd", [None, "1"])
+def test_what_is_held_for_a_task_that_was_cancelled_while_it_asked_is_given_back(
+    limit_usd: str | None, fake: FakeService, service: Service
+) -> None:
+    fake.answers["/api/v1/pricing/quote"] = QUOTES
+    fake.delay_s = 0.2
+
+    async def call() -> None:
+        async with guard("openai", "gpt-5", limit_usd=limit_usd, service=service):
+            pytest.fail("the call was made")
+
+    async def leave() -> None:
+        task = asyncio.ensure_future(call())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(leave())
+    assert settled(fake, service) == {}
+    assert released(fake) == ["r1"]
+
+
+def test_one_guard_may_serve_blocks_of_several_tasks(fake: FakeService, service: Service) -> None:
+    """Each leaves its own block, in whatever order they end."""
+    shared = guard("openai", "gpt-5", service=service)
+
+    async def call(amount: str, mine: asyncio.Event, others: asyncio.Event) -> object:
+        async with shared as made:
+            mine.set()
+            await others.wait()
+            made.used(actual_usd=amount)
+        return held()
+
+    async def both() -> list[object]:
+        first, second = asyncio.Event(), asyncio.Event()
+        return list(await asyncio.gather(call("0.1", first, second), call("0.2", second, first)))
+
+    assert asyncio.run(both()) == [None, None]
+    assert sorted(body["actual_usd"] for body in settled(fake, service).values()) == ["0.1", "0.2"]
+
+
 QUOTES = {
     "usd": "0.1",
     "unpriced": 0,
