@@ -44,7 +44,7 @@ NEUTRAL = {
     # pools of credits
     "amount", "hard", "low", "no_low", "closed", "revision",
     # policies
-    "condition", "downgrade_to", "rate", "retry_after_s", "priority", "description", "ready", "limit", "document", "replace", "policy",
+    "condition", "downgrade_to", "rate", "retry_after_s", "priority", "description", "ready", "document", "replace", "policy",
     # decisions and what they hold
     "action", "gate", "observed", "halted", "estimate_usd", "actual_usd", "tokens", "idempotency_key",
     # what is asked of the service

@@ -159,8 +159,8 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
             "actual_tokens": None, "made_ns": 1, "settled_ns": None, "expires_ns": 2, "ended_ns": None,
         },
         "credit_pools": {
-            "pool_no": 1, "hard": True, "takes_calls": True, "balance_units": 9, "balance_pico": 10**12 - 7, "owed_units": 0, "owed_pico": 0,
-            "source_units": -10, "source_pico": 0, "spend_units": 0, "spend_pico": 7, "expired_units": 0, "expired_pico": 0,
+            "pool_no": 1, "hard": True, "takes_calls": True, "balance_units": 9, "balance_pico": 10**12 - 7, "owed_units": 0,
+            "owed_pico": 0, "source_units": -10, "source_pico": 0, "spend_units": 0, "spend_pico": 7, "expired_units": 0, "expired_pico": 0,
             "adjustment_units": 0, "adjustment_pico": 0, "held_units": 0, "held_pico": 3, "plain_used_units": 0, "plain_used_pico": 7,
             "next_expiry_ns": None, "low_units": 1, "low_pico": 0, "is_low": False, "alerts": 0,
         },

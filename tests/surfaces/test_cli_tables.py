@@ -196,6 +196,6 @@ def test_a_decision_is_told_with_what_decided_it() -> None:
     assert told[0] == "allow, block if it were enforced (HTTP 200), a call estimated at 0.0045 USD"
     assert told[-2] == "decision d1"
     row = {"at": answer["at"], "tenant": "acme", "estimate_usd": "0.0045", "answer": answer}
-    assert drawn("decisions.list", {"decisions": [row], "next_cursor": None}, 160)[2].split() == (
-        "2026-11-22 11:17:28Z allow (would block) budget acme day acme 0.0045 acme day allows 1 USD, 1 are spent".split()
-    )
+    assert drawn("decisions.list", {"decisions": [row], "next_cursor": None}, 160)[2].replace("  ", "|").split("|")[:4] == [
+        "2026-11-22 11:17:28Z", "allow (would block)", "budget acme day", "acme",
+    ]  # fmt: skip

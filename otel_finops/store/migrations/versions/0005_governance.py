@@ -463,7 +463,10 @@ def _policies() -> None:
         "policy_rates",
         sa.Column("policy_no", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column(
-            "of", sa.Text(), nullable=False, comment="what is counted apart: a tenant, agent, trace id or reference of a subject; '' for all"
+            "of",
+            sa.Text(),
+            nullable=False,
+            comment="what is counted apart: a tenant, agent, trace id or reference of a subject; '' for all",
         ),
         sa.Column(
             "free_ns", sa.BigInteger(), nullable=False,
