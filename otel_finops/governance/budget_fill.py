@@ -39,8 +39,17 @@ _PAGE_END: Final = f"SELECT started_ns {_BEHIND} ORDER BY started_ns LIMIT 1 OFF
 _TRACES: Final = f"SELECT DISTINCT trace_no {_BEHIND} AND started_ns < ? AND role = 'call'"
 _ROWS: Final = "SELECT COUNT(*) FROM (SELECT 1 FROM entries {} LIMIT ?) AS first_rows"
 _HEAD: Final = "SELECT MAX(seq) FROM blocks WHERE shard = ?"
-_OF_COUNT: Final = ("budget_counters", "budget_holds", "budget_fills", "budget_crossings")
-"""Tables whose rows go with their count; what is pending comes out even when it settles, and goes then."""
+_OF_COUNT: Final = ("budget_holds", "budget_counters", "budget_fills", "budget_crossings")
+"""Tables whose rows go with their count, in the order in which whoever gives back locks them; what is pending comes out even when it
+settles, and goes then."""
+_LOCK_HELD: Final = (
+    "SELECT reservation_id FROM reservations WHERE reservation_id IN (SELECT reservation_id FROM budget_holds WHERE count_no = ?) "
+    "ORDER BY reservation_id FOR UPDATE"
+)
+_HELD_SINCE: Final = (
+    "DELETE FROM budget_holds WHERE count_no = ? AND reservation_id IN "
+    "(SELECT reservation_id FROM budget_holds WHERE count_no = ? FOR UPDATE SKIP LOCKED)"
+)
 
 
 _Heads: TypeAlias = dict[int, int]
@@ -69,8 +78,7 @@ class CountBeginnings:
         Small ledgers are counted at once. What was held from a count that ends is held no more.
         """
         if before is not None and (after is None or after.counting != before.counting):
-            for table in _OF_COUNT:
-                transaction.execute(f"DELETE FROM {table} WHERE count_no = ?", (before.counting,))
+            _end(transaction, before.counting)
         if after is None:
             return
         if before is None or after.counting != before.counting:
@@ -139,6 +147,17 @@ class _Walk:
         if seq <= self._all_have.get(shard, -1):
             return found
         return [one for one in found if seq <= self._heads[one.counting].get(shard, -1)]
+
+
+def _end(transaction: Transaction, count: int) -> None:
+    """Forget a count: reservations first, as whoever settles or gives them back, so that neither waits for the other in a circle."""
+    shared = transaction.engine_name == "postgresql"
+    if shared:
+        transaction.execute(_LOCK_HELD, (count,))
+    for table in _OF_COUNT:
+        transaction.execute(f"DELETE FROM {table} WHERE count_no = ?", (count,))
+    if shared:  # decisions that had locked the count's row have held from it since
+        transaction.execute(_HELD_SINCE, (count, count))
 
 
 def _begin(transaction: Transaction, budget: Budget) -> None:

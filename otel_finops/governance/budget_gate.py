@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final, Literal
 
+from otel_finops.base.limits import BUDGET_MATCHES_KNOWN_MAX
 from otel_finops.base.money import PICO_PER_USD, format_usd
 from otel_finops.base.times import format_ns
 from otel_finops.governance.budgets import Budget, BudgetSet, BudgetStatus
@@ -34,6 +35,7 @@ _ROOM: Final = {
 is never negative, so that rounding up the picos tells whether anything is left of them."""
 _ROW: Final = f"{INSERT} ({', '.join('?' * len(COLUMNS))})"
 _HOLD: Final = f"{_ROW} {ADD}"
+_NO_AMOUNTS: Final = (0,) * WIDTH
 _LOCK: Final = (
     "SELECT c.count_no FROM budget_counters AS c JOIN (VALUES",
     ") AS v ON c.count_no = v.column1 AND c.level = v.column2 AND c.start_ns = v.column3 ORDER BY c.count_no, c.level, c.start_ns "
@@ -52,6 +54,7 @@ class BudgetGate:
         self._budgets = budgets
         self._matches = Matches(BudgetSet(0, {}))
         self._read: tuple[Transaction, GovernedCall, Readings] | None = None
+        self._known_rows: frozenset[CountKey] = frozenset()
 
     def check(self, transaction: Transaction, call: GovernedCall) -> Ruling | None:
         """What hard budgets say of a call that does not fit, and soft ones that are spent; None where all of it fits."""
@@ -79,10 +82,20 @@ class BudgetGate:
         return Ruling(action, (Reason("budget", action, decides.name, str(decides.no), text, {}, decides.tenant),))
 
     def lock(self, transaction: Transaction, calls: Sequence[GovernedCall]) -> None:
-        """Lock the rows from which anything may be held for these calls, in the one order of all who write them."""
-        if transaction.engine_name == "postgresql":
-            keys = {_key(one, call.at_ns) for call in calls for one in self._asked(call)}
-            transaction.write_values(_LOCK[0], sorted(keys), _LOCK[1])
+        """Lock the rows from which anything may be held for these calls, in the one order of all who write them.
+
+        A row that is not there yet is made in its turn: two who made some of them later, in the order of their calls, could wait for
+        each other.
+        """
+        if transaction.engine_name != "postgresql":
+            return
+        keys = sorted({_key(one, call.at_ns) for call in calls for one in self._asked(call)})
+        known = self._known_rows
+        if known.issuperset(keys):
+            transaction.write_values(_LOCK[0], keys, _LOCK[1])
+        else:
+            transaction.write_values(INSERT, [row_of(key, _NO_AMOUNTS) for key in keys], ADD)
+            transaction.after_commit(lambda: self._remember(keys))
 
     def hold(self, transaction: Transaction, call: GovernedCall, reservation_id: str) -> Ruling | None:
         """Hold what a call may take of every budget that is for it, in the order of their counts; where a hard one has not enough, what
@@ -122,6 +135,10 @@ class BudgetGate:
         if read is not None and read[0] is transaction and read[1] is call and read[2].knows(asked):
             return read[2]
         return Readings(transaction, asked, call.at_ns)
+
+    def _remember(self, keys: Sequence[CountKey]) -> None:
+        known = self._known_rows if len(self._known_rows) < BUDGET_MATCHES_KNOWN_MAX else frozenset()
+        self._known_rows = known.union(keys)
 
     def _known(self) -> BudgetSet:
         return self._budgets.current()
@@ -233,7 +250,7 @@ def _count_of(budget: Budget) -> int:
 def _lock_row(transaction: Transaction, key: CountKey) -> None:
     """Make the row if it is not there, so that the condition of the update decides, and lock it: nobody books or holds until this
     transaction ends."""
-    transaction.execute(f"{_ROW} ON CONFLICT DO NOTHING", row_of(key, (0,) * WIDTH))
+    transaction.execute(f"{_ROW} ON CONFLICT DO NOTHING", row_of(key, _NO_AMOUNTS))
     if transaction.engine_name == "postgresql":
         transaction.write_values(_LOCK[0], [key], _LOCK[1])
 
