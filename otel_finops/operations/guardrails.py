@@ -37,9 +37,7 @@ class AskedGuardrail(Output):
     flagged: Amount
     blocked: Amount = Field(description="Stopped, or nobody answered and the settings stop calls then.")
     observed: Amount = Field(description="Would have been stopped; observe mode let them go on.")
-    unanswered: Count = Field(
-        description="It did not answer in time and in order; such calls that were stopped are among the others."
-    )
+    unanswered: Count = Field(description="It did not answer in time and in order; such calls that were stopped are among the others.")
     without_estimate: Count = Field(description="Of all of these, calls whose cost nobody could estimate: the sums leave them out.")
 
 
