@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import socket
 import sys
 import tempfile
@@ -21,6 +22,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+import psutil
 
 from benchmarks import servers
 from benchmarks.servers import Meter, Server
@@ -141,6 +144,9 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     host, _, port = address.rpartition(":")
     plan = Plan(host, int(port), options.rate, options.seconds)
     with servers.running(server, folder / "serve.log") as process:
+        if options.all_cores:
+            for thread in psutil.Process(process.pid).threads():
+                os.sched_setaffinity(thread.id, range(os.cpu_count() or 1))
         for number in range(options.budgets):
             scope = {} if number == 0 else {"tenant": "acme"} if number == 1 else {"user": f"user-{number}"}
             _post(server, "budgets", {"name": f"budget {number}", "scope": scope, "amount": "100000", "hard": True})
@@ -166,6 +172,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=500.0, help="questions a second")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--budgets", type=int, default=0, help="hard budgets: one for all, one for the tenant, the rest for single users")
+    parser.add_argument("--all-cores", action="store_true", help="the service may use all of them")
     parser.add_argument("--database", default="", help="another database than a SQLite file of its own")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
