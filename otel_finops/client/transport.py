@@ -30,6 +30,8 @@ ANSWER_BYTES_MAX: Final = 1024 * 1024
 """Most that is read of an answer: a decision has some kilobytes, the tree of a long trace some hundred."""
 IDLE_MAX: Final = 16
 """Connections kept open: as many as threads of one process usually ask at the same time; more are opened and closed again."""
+IDLE_S_MAX: Final = 60.0
+"""Older ones are not used again: what is between drops them after minutes, some without a word, which would cost a whole time-out each."""
 OPENING_MAX: Final = 32
 """Connections being opened at the same time: a name look-up that hangs holds its thread, and threads must not pile up."""
 PAUSE_MAX_S: Final = 30.0
@@ -91,7 +93,7 @@ class Transport:
     def _forget(self) -> None:
         """Begin anew: after a fork the parent's connections and locks are not ours."""
         self._process = os.getpid()
-        self._idle: queue.LifoQueue[HTTPConnection] = queue.LifoQueue(IDLE_MAX)
+        self._idle: queue.LifoQueue[tuple[HTTPConnection, float]] = queue.LifoQueue(IDLE_MAX)
         self._opening = threading.BoundedSemaphore(OPENING_MAX)
         self._away_until: dict[str, float] = {}
 
@@ -104,17 +106,19 @@ class Transport:
         Raises:
             ServiceAway: no answer in time, a 5xx or a 429, or a pause after such a failure.
         """
-        return self._ask("POST", path, json.dumps(body, separators=(",", ":")).encode(), timeout_s)
+        return self._ask("POST", path, json.dumps(body, separators=(",", ":"), default=str).encode(), timeout_s)
 
     def get(self, path: str, *, timeout_s: float | None = None) -> Answer:
         """Read `/api/v1` + path (query included); as `post`."""
         return self._ask("GET", path, None, timeout_s)
 
     def close(self) -> None:
-        """Close the connections that wait for the next question."""
+        """Close the connections that wait for the next question; a forked process leaves its parent's, whose lock may be taken for ever."""
+        if os.getpid() != self._process:
+            return
         with contextlib.suppress(queue.Empty):
             while True:
-                self._idle.get_nowait().close()
+                self._idle.get_nowait()[0].close()
 
     def __del__(self) -> None:
         if hasattr(self, "_idle"):
@@ -130,6 +134,9 @@ class Transport:
         if now < until:
             raise ServiceAway("The service was away a moment ago and is not asked again yet.", retry_after_s=until - now)
         deadline = now + (self._settings.timeout_s if timeout_s is None else timeout_s)
+        for away in (part, _EVERYTHING):
+            if away in self._away_until:  # one finds out whether it is back, and nobody else waits for that
+                self._away_until[away] = deadline
         try:
             answer, retry_after_s = self._exchange(method, self._base + path, body, deadline)
         except _Unreachable as fault:
@@ -187,14 +194,17 @@ class Transport:
 
     def _connection(self, deadline: float) -> tuple[HTTPConnection, bool]:
         """A connection, and whether it was used before."""
-        try:
-            return self._idle.get_nowait(), True
-        except queue.Empty:
-            return self._open(deadline), False
+        with contextlib.suppress(queue.Empty):
+            while True:
+                connection, since = self._idle.get_nowait()
+                if time.monotonic() - since < IDLE_S_MAX:
+                    return connection, True
+                connection.close()
+        return self._open(deadline), False
 
     def _keep(self, connection: HTTPConnection) -> None:
         try:
-            self._idle.put_nowait(connection)
+            self._idle.put_nowait((connection, time.monotonic()))
         except queue.Full:
             connection.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -57,9 +58,9 @@ def test_a_kept_connection_that_the_server_closed_is_replaced(service: FakeServi
     transport.post("/decisions", {})
     service.headers = {}
     transport.post("/decisions", {})
-    idle = transport._idle.get_nowait()
+    idle, since = transport._idle.get_nowait()
     idle.sock._sock.shutdown(socket.SHUT_RDWR)  # as a server's keep-alive limit ends it
-    transport._idle.put_nowait(idle)
+    transport._idle.put_nowait((idle, since))
     assert transport.post("/decisions", {}).ok
     assert service.connections == 3
 
@@ -72,7 +73,29 @@ def test_a_forked_process_leaves_its_parents_connections_alone(
     monkeypatch.setattr("otel_finops.client.transport.os.getpid", lambda: -1)
     transport.post("/decisions", {})
     assert (service.connections, parents.qsize()) == (2, 1)
-    parents.get_nowait().close()
+    parents.get_nowait()[0].close()
+    transport.close()
+
+
+def test_and_hangs_up_without_touching_a_lock_of_its_parent(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which another thread may have held when the process was forked."""
+    transport._idle.mutex.acquire()
+    with monkeypatch.context() as patch:
+        patch.setattr("otel_finops.client.transport.os.getpid", lambda: -1)
+        closing = threading.Thread(target=transport.close, daemon=True)
+        closing.start()
+        closing.join(10)
+    assert not closing.is_alive()
+    transport._idle.mutex.release()
+
+
+def test_a_connection_that_was_not_used_for_long_is_not_trusted(
+    service: FakeService, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport.post("/decisions", {})
+    later(monkeypatch, 61)
+    transport.post("/decisions", {})
+    assert service.connections == 2
 
 
 def test_refusals_are_answers(service: FakeService, transport: Transport) -> None:
@@ -166,6 +189,25 @@ def test_a_failure_is_followed_by_a_pause(service: FakeService, caplog: pytest.L
     transport.close()
 
 
+def test_after_the_pause_one_finds_out_and_the_others_do_not_wait(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = Transport(ClientSettings(url=service.url, timeout_s=20, pause_s=1.0))
+    service.status = 503
+    with pytest.raises(ServiceAway):
+        transport.post("/decisions", {})
+    later(monkeypatch, 2)
+    service.status, service.delay_s = 200, 0.5
+    asking = threading.Thread(target=transport.post, args=("/decisions", {"the": "first"}))
+    asking.start()
+    while len(service.asked) < 2:
+        pass
+    with pytest.raises(ServiceAway, match="not asked again yet"):
+        transport.post("/decisions", {})
+    asking.join()
+    service.delay_s = 0.0
+    assert transport.post("/decisions", {}).ok
+    transport.close()
+
+
 def test_a_part_of_the_service_in_trouble_keeps_no_other_from_being_asked(service: FakeService) -> None:
     """Nobody is blocked because prices were asked for too often."""
     transport = Transport(ClientSettings(url=service.url, pause_s=10.0))
@@ -203,6 +245,90 @@ def test_what_is_no_json_is_an_answer_without_a_body(service: FakeService, trans
     monkeypatch.setattr("fake_service.json.dumps", lambda _: "<html>a proxy's page</html>")
     monkeypatch.setattr("otel_finops.client.transport.json.dumps", lambda *_, **__: "{}")
     assert transport.post("/decisions", {}).body == {}
+
+
+class Rude:
+    """Answers every connection with these bytes, over and over when `endless`, and hangs up."""
+
+    def __init__(self, answer: bytes, *, endless: bool = False) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._answer, self._endless = answer, endless
+        self.questions = 0
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                question = b""
+                while not question.endswith(b"}"):  # what was sent and is not read would reset the connection
+                    question += connection.recv(65_536)
+                self.questions += 1
+                connection.sendall(self._answer)
+                while self._endless:
+                    connection.sendall(self._answer)
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("answer", "endless"),
+    [
+        (b"", False),
+        (b"SSH-2.0-OpenSSH\r\n", False),
+        (b"\x00\xff" * 40_000, False),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{", False),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 200, True),
+        (b"HTTP/1.1 503 Away\r\nRetry-After: 9e9\r\n\r\n", False),
+    ],
+)
+def test_what_is_no_answer_at_all_is_an_absent_service(answer: bytes, endless: bool) -> None:
+    rude = Rude(answer, endless=endless)
+    transport = Transport(ClientSettings(url=rude.url, timeout_s=1.0, pause_s=0.0))
+    began = time.monotonic()
+    with pytest.raises(ServiceAway):
+        transport.post("/decisions", {})
+    assert time.monotonic() - began < 5
+    rude.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + b" " * 2_000_000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"fffff\r\n" + b"[" * 0xFFFFF + b"\r\n0\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n["allow"',
+    ],
+)
+def test_an_answer_that_breaks_off_is_too_long_or_too_deep_says_nothing(answer: bytes) -> None:
+    rude = Rude(answer)
+    transport = Transport(ClientSettings(url=rude.url, timeout_s=20, pause_s=0.0))
+    for questions in (1, 2):
+        assert transport.post("/decisions", {}).body == {}
+        assert rude.questions == questions
+    transport.close()
+    rude.close()
+
+
+def test_a_redirection_is_not_followed(service: FakeService) -> None:
+    """The token would go with it."""
+    rude = Rude(f"HTTP/1.1 307 Elsewhere\r\nLocation: {service.url}/api/v1/decisions\r\nContent-Length: 0\r\n\r\n".encode())
+    transport = Transport(ClientSettings(url=rude.url, token="secret-1", timeout_s=20))
+    assert (transport.post("/decisions", {}).status, service.asked) == (307, [])
+    transport.close()
+    rude.close()
 
 
 def test_many_threads_ask_at_once(service: FakeService, transport: Transport) -> None:
