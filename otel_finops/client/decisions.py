@@ -21,7 +21,10 @@ _AWAY_STATUS: Final = 503
 """A fail-closed client's answer while the service is away: the fault is nobody's budget."""
 _TEXT_CHARS_MAX: Final = 256
 """The service's own limit of names; a longer one would have the whole question refused."""
-
+_COUNT_MAX: Final = 1_000_000_000
+"""Likewise of counts: what applications set for no limit at all is more."""
+_SECONDS_MAX: Final = 366 * 86_400.0
+"""A year: no window of a budget is longer, and what is said to take longer is nonsense."""
 _STRANGERS_MAX: Final = 1_000
 """Tenants remembered as not the token's; of further ones each call asks twice."""
 
@@ -99,13 +102,13 @@ class DecisionDesk:
         """
         if not self._settings.on:
             return Decision("allow")
-        body = {name: _cut(value) for name, value in call.items() if value is not None}
+        body = {name: _sendable(value) for name, value in call.items() if value is not None}
         if body.get("tenant") in self._strangers:
             body.pop("tenant")
         try:
             return self._read(self._put(body))
         except ServiceAway as fault:
-            return self._without(str(fault), fault.retry_after_s)
+            return self.undecided(str(fault), fault.retry_after_s)
 
     def _put(self, body: Mapping[str, Any]) -> Answer:
         """Put a question. A tenant for which the token does not speak is left out: the ledger books such calls under the token's own."""
@@ -149,11 +152,11 @@ class DecisionDesk:
     def _read(self, answer: Answer) -> Decision:
         if not answer.ok:
             self._refused(answer)
-            return self._without(f"The service refused to decide: {answer.detail}", None)
+            return self.undecided(f"The service refused to decide: {answer.detail}")
         body = answer.body
         action, status, reasons = body.get("action"), body.get("http_status"), body.get("reasons")
         if not isinstance(action, str) or action not in _ACTIONS:
-            return self._without("The service's answer is no decision.", None)
+            return self.undecided("The service's answer is no decision.")
         return Decision(
             action,
             status if isinstance(status, int) else (402 if action in HALTING else 200),
@@ -172,7 +175,7 @@ class DecisionDesk:
             self._refusals.add(answer.status)
             _log.error("The service refused with status %d: %s", answer.status, answer.detail)
 
-    def _without(self, why: str, retry_after_s: float | None) -> Decision:
+    def undecided(self, why: str, retry_after_s: float | None = None) -> Decision:
         """What holds when there is no decision."""
         action = "block" if self._settings.fail == "closed" else "allow"
         reason: dict[str, Any] = {
@@ -202,11 +205,18 @@ def _what_to_do(decision: Decision) -> str:
     return ""
 
 
-def _cut(value: Any) -> Any:
+def _sendable(value: Any) -> Any:
+    """A field as the service takes it, so that one that is out of bounds does not have the whole question refused."""
+    if isinstance(value, str):
+        return _cut(value)
+    if isinstance(value, int):
+        return min(value, _COUNT_MAX)
+    return {_cut(str(key)): _cut(str(one)) for key, one in value.items()} if isinstance(value, Mapping) else value
+
+
+def _cut(name: str) -> str:
     """Names as the service takes them: it cuts those of spans in the same way, so that budgets still find theirs."""
-    if not isinstance(value, str):
-        return value
-    text = value.replace("\0", "")
+    text = name.replace("\0", "").encode("utf-8", "replace").decode()
     return text if len(text) <= _TEXT_CHARS_MAX else text[: _TEXT_CHARS_MAX - 1] + "…"
 
 
@@ -215,4 +225,5 @@ def _text(value: Any) -> str | None:
 
 
 def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 else None
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _SECONDS_MAX
+    return float(value) if known else None

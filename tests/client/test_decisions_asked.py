@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 from fake_service import FakeService
@@ -111,6 +113,26 @@ def test_a_tenant_for_which_the_token_does_not_speak_is_left_out(service: FakeSe
 def test_strange_fields_do_no_harm(service: FakeService) -> None:
     service.extra = {"http_status": "teapot", "reasons": 7, "retry_after_s": "soon", "reservation_id": 5, "estimate_usd": 0.5}
     assert desk(service).ask(CALL) == Decision("allow", 200, [], decision_id="d1")
+
+
+@pytest.mark.parametrize("retry_after_s", ["1e999", "1" * 400, "-1", "NaN", "[]", "true"])
+def test_nonsense_for_a_wait_is_none(service: FakeService, retry_after_s: str) -> None:
+    service.action = "throttle"
+    service.extra = {"retry_after_s": json.loads(retry_after_s)}
+    assert desk(service).ask(CALL).retry_after_s is None
+
+
+def test_what_the_service_would_refuse_is_cut_to_what_it_takes(service: FakeService) -> None:
+    call = {**CALL, "user": "u" * 300, "tags": {"team": "t" * 300, "k\0": "v"}, "max_output_tokens": 2**63, "session": "s\ud800"}
+    assert desk(service).ask(call).action == "allow"
+    asked = service.decisions[0]
+    assert (len(asked["user"]), len(asked["tags"]["team"]), asked["tags"]["k"]) == (256, 256, "v")
+    assert (asked["max_output_tokens"], asked["session"]) == (1_000_000_000, "s?")
+
+
+def test_what_is_no_json_is_sent_as_text(service: FakeService) -> None:
+    assert desk(service).ask({**CALL, "estimate_usd": Decimal("0.01")}).action == "allow"
+    assert service.decisions[0]["estimate_usd"] == "0.01"
 
 
 def test_without_an_address_everything_is_allowed() -> None:
