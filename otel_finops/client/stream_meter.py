@@ -23,6 +23,7 @@ BYTES_PER_TOKEN: Final = 4
 """Tokenizers merge bytes, so bytes tell more than characters: four of English, and one and a third Chinese characters, are a token."""
 _CHAT_PARTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
 _MESSAGE_PARTS: Final = ("text", "thinking", "partial_json")
+_NOT_CLOSED: Final = "A stream that came to its limit could not be closed: its provider may go on, and charge for it."
 _SOUND: Final = "response.audio.delta"
 _ENDS: Final = ("response.completed", "response.incomplete", "response.failed")
 
@@ -125,6 +126,12 @@ class StreamMeter:
     def add(self, item: object) -> None:
         """Count one item."""
         self.begun = True
+        try:
+            self._read(item)
+        except Exception:  # noqa: BLE001 - a stream must not fail by being counted, whatever is in it
+            self._unknown(item)
+
+    def _read(self, item: object) -> None:
         if self._text is not None:
             self._generated(self._text(item))
         elif isinstance(item, str):
@@ -281,8 +288,12 @@ class MeteredStream(_Metered, Generic[_T]):
             self._ended(fault)
             raise
         if self._counted(item):
-            self._shut()
-            self._ended(self._cut)
+            try:
+                self._shut()
+            except Exception:  # noqa: BLE001 - what came is delivered all the same
+                _log.warning(_NOT_CLOSED, exc_info=True)
+            finally:
+                self._ended(self._cut)
         return item
 
     def close(self) -> None:
@@ -322,8 +333,12 @@ class AsyncMeteredStream(_Metered, Generic[_T]):
             self._ended(fault)
             raise
         if self._counted(item):
-            await self._shut()
-            self._ended(self._cut)
+            try:
+                await self._shut()
+            except Exception:  # noqa: BLE001 - as above
+                _log.warning(_NOT_CLOSED, exc_info=True)
+            finally:
+                self._ended(self._cut)
         return item
 
     async def close(self) -> None:

@@ -280,6 +280,29 @@ def test_what_has_ended_by_itself_is_not_cut() -> None:
     assert list(metered(Source(last), Limits(output_tokens=10))) == [last]
 
 
+def test_a_stream_that_cannot_be_closed_delivers_and_settles_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    def close() -> None:
+        raise ConnectionError
+
+    ended: list[object] = []
+    stream: MeteredStream[str] = MeteredStream(
+        iter(["four"] * 5), StreamMeter(Limits(output_tokens=2)), "end", close, lambda *end: ended.append(end[1])
+    )
+    assert list(stream) == ["four", "four"]
+    assert [type(end) for end in ended] == [StreamCut]
+    assert ["could not be closed" in message for message in caplog.messages] == [True]
+
+
+def test_what_cannot_be_counted_counts_for_one_token_and_fails_no_reader(caplog: pytest.LogCaptureFixture) -> None:
+    def count(text: str) -> int:
+        raise LookupError(text)
+
+    meter = StreamMeter(count=count)
+    assert list(MeteredStream(iter(["a", "b"]), meter, "raise", None, None)) == ["a", "b"]
+    assert meter.output_tokens == 2
+    assert len(caplog.messages) == 1
+
+
 def test_a_fault_of_the_stream_reaches_the_reader_and_whoever_settles() -> None:
     fault, ends = ConnectionError("reset"), []
     with pytest.raises(ConnectionError):
