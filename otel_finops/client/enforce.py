@@ -23,7 +23,7 @@ from otel_finops.base.money import PICO_MAX, PICO_PER_USD, format_usd
 from otel_finops.client.attribution import RESERVATION, Held, held, remember_parent, spans_above, stamp_spans
 from otel_finops.client.costs import price_of
 from otel_finops.client.decisions import Decision
-from otel_finops.client.faults import CallStopped
+from otel_finops.client.faults import CallBlocked, CallStopped
 from otel_finops.client.habits import Habits, Kind
 from otel_finops.client.service import Service
 from otel_finops.client.settings import INSIST, URL, ClientSettings
@@ -88,9 +88,21 @@ class EnforcingProcessor(SpanProcessor):
             CallBlocked: it must not be; the instrumentation hands this on to the application, and the provider is not called.
             CallStopped: the same under an instrumentation that swallows exceptions, when the settings insist.
         """
-        remember_parent(span, parent_context)
-        if not is_call(span):
-            return
+        call = False
+        try:
+            remember_parent(span, parent_context)
+            call = is_call(span)
+            if call:
+                self._decide(span, parent_context)
+        except CallBlocked:
+            raise
+        except Exception:  # noqa: BLE001 - a fault of ours is no reason that a call fails, unless it must not be made undecided
+            self._tell_once("start", "A model call could not be decided on.")
+            undecided = self._service.desk.undecided("The client itself failed.")
+            if call and undecided.halts:
+                raise self._stop(span, undecided) from None
+
+    def _decide(self, span: Span, parent_context: Context | None) -> None:
         guarded = held(parent_context)
         if guarded is not None:
             self._follow(span, parent_context, guarded)
@@ -102,7 +114,13 @@ class EnforcingProcessor(SpanProcessor):
             self._ask(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Settle what was held for the call, and learn how large it was."""
+        """Settle what was held for the call, and learn how large it was; never raises, as the answer is there."""
+        try:
+            self._settle(span)
+        except Exception:  # noqa: BLE001 - as above
+            self._tell_once("end", "What a model call came to could not be told.")
+
+    def _settle(self, span: ReadableSpan) -> None:
         context = span.get_span_context()
         number = context.span_id if context else 0
         live = self._live.pop(number, None)
@@ -193,6 +211,12 @@ class EnforcingProcessor(SpanProcessor):
         """Whether raising would."""
         return self._settings.insist or not scope_of(span).startswith(SWALLOWING)
 
+    def _tell_once(self, what: str, message: str) -> None:
+        """Within the handling of an exception."""
+        if what not in self._told:
+            self._told.add(what)
+            _log.exception(message)
+
     def _tell_of(self, scope: str) -> None:
         """Tell once of a library that swallows."""
         if scope not in self._told:
@@ -215,7 +239,8 @@ def _cost(reported: Any) -> str | None:
     """What an instrumentation says that the call cost, as a decimal string; None where it says nothing of use."""
     if not isinstance(reported, (int, float)) or isinstance(reported, bool) or not 0 <= reported <= PICO_MAX / PICO_PER_USD:
         return None
-    return format_usd(round(Decimal(repr(reported)) * PICO_PER_USD))
+    exact = Decimal(int(reported)) if isinstance(reported, int) else Decimal(repr(float(reported)))
+    return format_usd(round(exact * PICO_PER_USD))
 
 
 # --- installing ----------------------------------------------------------------------------------------------------
@@ -266,3 +291,5 @@ def load() -> None:
         install()
     except BadInput as fault:
         _log.error("Model calls are not governed: %s", fault)
+    except Exception:  # noqa: BLE001 - whatever it is
+        _log.exception("Model calls are not governed.")

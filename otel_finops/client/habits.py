@@ -11,8 +11,8 @@ from otel_finops.client.usage import Usage
 
 KINDS_MAX: Final = 512
 """Kinds of calls that one application remembers; beyond it those that were not made for longest are forgotten."""
-_WEIGHT: Final = 0.25
-"""Of the newest call in the running mean: half of it stems from the last three calls, so that a changed prompt shows soon."""
+_PARTS: Final = 4
+"""The newest call is one of so many parts of the running mean: half of it stems from the last three calls; a changed prompt shows soon."""
 
 
 Kind: TypeAlias = tuple[str, ...]
@@ -35,8 +35,8 @@ class Habits:
     def learn(self, kind: Kind, used: Usage) -> None:
         """Take in what a finished call used."""
         before = self._means.pop(kind, None) or _Means(used.prompt, used.output)
-        prompt = before.input + _WEIGHT * (used.prompt - before.input)
-        self._means[kind] = _Means(prompt, before.output + _WEIGHT * (used.output - before.output), before.pico)
+        prompt = before.input + (used.prompt - before.input) / _PARTS
+        self._means[kind] = _Means(prompt, before.output + (used.output - before.output) / _PARTS, before.pico)
         if len(self._means) > KINDS_MAX:
             self._means.popitem(last=False)
 
@@ -45,7 +45,7 @@ class Habits:
         means, pico = self._means.get(kind), parse_usd(usd)
         if means is not None:
             before = pico if means.pico is None else means.pico
-            self._means[kind] = means._replace(pico=before + round(_WEIGHT * (pico - before)))
+            self._means[kind] = means._replace(pico=before + (pico - before) // _PARTS)
 
     def size(self, kind: Kind) -> dict[str, int]:
         """The usual counts as fields of a decision; empty for a kind that was never seen to the end."""

@@ -340,6 +340,50 @@ def test_settling_keeps_nobody_waiting(service: FakeService) -> None:
     app.provider.shutdown()
 
 
+# --- a fault of the client itself ---------------------------------------------------------------------------------------
+
+
+def broken(*_: object) -> Any:
+    raise LookupError("an oversight")
+
+
+@pytest.mark.parametrize("part", ["is_call", "asked_of"])
+def test_a_fault_of_the_client_is_no_reason_that_a_call_fails(
+    app: App, part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(f"otel_finops.client.enforce.{part}", broken)
+    app.call()
+    app.call()
+    assert (len(app.spans), app.service.asked) == (2, [])
+    assert caplog.messages == ["A model call could not be decided on."]
+
+
+def test_but_a_closed_client_makes_no_call_undecided(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = App(service, fail="closed")
+    monkeypatch.setattr("otel_finops.client.enforce.asked_of", broken)
+    with pytest.raises(CallBlocked, match="The client itself failed"):
+        app.call()
+    app.tracer().start_span("no call").end()
+    app.provider.shutdown()
+
+
+def test_nor_that_an_answer_is_lost(app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("otel_finops.client.enforce.usage_of", broken)
+    app.call()
+    assert len(app.spans) == 1
+    assert caplog.messages == ["What a model call came to could not be told."]
+
+
+def test_a_number_of_another_library_is_a_cost_too(app: App) -> None:
+    class Float64(float):
+        def __repr__(self) -> str:
+            return f"np.float64({float(self)})"
+
+    app.call(after={"gen_ai.usage.cost": Float64(0.25)})
+    app.call(after={"gen_ai.usage.cost": 3})
+    assert app.settled == {"r1": {"actual_usd": "0.25"}, "r2": {"actual_usd": "3"}}
+
+
 # --- instrumentations that swallow ------------------------------------------------------------------------------------
 
 
@@ -445,6 +489,12 @@ def test_without_an_address_nothing_is_installed(settings: dict[str, Any], told:
 def test_without_an_sdk_it_says_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
     assert not install(trace.NoOpTracerProvider(), ClientSettings(url="http://127.0.0.1:1"))
     assert "Call otel_finops.client.enforce.install()" in caplog.text
+
+
+def test_nor_is_anything_else_a_reason_not_to_start(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("otel_finops.client.enforce.install", broken)
+    load()
+    assert caplog.messages == ["Model calls are not governed."]
 
 
 def test_wrong_settings_are_no_reason_not_to_start(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
