@@ -16,7 +16,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -91,7 +91,10 @@ class Transport:
         self._forget()
 
     def _forget(self) -> None:
-        """Begin anew: after a fork the parent's connections and locks are not ours."""
+        """Begin anew: after a fork the parent's connections and locks are not ours. To close our ends of them ends nothing there."""
+        inherited: Iterable[tuple[HTTPConnection, float]] = tuple(self._idle.queue) if hasattr(self, "_idle") else ()
+        for connection, _ in inherited:
+            connection.close()
         self._process = os.getpid()
         self._idle: queue.LifoQueue[tuple[HTTPConnection, float]] = queue.LifoQueue(IDLE_MAX)
         self._opening = threading.BoundedSemaphore(OPENING_MAX)

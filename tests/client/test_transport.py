@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import threading
 import time
@@ -75,6 +76,19 @@ def test_a_forked_process_leaves_its_parents_connections_alone(
     assert (service.connections, parents.qsize()) == (2, 1)
     parents.get_nowait()[0].close()
     transport.close()
+
+
+def test_its_own_ends_of_them_are_closed(service: FakeService, transport: Transport) -> None:
+    """Without a warning of the interpreter's, and the parent goes on with the same connection."""
+    transport.post("/decisions", {})
+    child = os.fork()
+    if child == 0:
+        connection = transport._idle.queue[0][0]
+        transport.post("/decisions", {})
+        os._exit(0 if connection.sock is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    transport.post("/decisions", {})
+    assert service.connections == 2
 
 
 def test_and_hangs_up_without_touching_a_lock_of_its_parent(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
