@@ -17,8 +17,9 @@ from otel_finops.base.money import PICO_PER_USD
 from otel_finops.base.protocols import DEFAULT_REALM
 from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.governance.calls import GovernedCall
+from otel_finops.governance.reservations import named_by
 from otel_finops.governance.rulings import Ruling
-from otel_finops.ledger.entry import CHARGE, ROLE_CALL, Entry
+from otel_finops.ledger.entry import Entry
 from otel_finops.store.unit_of_work import Row, Transaction
 
 MINUTE_NS: Final = 60 * NS_PER_SECOND
@@ -232,7 +233,7 @@ class NotedCalls:
 
     def apply(self, transaction: Transaction, entries: Sequence[Entry]) -> None:
         """See `Projection.apply`."""
-        named = {one.reservation_id for one in entries if one.kind == CHARGE and one.role == ROLE_CALL and one.reservation_id}
+        named = {one for entry in entries if (one := named_by(entry))}
         if named:
             for _ in transaction.select_in(_BOOKED, sorted(named)):
                 pass

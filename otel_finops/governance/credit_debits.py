@@ -11,7 +11,8 @@ from otel_finops.governance.credit_store import hold_pools
 from otel_finops.governance.credits import Moved, PoolSet
 from otel_finops.governance.followed import Followed
 from otel_finops.governance.postings import Book, Cause, joined, locked_books
-from otel_finops.ledger.entry import CHARGE, ROLE_CALL, Entry
+from otel_finops.governance.reservations import named_by
+from otel_finops.ledger.entry import Entry
 from otel_finops.store.unit_of_work import Transaction
 
 _TAKE_HOLDS: Final = "DELETE FROM credit_holds WHERE reservation_id IN ({}) RETURNING pool_no, amount_units, amount_pico"
@@ -53,7 +54,7 @@ def taken_holds(transaction: Transaction, reservation_ids: Collection[str]) -> d
 
 def _ended(transaction: Transaction, entries: Sequence[Entry]) -> list[str]:
     """The reservations that newly booked calls name and that have ended."""
-    named = {one.reservation_id for one in entries if one.kind == CHARGE and one.role == ROLE_CALL and one.reservation_id}
+    named = {one for entry in entries if (one := named_by(entry))}
     return [row[0] for row in transaction.select_in(_ENDED, sorted(named))] if named else []
 
 

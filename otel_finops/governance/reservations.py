@@ -16,7 +16,7 @@ from otel_finops.base.limits import RESERVATIONS_SWEPT_MAX
 from otel_finops.base.money import format_usd
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.rulings import Holder, Ruling
-from otel_finops.ledger.entry import CHARGE, ROLE_CALL, Entry
+from otel_finops.ledger.entry import REVERSAL, ROLE_CALL, Entry
 from otel_finops.store.unit_of_work import Row, Transaction
 
 State: TypeAlias = Literal["held", "settled", "booked", "expired", "released"]
@@ -165,23 +165,24 @@ class Reservations:
         return ended
 
 
+def named_by(entry: Entry) -> str | None:
+    """The reservation that a call names as it is booked, or as its entry says later: the span with the name may be the last to come."""
+    return entry.reservation_id if entry.kind != REVERSAL and entry.role == ROLE_CALL else None
+
+
 def booked(transaction: Transaction, entries: Sequence[Entry]) -> list[str]:
-    """End the reservations that newly booked calls name, in the transaction that books them; their ids.
+    """End the reservations that booked calls name, in the transaction that books them or corrects what they say; their ids.
 
     Whoever keeps counts or pools by these entries gives back there and then what was held for them: all rows of one kind that a
     transaction touches are locked in one order. One tenant's entry ends no other's reservation.
     """
-    named = {
-        (entry.reservation_id, entry.tenant): entry.recorded_ns
-        for entry in entries
-        if entry.reservation_id is not None and entry.kind == CHARGE and entry.role == ROLE_CALL
-    }
+    named = {(one, entry.tenant): entry.recorded_ns for entry in entries if (one := named_by(entry)) is not None}
     if not named:
         return []
     locking = _LOCKING if transaction.engine_name == "postgresql" else ""
-    ids = sorted({one for one, _ in named if one is not None})
+    ids = sorted({one for one, _ in named})
     open_ones = {(one, tenant) for one, tenant in transaction.select_in(f"{_OPEN}{locking}", ids)}
-    ended = sorted((str(one), recorded_ns) for (one, tenant), recorded_ns in named.items() if (one, tenant) in open_ones)
+    ended = sorted((one, recorded_ns) for (one, tenant), recorded_ns in named.items() if (one, tenant) in open_ones)
     transaction.executemany(_END, [("booked", recorded_ns, one) for one, recorded_ns in ended])
     return [one for one, _ in ended]
 
