@@ -14,6 +14,7 @@ import os
 import queue
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -123,8 +124,8 @@ class Transport:
             while True:
                 self._idle.get_nowait()[0].close()
 
-    def __del__(self) -> None:
-        if hasattr(self, "_idle"):
+    def __del__(self, ends: Callable[[], bool] = sys.is_finalizing) -> None:
+        if hasattr(self, "_idle") and not ends():  # an ending interpreter has lost what closing needs
             self.close()
 
     def _ask(self, method: str, path: str, body: bytes | None, timeout_s: float | None) -> Answer:

@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -343,6 +345,22 @@ def test_a_redirection_is_not_followed(service: FakeService) -> None:
     assert (transport.post("/decisions", {}).status, service.asked) == (307, [])
     transport.close()
     rude.close()
+
+
+def test_the_end_of_the_interpreter_is_quiet(service: FakeService) -> None:
+    """Where a library keeps the transport until its modules are taken apart."""
+    program = """
+import sys
+from otel_finops.client.settings import ClientSettings
+from otel_finops.client.transport import Transport
+
+kept = Transport(ClientSettings(url=sys.argv[1]))
+kept.post("/decisions", {})
+kept.cycle = kept
+sys.kept = [kept]
+"""
+    ran = subprocess.run([sys.executable, "-c", program, service.url], capture_output=True, text=True, timeout=60, check=True)
+    assert (ran.stdout, ran.stderr, len(service.asked)) == ("", "", 1)
 
 
 def test_many_threads_ask_at_once(service: FakeService, transport: Transport) -> None:
