@@ -67,9 +67,9 @@ class Readings:
                 self.windows[one.period] = one.period.window(now_ns)
         counts = sorted({one.counting for one in budgets})
         keys = [key for one in budgets for key in self._keys(one)]
+        self.pending = _pending(transaction, keys)  # first: what is booked meanwhile shall rather count twice than not at all
         self.rows = read_rows(transaction, keys)
         self.live = self._live(transaction, [one for one in budgets if one.period.is_rolling])
-        self.pending = _pending(transaction, keys)
         self.filling = {int(count) for (count,) in transaction.select_in(_FILLING, counts)}
         self.days = self._days(transaction, [one for one in budgets if is_foreign(one)])
         self.rates = self._rates(transaction, budgets)

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from counting_rig import USD, CountingRig
 from empty_ledgers import empty_store
+from ledger_rig import CENT, call
 
+from otel_finops.governance import spending
 from otel_finops.governance.counts import Sums, write
 from otel_finops.governance.holds import take_back
+from otel_finops.governance.periods import Period
 from otel_finops.store.engine import Store
 
 pytestmark = pytest.mark.postgres
@@ -82,3 +85,30 @@ def test_rows_of_a_window_are_locked_when_they_are_known_to_be_there_too(rig: Co
         assert held.result(10) is None
         rig.release("r1")
     assert rig.status(budget).reserved == 0
+
+
+def test_what_is_booked_while_a_status_is_read_does_not_vanish(
+    rig: CountingRig, elsewhere: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deciding reads statement by statement: a call that was pending at first and is booked later is in at least one of them."""
+    budget = rig.make(amount=USD, period=Period.of("daily"), hard=True, carry_over=True)
+    rig.send(call(1))  # 0.0035 USD, pending
+    rig.clock.advance(86_400)
+    settled: list[int] = []
+
+    def then_settle(read: Callable[..., Any]) -> Callable[..., Any]:
+        def reading(*args: Any) -> Any:
+            found = read(*args)
+            if not settled:
+                settled.append(elsewhere.submit(rig.settler.settle_all).result(10))
+            return found
+
+        return reading
+
+    monkeypatch.setattr(spending, "read_rows", then_settle(spending.read_rows))
+    monkeypatch.setattr(spending, "_pending", then_settle(spending._pending))
+    with rig.store.write() as transaction:
+        read = rig.spending.statuses(transaction, [budget], rig.clock.now_ns())[budget.no]
+    assert settled
+    assert read.carried <= USD - CENT * 35 // 100
+    assert rig.status(budget).carried == USD - CENT * 35 // 100
