@@ -201,6 +201,8 @@ class _Walk:
         self.reasons: list[Reason] = []
         self.pass_id: str | None = None
         self.passed: Ruling | None = None
+        self.stays = False
+        """It was to be downgraded, and goes on with its own model, of which nothing was said that stops it."""
 
     def hears(self, ruling: Ruling | None) -> Ruling | None:
         """Note what is said; the ruling where it halts the call."""
@@ -252,7 +254,7 @@ class Decider:
         """
         walk = _Walk(transaction, question, call, keep=keep)
         ruling = self._walked(walk, before)
-        observed = self._is_only_observed(ruling)
+        observed = walk.stays or self._is_only_observed(ruling)
         reservation = None
         if keep and (ruling is None or ruling.action not in HALTING):
             reservation, refusal = self._held(walk, now_ns)
@@ -309,16 +311,15 @@ class Decider:
             yield self._gates.budgets.check(walk.transaction, walk.call)
 
     def _downgraded(self, walk: _Walk, said: Ruling, model: str) -> Ruling:
-        """The downgrade, or what stops the other model; only observed, the call goes on with its own."""
-        if not self._enforcing:
-            return said
+        """The downgrade, or what stops the other model; only observed, the call goes on with its own whatever is said of that one."""
+        call, estimate = walk.call, walk.estimate
         walk.goes_by(model)
-        if (stopped := walk.hears(self._stopped(walk.call))) is not None:
-            return stopped
-        for ruling in self._held_against(walk):
-            if (halted := walk.hears(ruling)) is not None:
-                return halted
-        return said
+        halted = walk.hears(self._stopped(walk.call)) or next(
+            (ruling for one in self._held_against(walk) if (ruling := walk.hears(one)) is not None), None
+        )
+        if not self._enforcing:
+            walk.call, walk.estimate, walk.stays = call, estimate, True
+        return halted or said
 
     def _unless_passed(self, walk: _Walk, halted: Ruling) -> Ruling | None:
         """The ruling, unless it asks for an approval and somebody gave one."""

@@ -238,6 +238,16 @@ def test_what_stops_the_other_model_stops_the_downgraded_call(world: World, gate
     assert (world.decide().answered, world.held()) == ("block", [])
 
 
+@pytest.mark.parametrize("gate", ["switches", "credits", "budgets"])
+def test_observing_it_is_told_what_would_stop_the_other_model_and_the_call_goes_on(store: Store, gate: str) -> None:
+    world = World(store, mode="observe")
+    world.policies.said = says("policy", "downgrade", model="gpt-4o-mini")
+    setattr(world, gate, Said("budget", says("budget", "block"), of="gpt-4o-mini"))
+    verdict = world.decide()
+    assert (verdict.action, verdict.answered, verdict.observed) == ("block", "allow", True)
+    assert (verdict.call.model, verdict.estimate.pico) == ("gpt-4o", 35 * 10**8)
+
+
 def test_observing_a_downgraded_call_goes_on_with_its_own_model(store: Store) -> None:
     world = World(store, mode="observe")
     world.policies.said = says("policy", "downgrade", model="gpt-4o-mini")
