@@ -284,13 +284,15 @@ def test_the_log_tells_of_every_request_and_of_nothing_secret(room: Room, caplog
         api.post("/api/v1/ledger/reprice", json={"why": "private words"}, headers={**bearer("stolen"), "X-Request-Id": "third"})
         api.get("/secret-path", headers={"X-Request-Id": "fourth"})
         api.get("/healthz", headers={"X-Request-Id": "fifth"})
+        api.post("/api/v1/decisions", json={}, headers={**bearer("ann"), "X-Request-Id": "sixth"})
     lines = {record.args[0]: (record.levelname, record.getMessage()) for record in caplog.records if isinstance(record.args, tuple)}
     assert {name: level for name, (level, _) in lines.items()} == {
-        "first": "DEBUG", "second": "DEBUG", "third": "INFO", "fourth": "INFO", "fifth": "DEBUG",
+        "first": "DEBUG", "second": "DEBUG", "third": "INFO", "fourth": "INFO", "fifth": "DEBUG", "sixth": "INFO",
     }  # fmt: skip
     assert lines["first"][1].startswith("request first: GET /api/v1/traces/{trace_id} -> 200, ")
     assert lines["first"][1].endswith(" ms, for ann")
     assert lines["third"][1].startswith("request third: POST /api/v1/ledger/reprice -> 401, ")
     assert lines["third"][1].endswith(" ms, for nobody known")
     assert lines["fourth"][1].startswith("request fourth: GET (no such path) -> 404, ")
+    assert lines["sixth"][1].startswith("request sixth: POST /api/v1/decisions -> 400, ")
     assert not any(secret in line for _, line in lines.values() for secret in ("private", "stolen", "secret-path", ACME_TRACE))
