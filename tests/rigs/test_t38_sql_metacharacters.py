@@ -29,9 +29,10 @@ PAYLOADS = (
 NOBODY = "nobody-7"
 BY_THE_LIST = {
     ("diagnostics.estimate", "model"), ("prices.differences", "model"), ("prices.models", "search"), ("pricing.explain", "model"),
-    ("pricing.quote", "model"),
+    ("pricing.quote", "model"), ("policies.validate", "scope"),
 }  # fmt: skip
-"""Looked up in a price list in memory and not in the database: by a part of the name, or by its letters and digits alone."""
+"""Looked up in a price list in memory and not in the database: by a part of the name, or by its letters and digits alone.
+A scope is told apart by its `=` and refused by words of its own where it names no dimension."""
 SLOW_S = 5.0
 
 

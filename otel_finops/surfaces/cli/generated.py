@@ -69,7 +69,7 @@ def command_of(one: Operation) -> Callable[..., None]:
     @guarded
     def command(context: typer.Context, as_json: bool, idempotency_key: str | None = None, **values: Any) -> None:
         aliases = {name: field.alias or name for name, field in one.input.model_fields.items()}  # faults name what was written
-        given = one.input.model_validate({aliases[name]: value for name, value in values.items() if value is not None})
+        given = one.input.model_validate({aliases[name]: value for name, value in values.items() if value not in (None, False)})
         if isinstance(given, Streamed):
             write_stream(context, one, given, as_json=as_json)
         else:
