@@ -194,7 +194,8 @@ def _sentence(decision: Decision) -> str:
     if decision.away:
         return f"The model call was not made: {decision.why} This client is set to fail closed (OTEL_FINOPS_FAIL)."
     number = f" (decision {decision.decision_id})" if decision.decision_id else ""
-    return " ".join(part for part in (f"The model call was not made{number}.", decision.why, _what_to_do(decision)) if part)
+    parts = (f"The model call was not made{number}", decision.why, _what_to_do(decision))
+    return " ".join(part if part[-1] in ".!?" else f"{part}." for part in parts if part)
 
 
 def _what_to_do(decision: Decision) -> str:

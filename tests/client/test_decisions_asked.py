@@ -64,6 +64,14 @@ def test_the_rule_that_decided_is_told_and_not_the_first_that_spoke(service: Fak
     assert desk(service).ask(CALL).why == "Spent."
 
 
+def test_every_sentence_ends(service: FakeService) -> None:
+    service.action = "queue"
+    service.extra = {"reasons": [{"action": "queue", "text": "policy nights has it wait"}], "retry_after_s": 5}
+    assert str(desk(service).ask(CALL).blocked()) == (
+        "The model call was not made (decision d1). policy nights has it wait. Try again in 5 s."
+    )
+
+
 def test_a_downgrade_names_the_model(service: FakeService) -> None:
     service.action, service.extra = "downgrade", {"model": "gpt-4o-mini"}
     decision = desk(service).ask(CALL)
