@@ -26,7 +26,7 @@ ASKER, OTHER = "acme", "globex"
 NEUTRAL = {
     # pages, times, forms
     "limit", "cursor", "sort", "from", "to", "at", "valid_from", "days", "period", "month", "zone", "by", "split",
-    "format", "gzip", "group_by", "basis", "net",
+    "format", "gzip", "group_by", "basis", "net", "sums_only",
     "canonical", "subjects", "expires", "overlap_hours", "dry_run", "force", "accept", "withdraw", "reprice", "unpriced_only", "holding",
     # words of the product, and of all tenants
     "provider", "operation", "cost_method", "unpriced_reason", "kind", "role", "reason", "state", "outcome", "what", "environment",
