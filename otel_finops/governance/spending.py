@@ -19,7 +19,6 @@ from otel_finops.governance.counts import (
     CountKey,
     CountRow,
     amount,
-    day_level,
     piece_level,
     read_rows,
     step_level,
@@ -54,7 +53,8 @@ class Readings:
         rows: of windows: those that run and those before them, of rolling ones what is held.
         live: booked in rolling windows, by count.
         pending: by count and start of the window's row.
-        days: booked by day, of those whose currency is another: by count.
+        days: booked by the start of the day, or of the minutes that a window of hours is made of, of those whose currency is another: by
+            count.
         filling: counts that lack entries.
     """
 
@@ -115,11 +115,13 @@ class Readings:
     def _booked(self, budget: Budget, window: Window) -> int:
         if not is_foreign(budget):
             return amount(budget.kind, self.live_booked(budget))
-        days = self.days.get(budget.counting, {})
+        days: dict[str, int] = {}
+        for start, booked in self.days.get(budget.counting, {}).items():
+            if window.has(start) and booked[0]:
+                day = self.rate_day(budget, start)
+                days[day] = days.get(day, 0) + booked[0]
         rates = self.rates[budget.currency]
-        return sum(
-            rates.from_usd(booked[0], self.rate_day(budget, start)) for start, booked in days.items() if window.has(start) and booked[0]
-        )
+        return sum(rates.from_usd(pico, day) for day, pico in days.items())
 
     def _converted(self, budget: Budget, sums: Booked) -> int:
         if not is_foreign(budget) or not sums[0]:
@@ -151,7 +153,7 @@ class Readings:
         for one in foreign:
             window = self.windows[one.period]
             before = one.period.before(window) if one.carry_over else None
-            wanted.append((one.counting, day_level(one.period), window.start_ns if before is None else before.start_ns, window.end_ns))
+            wanted.append((one.counting, step_level(one.period), window.start_ns if before is None else before.start_ns, window.end_ns))
         return booked_days(transaction, wanted)
 
     def _rates(self, transaction: Transaction, budgets: Sequence[Budget]) -> dict[str, DatedRates]:

@@ -166,6 +166,16 @@ def test_a_limit_in_euro_is_held_at_the_rate_of_the_day(rig: CountingRig) -> Non
     assert rig.status(budget).remaining == 0
 
 
+def test_a_limit_in_euro_over_some_hours_counts_these_hours_alone(rig: CountingRig) -> None:
+    with rig.store.write() as transaction:  # one euro is 1.25 USD
+        store_rates(transaction, [EuroRate("2026-11-20", "USD", "1.25")], "hist.csv", b"", "test", NOON)
+    budget = rig.make(hard=True, amount=4 * CENT // 10, currency="EUR", period=Period.of("rolling_hours", length=2))
+    rig.settle(call(1, at_s=-3 * 3600), call(2, trace=2, at_s=-3600))  # each 0.28 of a cent of the euro, one of them too long ago
+    assert rig.status(budget).booked == CENT * 28 // 100
+    assert rig.hold("r1", CENT * 15 // 100 + 2) is not None
+    assert rig.hold("r2", CENT * 15 // 100) is None
+
+
 def test_the_first_call_of_a_limit_in_euro_is_held_at_its_rate_too(rig: CountingRig) -> None:
     with rig.store.write() as transaction:  # one euro is 1.25 USD
         store_rates(transaction, [EuroRate("2026-11-20", "USD", "1.25")], "hist.csv", b"", "test", NOON)
