@@ -136,6 +136,7 @@ def test_a_cursor_of_something_else_is_refused(context: Context, given: dict[str
 
 
 RUNS = {
+    "credits.expire": "each pool is a transaction of its own, so that nobody waits for all of them",
     "fx.import": "it may fetch a file, and reads megabytes of it",
     "ledger.allowances": "it takes a lease for each round",
     "ledger.estimate": "it takes a lease for each round",
