@@ -121,7 +121,8 @@ class ReplayBudgets(BudgetGate):
 
     def _start(self, budget: Budget, at_ns: int) -> int:
         """Under which start a call is counted: its window's, its piece's, or its day's where each day has a rate of its own."""
-        period = Period("daily", budget.period.zone) if is_foreign(budget) else budget.period
+        by_day = is_foreign(budget) and budget.period.kind != "rolling_hours"
+        period = Period("daily", budget.period.zone) if by_day else budget.period
         return self._windows.at(period, at_ns)[0].start_ns
 
     def _status(self, budget: Budget, at_ns: int) -> BudgetStatus:
@@ -129,7 +130,8 @@ class ReplayBudgets(BudgetGate):
         try:
             booked, reserved = self._sum(budget, self._spent, window), self._sum(budget, self._under_way, window)
             before = budget.period.before(window) if budget.carry_over else None
-            carried = 0 if before is None else budget.carried(before, self._sum(budget, self._spent, before))
+            earlier = 0 if before is None else sum(self._sum(budget, kept, before) for kept in (self._spent, self._under_way))
+            carried = budget.carried(before, earlier)
         except MissingRate as missing:
             return BudgetStatus(window, budget.amount, 0, 0, 0, 0, False, budget.warn_percent, str(missing))
         return BudgetStatus(window, budget.amount + carried, carried, booked, 0, reserved, False, budget.warn_percent)
@@ -141,8 +143,11 @@ class ReplayBudgets(BudgetGate):
         inside = [(start, taken) for start, taken in sums.items() if window.has(start) and taken.pico | taken.tokens | taken.calls]
         if not is_foreign(budget):
             return sum(taken.amount(budget) for _, taken in inside)
-        zone, rates = zone_of(budget.period.zone), self._rates[budget.currency]
-        return sum(rates.from_usd(taken.pico, date_in(start, zone).isoformat()) for start, taken in inside)
+        zone, rates, days = zone_of(budget.period.zone), self._rates[budget.currency], dict[str, int]()
+        for start, taken in inside:
+            day = date_in(start, zone).isoformat()
+            days[day] = days.get(day, 0) + taken.pico
+        return sum(rates.from_usd(pico, day) for day, pico in days.items())
 
 
 # --- traces and sessions -------------------------------------------------------------------------------------------

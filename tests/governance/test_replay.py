@@ -346,6 +346,17 @@ def test_money_of_other_currencies_counts_at_the_rate_of_its_day(rig: ReplayRig)
     assert rig.replay(budget(limit, currency="CHF", fail_open=False)).again.calls == 1  # that nothing is spent is known without a rate
 
 
+def test_money_of_other_currencies_over_some_hours_is_that_of_these_hours(rig: ReplayRig) -> None:
+    """One euro is 1.25 dollars: there is room for one call of 0.0028 EUR in two hours."""
+    with rig.store.write() as transaction:
+        transaction.execute("INSERT INTO fx_rates (currency, day, import_no, per_euro) VALUES ('USD', '2026-11-20', 1, '1.25')")
+    for number, wait_s in enumerate((0, HOUR // 2, 3 * HOUR), 1):
+        rig.clock.advance(wait_s)
+        rig.make_call(number)
+    result = rig.replay(budget(28 * 10**8, Period.of("rolling_hours", length=2), currency="EUR"))
+    assert (result.again.calls, blocked(result)) == (2, 1)
+
+
 def test_a_policy_that_fails_is_skipped_and_counted(rig: ReplayRig) -> None:
     ten_calls(rig)
     result = rig.replay(Policy(3, "odd", "block", condition="1 / (estimate.tokens - 1100) > 0"))
