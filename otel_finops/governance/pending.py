@@ -42,7 +42,10 @@ _SUM: Final = (
     f"ON CONFLICT (count_no, start_ns, stripe) DO UPDATE SET {carried('budget_pending', '')}, "
     "tokens = budget_pending.tokens + excluded.tokens, calls = budget_pending.calls + excluded.calls"
 )
-_HELD: Final = "SELECT reservation_id, count_no FROM budget_holds WHERE reservation_id IN ({})"
+_HELD: Final = (
+    "SELECT h.reservation_id, r.tenant, h.count_no FROM budget_holds AS h JOIN reservations AS r ON r.reservation_id = h.reservation_id "
+    "WHERE h.reservation_id IN ({})"
+)
 _ANY: Final = "SELECT 1 FROM budget_pending_traces LIMIT 1"
 _LEFT: Final = (
     "SELECT p.trace_no, t.version FROM budget_pending_traces AS p LEFT JOIN traces AS t ON t.trace_no = p.trace_no "
@@ -58,6 +61,8 @@ _ALL_VERSIONS: Final = 2**62
 
 _Amounts: TypeAlias = dict[str, list[int]]
 """Money in pico-USD, tokens and calls, by the windows that they fall into: count and start of each, as JSON."""
+_Held: TypeAlias = Mapping[tuple[str, str], frozenset[int]]
+"""Counts by reservation and its tenant: one tenant's call is not what another one's reservation holds for."""
 _NONE: Final[frozenset[int]] = frozenset()
 
 
@@ -120,7 +125,7 @@ class _Batch:
         total: amounts of all that was noted, by windows.
     """
 
-    def __init__(self, matches: Matches, held: Mapping[str, frozenset[int]], now_ns: int) -> None:
+    def __init__(self, matches: Matches, held: _Held, now_ns: int) -> None:
         self.total: _Amounts = {}
         self._matches = matches
         self._held = held
@@ -155,7 +160,7 @@ class _Batch:
         )  # fmt: skip
         if not found:
             return ""
-        held = self._held.get(known.get("reservation", ""), _NONE)
+        held = self._held.get((known.get("reservation", ""), known.get("tenant") or DEFAULT_TENANT), _NONE)
         minute = minute_of(sighting.start_ns)
         key = id(found), minute, held
         known_windows = self._windows.get(key)
@@ -193,12 +198,12 @@ def _is_over(budget: Budget, at_ns: int, now_ns: int) -> bool:
     return budget.period.is_rolling and at_ns < budget.period.window(now_ns).start_ns
 
 
-def _held(transaction: Transaction, traces: Iterable[Journalled]) -> dict[str, frozenset[int]]:
+def _held(transaction: Transaction, traces: Iterable[Journalled]) -> _Held:
     """Which counts are held from, by the reservations that the calls name."""
     named = {one for trace in traces for row in trace.rows if (one := row[0].attribution.get("reservation"))}
-    held: dict[str, frozenset[int]] = {}
-    for reservation, count in transaction.select_in(_HELD, sorted(named)):
-        held[reservation] = held.get(reservation, _NONE) | {int(count)}
+    held: dict[tuple[str, str], frozenset[int]] = {}
+    for reservation, tenant, count in transaction.select_in(_HELD, sorted(named)):
+        held[reservation, tenant] = held.get((reservation, tenant), _NONE) | {int(count)}
     return held
 
 

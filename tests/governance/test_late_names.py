@@ -1,4 +1,4 @@
-"""A call is booked before the span has come that names its reservation: what was held ends when that one is booked."""
+"""What a span says of its reservation: also when it comes after its call was booked, and when the reservation is another tenant's."""
 
 from __future__ import annotations
 
@@ -34,3 +34,15 @@ def test_what_is_taken_back_ends_nothing(store: Store) -> None:
     assert [one.kind for one in entries] == ["reversal", "charge"]
     assert rig.status(budget).reserved == ESTIMATE
     assert rig.states() == {reservation: "held"}
+
+
+def test_a_call_that_names_another_tenants_reservation_is_pending_like_any_other(store: Store) -> None:
+    rig = DecidingRig(store)
+    budget = rig.make(hard=True)
+    reservation = rig.decide(tenant="acme")["reservation_id"]
+    rig.send(call(1, attribution={"reservation": reservation, "tenant": "beta"}))
+    assert (rig.status(budget).reserved, rig.status(budget).pending) == (ESTIMATE, ESTIMATE)
+    rig.send(call(1, trace=2, attribution={"reservation": reservation, "tenant": "acme"}))
+    assert (rig.status(budget).reserved, rig.status(budget).pending) == (ESTIMATE, ESTIMATE)
+    rig.settle()
+    assert (rig.status(budget).booked, rig.status(budget).reserved, rig.status(budget).pending) == (2 * ESTIMATE, 0, 0)
