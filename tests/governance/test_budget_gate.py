@@ -14,6 +14,7 @@ from otel_finops.governance.budget_gate import BudgetGate
 from otel_finops.governance.budget_store import followed_budgets
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.periods import Period
+from otel_finops.governance.reservations import Reservations
 from otel_finops.ledger.fx_store import store_rates
 from otel_finops.pricing.ecb import EuroRate
 from otel_finops.store.engine import Store
@@ -115,7 +116,8 @@ def test_what_is_journalled_and_not_settled_leaves_less(rig: CountingRig) -> Non
 def test_a_journalled_call_with_a_live_reservation_is_not_counted_twice(rig: CountingRig) -> None:
     budget = rig.make(hard=True)
     other = rig.make("other", {"agent": "planner"})
-    rig.hold("r1", CENT)  # as nobody said the agent then, the other budget holds nothing
+    with rig.store.write() as transaction:  # as nobody said the agent then, the other budget holds nothing
+        Reservations([rig.gate], SECOND, SECOND).make(transaction, rig.asked(CENT), "r1", rig.clock.now_ns())
     rig.send(call(1, attribution={"reservation": "r1", "agent": "planner"}))
     assert (rig.status(budget).pending, rig.status(budget).reserved) == (0, CENT)
     assert (rig.status(other).pending, rig.status(other).reserved) == (CENT * 35 // 100, 0)
