@@ -322,6 +322,9 @@ CONDITION_STEPS_MAX: Final = 5_000
 CONDITION_US_MAX: Final = 5_000
 """Microseconds that a condition, or one of its regular expressions, may take on trial, the fastest of five: sound ones take some hundred
 at most, also where the machine is busy; those of regular expressions that are dear to compile are tens of thousands."""
+CONDITIONS_OF_TENANT_US_MAX: Final = 10_000
+"""Microseconds of the processor for which conditions of one tenant's people are evaluated for a call: hundreds of sound ones take less, and
+a transaction full of decisions stays below `enforcement.store_timeout`, after which others' calls would be decided on without the store."""
 CONDITION_BUDGETS_MAX: Final = 64
 """Budgets of one call that conditions are told of, those that are used most: `budgets` is a list like others."""
 TRACE_CALLS_COUNTED_MAX: Final = 10_000

@@ -50,13 +50,14 @@ class Checked(NamedTuple):
     Attributes:
         fields: (root, field) of everything that it asks for; the field of a list as a whole is "".
         tags: keys of tags that it asks for.
-        patterns: regular expressions as they are written, with their positions; only who compiles them knows their faults.
+        patterns: regular expressions as they are written, with their positions and how often each can be asked for one call; only who
+            compiles them knows their faults.
         steps: at most so many operations are done to evaluate it.
     """
 
     fields: frozenset[tuple[str, str]]
     tags: frozenset[str]
-    patterns: tuple[tuple[int, str], ...]
+    patterns: tuple[tuple[int, str, int], ...]
     steps: int
 
 
@@ -164,7 +165,7 @@ class _Reader:
         self._bound: dict[str, Type] = {}
         self._fields: set[tuple[str, str]] = set()
         self._tags: set[str] = set()
-        self._patterns: list[tuple[int, str]] = []
+        self._patterns: list[tuple[int, str, int]] = []
         self._depth = 0
         self._times = 1
         self._steps = 0
@@ -395,7 +396,7 @@ class _Reader:
         if name.text == "matches":
             if pattern.kind != "text" or self._tokens[self._next - 2] != pattern:
                 raise fault(given[0][0], "the regular expression must be written out as one text")
-            self._patterns.append((pattern.at, pattern.text))
+            self._patterns.append((pattern.at, pattern.text, self._times))
         return "bool"
 
     def _macro(self, of: Type, name: Token) -> Type:

@@ -86,8 +86,9 @@ class Condition:
         Raises:
             ConditionFault: one of them is none, or takes too long.
         """
-        for at, pattern in self.checked.patterns:
-            _try(at, pattern)
+        left_us = float(CONDITION_US_MAX)  # for all of them: on a call of which everything is known none may be passed over
+        for at, pattern, times in self.checked.patterns:
+            left_us -= _tried(at, pattern, times, left_us)
         sample = _sample(self)
         if (took := _fastest(lambda: self._answer(sample))) > CONDITION_US_MAX:
             raise fault(0, f"it takes {took:.0f} microseconds, more than {CONDITION_US_MAX}; say less, or in several policies")
@@ -143,8 +144,26 @@ class Facts:
         self._tags = tags
         self._context = cel.Context()
         self._known: set[str] = set()
+        self._states: dict[str, TraceState] = {}
         self._exact: dict[str, dict[str, str]] = {}
         self._budgets: list[tuple[Budget, BudgetStatus]] | None = None
+        self._of_tenant: Facts | None = None
+
+    def of_tenant(self) -> Facts:
+        """The same without budgets for calls of several tenants: how those stand is nothing that one tenant's people learn."""
+        if self._of_tenant is None:
+            own = Readings(self._readings.trace, self._readings.session, self._own_budgets)
+            self._of_tenant = Facts(self._call, own, self._wanted, self._tags)
+            self._of_tenant._states = self._states
+        return self._of_tenant
+
+    def _own_budgets(self) -> BudgetStands:
+        return [one for one in self._readings.budgets() if one[0].tenant == self._call.tenant]
+
+    def tells_of_several(self, condition: Condition) -> bool:
+        """Whether the figures of a condition are those of a budget for calls of several tenants."""
+        stands = self._budget_stands()[:1] if "budget" in condition.roots else []
+        return any(budget.tenant != self._call.tenant for budget, _ in stands)
 
     def context_for(self, condition: Condition) -> Any:
         """The library's context with all that a condition asks for."""
@@ -189,7 +208,9 @@ class Facts:
     def _state_value(self, root: str) -> dict[str, Any]:
         """Only what was read; what was not, nobody asks for."""
         fields = frozenset(field for asked, field in self._wanted if asked == root)
-        state = (self._readings.trace if root == "trace" else self._readings.session)(fields)
+        if root not in self._states:
+            self._states[root] = (self._readings.trace if root == "trace" else self._readings.session)(fields)
+        state = self._states[root]
         counts = {"calls": state.calls, "tokens": state.tokens, "calls_per_minute": state.calls_of_minute, "depth": state.depth}
         money = {"cost_usd": state.pico, "cost_usd_per_minute": state.pico_of_minute}
         self._exact[root] = {
@@ -296,16 +317,21 @@ def _guarded(work: Callable[[], Any]) -> Any:
         return error if isinstance(error, Exception) else RuntimeError("panic")
 
 
-def _try(at: int, pattern: str) -> None:
-    """Refuse a regular expression that is none, or takes long to be read: that is done with every call."""
+def _tried(at: int, pattern: str, times: int, left_us: float) -> float:
+    """Microseconds that a regular expression takes for one call, at most; one that is none, or takes more than is left, is refused.
+
+    It is compiled anew whenever it is asked, for each item of a list too.
+    """
     import cel  # noqa: PLC0415 - takes 0.4 s, which only those wait for who have conditions
 
     matched = cel.compile(f"text.matches({pattern})").execute
     context = cel.Context(variables={"text": "a" * NAME_CHARS_MAX})
     if isinstance(_guarded(lambda: matched(context)), Exception):
         raise fault(at, "this is no regular expression (RE2's kind, no look-around or back-references), or a far too large one")
-    if (took := _fastest(lambda: matched(context))) > CONDITION_US_MAX:
-        raise fault(at, f"this regular expression takes {took:.0f} microseconds, more than {CONDITION_US_MAX}; repeat less in it")
+    if (took := times * _fastest(lambda: matched(context))) > left_us:
+        asked = f", asked {times} times," if times > 1 else ""
+        raise fault(at, f"this regular expression{asked} takes {took:.0f} microseconds, and {left_us:.0f} are left; repeat less in it")
+    return took
 
 
 def _fastest(work: Callable[[], object], times: int = 5) -> float:

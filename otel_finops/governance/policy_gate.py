@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import thread_time_ns
 from typing import Final, NamedTuple, TypeAlias
 
 from otel_finops.base.clock import Clock
+from otel_finops.base.limits import CONDITIONS_OF_TENANT_US_MAX
 from otel_finops.base.money import format_usd
 from otel_finops.governance import rates
 from otel_finops.governance.call_state import CallStates, TraceState
@@ -44,6 +47,7 @@ class Asked(NamedTuple):
         failed: it could not be evaluated.
         wait_s: seconds until its rate has room; 0: now, and then it is not for the call.
         figures: what it went by, decimal strings by name.
+        of_several: those are of a budget for calls of several tenants.
     """
 
     policy: Policy
@@ -52,6 +56,7 @@ class Asked(NamedTuple):
     failed: bool = False
     wait_s: float = 0.0
     figures: Mapping[str, str] = {}
+    of_several: bool = False
 
 
 class StoredPolicyGate:
@@ -80,8 +85,10 @@ class StoredPolicyGate:
         if keep and any(_asks_for_calls(rule) for rule in rules):
             rates.lock(transaction)  # what other processes let through for the same trace meanwhile counts too
         facts = self.facts(transaction, call, budgets, rules)
+        patience = _Patience()
         for rule in rules:
-            asked = self._asked(transaction, call, rule, facts, keep=keep)
+            with patience.of(rule) as is_left:
+                asked = self._asked(transaction, call, rule, facts, keep=keep) if is_left else patience.skipped(rule.policy)
             if asked.failed:
                 said.append(asked)
             elif asked.matched:
@@ -160,12 +167,37 @@ def judged(rule: Rule, call: GovernedCall, facts: Facts | None) -> Asked:
         return Asked(policy, False, rule.unreadable, failed=True)
     if rule.condition is None or facts is None:
         return Asked(policy, True, figures=_figures(policy, call))
+    facts = facts if policy.of_all else facts.of_tenant()
     try:
         holds = rule.condition.holds(facts)
     except ConditionFailed as fault:
         return Asked(policy, False, str(fault), failed=True)
     figures = {**_figures(policy, call), **facts.figures(rule.condition)}
-    return Asked(policy, holds, "" if holds else "its condition does not hold", figures=figures)
+    why = "" if holds else "its condition does not hold"
+    return Asked(policy, holds, why, figures=figures, of_several=facts.tells_of_several(rule.condition))
+
+
+class _Patience:
+    """How long one tenant's people may keep others waiting: so long their conditions are evaluated for a call, all together."""
+
+    def __init__(self) -> None:
+        self._left_ns = int(CONDITIONS_OF_TENANT_US_MAX * 1_000)
+        self._is_told = False
+
+    @contextmanager
+    def of(self, rule: Rule) -> Iterator[bool]:
+        """Whether there is time left to ask a policy; that of the processor is counted, so that a busy machine skips nothing."""
+        if rule.policy.of_all or rule.condition is None:
+            yield True
+            return
+        began = thread_time_ns()
+        yield self._left_ns > 0
+        self._left_ns -= thread_time_ns() - began
+
+    def skipped(self, policy: Policy) -> Asked:
+        """What is said of a policy that is not asked; the first one of a call is told, counted and logged."""
+        is_first, self._is_told = not self._is_told, True
+        return Asked(policy, False, "it and others behind it were not asked: conditions before it took too long", failed=is_first)
 
 
 def _why_not(policy: Policy, call: GovernedCall) -> str:
@@ -190,7 +222,10 @@ def ruling_of(asked: Asked) -> Ruling:
     if rate is not None:
         figures |= {"rate_calls": str(rate.calls), "rate_per_s": f"{rate.per_s:g}"}
     wait_s = asked.wait_s if rate is not None else policy.retry_after_s
-    return Ruling(policy.action, (_reason(policy, policy.action, text, figures),), wait_s, policy.downgrade_to)
+    reason = _reason(policy, policy.action, text, figures)
+    if asked.of_several:
+        reason = reason._replace(tenant=None)
+    return Ruling(policy.action, (reason,), wait_s, policy.downgrade_to)
 
 
 def _skipped(one: Asked) -> Reason:

@@ -176,7 +176,7 @@ def simulate(context: Context, principal: Principal, given: Any) -> Json:
         "action": "allow" if first is None else first.policy.action,
         "decided_by": None if first is None else first.policy.no or None,
         "estimate_usd": None if question.estimate.pico is None else format_usd(question.estimate.pico),
-        "policies": [_said(one) for one in said],
+        "policies": [_said(one, principal) for one in said],
     }
 
 
@@ -210,10 +210,12 @@ def _overrides(state: Mapping[str, str]) -> dict[str, int]:
     return read
 
 
-def _said(one: Asked) -> dict[str, Any]:
+def _said(one: Asked, principal: Principal) -> dict[str, Any]:
+    """What a policy says; of budgets for calls of several tenants who is bound to tenants hears no figures."""
     policy = one.policy
+    figures = {} if one.of_several and principal.tenants is not None else dict(one.figures)
     wait_s = (one.wait_s if policy.rate is not None else policy.retry_after_s) if one.matched else None
     return {
         "no": policy.no or None, "name": policy.name, "action": policy.action, "matched": one.matched, "why": one.why, "failed": one.failed,
-        "figures": dict(one.figures), "retry_after_s": wait_s, "model": policy.downgrade_to,
+        "figures": figures, "retry_after_s": wait_s, "model": policy.downgrade_to,
     }  # fmt: skip

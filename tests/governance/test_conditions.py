@@ -124,6 +124,7 @@ def test_what_nobody_knows_is_empty_and_no_failure() -> None:
         ("trace.calls > 9223372036854775808", 15, "whole numbers end"),
         ("call.model.matches('(')", 20, "no regular expression"),
         (r"call.model.matches('\\w{100}')", 20, "this regular expression takes"),
+        ("call.model != '' && budgets.exists(b, b.name.matches('(a|b|c|x){200}y'))", 54, "asked 64 times, takes"),  # no short cut hides it
         ("call.model.matches(call.provider)", 20, "written out as one text"),
         ("call.model == '\\q'", 15, "token recognition error"),  # the library's own words, at its place
         ("[1, 2].exists(x, [1].exists(y, x == y))", 22, "within another one: that takes too long"),
@@ -150,6 +151,27 @@ def test_conditions_are_bounded() -> None:
         Condition(f"trace.calls in [{','.join(['1'] * (CONDITION_ITEMS_MAX + 1))}]")
     with pytest.raises(ConditionFault, match=r"could take \d+ steps"):  # a hundred items, times some sixty operations on each
         Condition(f"[{','.join(['1'] * 100)}].exists(x, {' + '.join(['x'] * 60)} > 1)")
+
+
+def test_regular_expressions_have_one_time_together() -> None:
+    one = "call.model.matches('(a|b|c|x){200}y')"
+    assert Condition(one).tried()
+    with pytest.raises(ConditionFault, match=r"position \d{3,4}: this regular expression takes \d+ microseconds, and \d+ are left"):
+        Condition(f"call.model != '' && ({' || '.join([one] * 40)})").tried()
+
+
+def test_people_of_a_tenant_learn_nothing_of_budgets_for_several() -> None:
+    ours = Budget(3, "ours", Scope.of({"tenant": "acme"}), "calls", 100)
+    stands = (*STANDS, (ours, BudgetStatus(DAY, 100, 0, 1, 0, 0)))
+    condition = Condition("budget.ratio > 0.5 || budgets.exists(b, b.ratio > 0.5)")
+    facts = facts_of(condition, stands=stands)
+    assert condition.holds(facts)
+    assert facts.tells_of_several(condition)
+    theirs = facts.of_tenant()
+    assert not condition.holds(theirs)
+    assert not theirs.tells_of_several(condition)
+    assert theirs.figures(condition) == {"budget.ratio": "0.0100"}
+    assert not condition.holds(facts_of(condition).of_tenant())  # there is none of theirs
 
 
 def test_a_condition_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from otel_finops.base.errors import BadInput, Forbidden, NotFound
+from otel_finops.governance import policy_gate
 from otel_finops.governance.ready_policies import READY
 from otel_finops.identity.principals import LOCAL, Principal
 from otel_finops.identity.roles import ROLES
@@ -84,6 +85,35 @@ def test_a_policy_is_made_shown_changed_and_taken_away_on_record(office: Office)
     assert recorded == [
         ("policies.create", "acme", True, False), ("policies.update", "acme", False, False), ("policies.delete", "acme", False, True),
     ]  # fmt: skip
+
+
+def test_people_of_a_tenant_learn_nothing_of_budgets_for_several(office: Office) -> None:
+    """Neither whether they stand, by a policy of their own, nor how, by what a policy of the service's people says of a call."""
+    office.ask("budgets.create", name="everybody", amount="40", scope={"provider": "openai"})
+    office.ask("policies.create", MAX, name="probe", action="block", scope={"tenant": "acme"}, condition="budget.limit > 39.0")
+    condition = "budget.limit > 39.0"
+    given = {"name": "tried", "action": "block", "scope": {"tenant": "acme"}, "condition": condition}
+    assert office.ask("policies.simulate", MAX, **CALL, policy=given)["action"] == "allow"
+    assert office.ask("decisions.create", MAX, **CALL)["action"] == "allow"
+
+    office.ask("policies.create", name="near", action="block", scope={"tenant": "acme"}, condition=condition)
+    [_, said] = office.ask("policies.simulate", MAX, **CALL)["policies"]
+    assert (said["name"], said["matched"], said["figures"]) == ("near", True, {})
+    [reason] = office.ask("decisions.create", MAX, **CALL)["reasons"]
+    assert (reason["action"], reason["figures"], reason["text"]) == ("block", {}, "policy near of several tenants says block")
+    [reason] = office.ask("decisions.create", **CALL)["reasons"]
+    assert reason["figures"]["budget.limit"] == "40"
+
+
+def test_conditions_of_one_tenant_keep_nobody_waiting(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("first", "second", "third"):
+        office.ask("policies.create", MAX, name=name, action="block", scope={"tenant": "acme"}, condition="estimate.usd > 5.0")
+    office.ask("policies.create", name="the service's", action="block", scope={"tenant": "acme"}, condition="estimate.usd > 0.01")
+    assert len(office.ask("decisions.create", **CALL)["reasons"]) == 1
+    monkeypatch.setattr(policy_gate, "CONDITIONS_OF_TENANT_US_MAX", 0.001)  # as if the first one took all of the time
+    said = office.ask("decisions.create", **CALL)
+    assert (said["action"], [one["rule"] for one in said["reasons"]]) == ("block", ["the service's", "second"])
+    assert "conditions before it took too long" in said["reasons"][1]["text"]
 
 
 def test_a_dry_run_makes_nothing(office: Office) -> None:
