@@ -13,7 +13,7 @@ from otel_finops.base.errors import Busy, Unavailable
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.kill_switches import Attempt, Switch, described
 from otel_finops.governance.reservations import Reservation, Reservations
-from otel_finops.governance.rulings import HALTING, Action, Holder, Reason, Ruling
+from otel_finops.governance.rulings import HALTING, Action, Holder, Reason, Ruling, is_switched_off
 from otel_finops.settings.enforcement import Enforcement
 from otel_finops.store.unit_of_work import Transaction
 
@@ -378,7 +378,7 @@ class Decider:
 
     def _is_only_observed(self, ruling: Ruling | None) -> bool:
         """Whether nothing comes of a ruling: kill switches hold in both modes."""
-        return not self._enforcing and not (ruling is not None and ruling.reasons[0].gate == "kill_switch")
+        return not self._enforcing and not is_switched_off(ruling)
 
 
 _GLOBAL: Final = "everything"

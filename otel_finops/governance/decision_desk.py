@@ -27,7 +27,7 @@ from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.decide import Decider, Question, Verdict
 from otel_finops.governance.decisions import Decision, Key, Query, Stopped
 from otel_finops.governance.reservations import Reservation, Reservations, Tenants
-from otel_finops.governance.rulings import Reason, Ruling
+from otel_finops.governance.rulings import HALTING, Reason, Ruling, is_switched_off
 from otel_finops.ledger.subjects import SubjectKind, Subjects
 from otel_finops.settings.enforcement import Enforcement
 from otel_finops.store.engine import Store
@@ -308,12 +308,15 @@ class DecisionDesk:
             self._swept = self._clock.monotonic()
 
     def _recorded_one(self, book: _Book, one: _Waiting, call: GovernedCall) -> bytes:
-        if (earlier := book.earlier(call.tenant, one.key)) is not None:
-            return earlier
+        key = one.key
+        if (earlier := book.earlier(call.tenant, key)) is not None:
+            if not is_switched_off(one.before) or orjson.loads(earlier)["action"] in HALTING:
+                return earlier
+            key = None  # a switch that was set since holds, also for who was told to go on before; the key stays the first answer's
         verdict = self._decider.decide(book.transaction, one.question, call, one.before, keep=True, now_ns=book.now_ns)
         answer = orjson.dumps(answer_of(one.question, verdict, self._settings, book.now_ns))
         guardrails.record(book.transaction, one.question.asked.decision_id, call, book.now_ns, verdict)
-        book.add(decisions.row_of(one.question.asked.decision_id, verdict, call, book.now_ns, one.key, answer), one.key, answer)
+        book.add(decisions.row_of(one.question.asked.decision_id, verdict, call, book.now_ns, key, answer), key, answer)
         return answer
 
     def _calls(self, transaction: Transaction, questions: Sequence[Question], now_ns: int) -> list[GovernedCall]:

@@ -57,6 +57,11 @@ class Ruling(NamedTuple):
     approval_id: str | None = None
 
 
+def is_switched_off(ruling: Ruling | None) -> bool:
+    """Whether a kill switch stops the call: that holds in every mode, and whatever was said before."""
+    return ruling is not None and ruling.reasons[0].gate == "kill_switch"
+
+
 class Holder(Protocol):
     """What can hold money back for a call: budgets, and pools of credits.
 

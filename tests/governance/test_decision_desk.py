@@ -80,6 +80,21 @@ def test_the_same_key_answers_the_same_and_holds_once(rig: DecidingRig) -> None:
     assert len(rig.desk.page(ALL, None, 10)[0]) == 2
 
 
+@pytest.mark.parametrize("mode", ["observe", "enforce"])
+def test_a_kill_switch_holds_for_who_was_told_to_go_on_before(store: Store, mode: str) -> None:
+    rig = DecidingRig(store, mode=mode)
+    first = rig.decide(USD, key=Key("k", "a question"))
+    assert first["action"] == "allow"
+    rig.switches.set(Target("global"), who="ann", why="a loop")
+    rig.clock.advance(1)
+    for _ in range(2):
+        assert rig.decide(USD, key=Key("k", "a question"))["action"] == "block"
+    rig.switches.clear(Target("global"), who="ann", why="over")
+    rig.clock.advance(1)
+    assert rig.decide(USD, key=Key("k", "a question")) == first
+    assert len(rig.desk.page(ALL, None, 10)[0]) == 3
+
+
 def test_one_key_at_the_same_moment_is_decided_once(rig: DecidingRig) -> None:
     budget = rig.make(hard=True, amount=10 * USD)
     desks = [rig.desk, rig.another_desk()]
