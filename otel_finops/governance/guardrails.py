@@ -14,7 +14,7 @@ from concurrent.futures import TimeoutError as Late
 from threading import Lock, Thread
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.limits import GUARDRAIL_ANSWER_BYTES_MAX, GUARDRAIL_CALLS_MAX, NAME_CHARS_MAX
@@ -44,6 +44,11 @@ _INSERT: Final = (
 )
 
 
+def _one_line(text: str) -> str:
+    """A text that can be stored, logged and shown: blanks in place of what is no printable character."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
 class Answer(BaseModel):
     """What a guardrail says.
 
@@ -55,7 +60,7 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     verdict: Literal["allow", "flag", "block"]
-    reason: Annotated[str, Field(max_length=NAME_CHARS_MAX)] = ""
+    reason: Annotated[str, Field(max_length=NAME_CHARS_MAX), AfterValidator(_one_line)] = ""
 
 
 class _Silence(NamedTuple):

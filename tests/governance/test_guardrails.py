@@ -46,6 +46,15 @@ def ruled(*guardrails: tuple[str, Any], **more: Any) -> Ruling | None:
     return AskedGuardrails(askers, SystemClock()).rule(ASKED)
 
 
+def test_what_a_guardrail_says_can_be_stored_whatever_it_is() -> None:
+    ruling = ruled(("rude", {"verdict": "block", "reason": "one\0two\nthree\x1b[31m"}))
+    assert ruling is not None
+    assert ruling.reasons[0].text == "blocked by the guardrail rude: one two three [31m"
+    halves = ruled(("broken", json.loads('{"verdict": "allow", "reason": "\\ud800"}')), fail="closed")  # half a character
+    assert halves is not None
+    assert (halves.action, "not in order" in halves.reasons[0].text) == ("block", True)
+
+
 def test_a_guardrail_is_asked_about_the_call_and_never_about_its_content() -> None:
     assert question_of(ASKED) == {
         "decision_id": "d1",
