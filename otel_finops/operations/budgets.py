@@ -27,7 +27,7 @@ from otel_finops.operations.budget_fields import (
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import Name
 from otel_finops.operations.registry import Changed, Input, Output, Unchanged, operation
-from otel_finops.operations.scope_fields import SCOPE_TEXT, ScopeValues, must_own
+from otel_finops.operations.scope_fields import SCOPE_TEXT, ScopeValues, must_own, on_record
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
     from otel_finops.governance.budget_store import Edit, Editor
@@ -130,7 +130,7 @@ def create(context: Context, principal: Principal, given: NewBudget) -> Changed 
     budget, held = proposed(context, principal, given)
     shown = described(budget, _one_form(given.scope))
     answer = {"budget": shown, "notes": notes_of(principal, budget, held), "changed": not given.dry_run}
-    return Unchanged(answer) if given.dry_run else Changed(answer, None, shown, budget.tenant)
+    return Unchanged(answer) if given.dry_run else Changed(answer, None, on_record(shown, budget.scope), budget.tenant)
 
 
 def proposed(context: Context, principal: Principal, given: NewBudget) -> tuple[Budget, BudgetSet]:
@@ -171,7 +171,9 @@ def update(context: Context, principal: Principal, given: BudgetEdit) -> Changed
         now = described(budget, _one_form(given.scope))
     changed = budget != before and not given.dry_run
     answer = {"budget": now, "notes": notes_of(principal, budget, held), "changed": changed}
-    return Changed(answer, was, now, budget.tenant) if changed else Unchanged(answer)
+    if not changed:
+        return Unchanged(answer)
+    return Changed(answer, on_record(was, before.scope), on_record(now, budget.scope), budget.tenant)
 
 
 @operation(
@@ -190,7 +192,7 @@ def delete(context: Context, principal: Principal, given: BudgetDeletion) -> Cha
     before = context.budgets.delete(given.no, _editor(principal), revision=given.revision, dry_run=given.dry_run)
     [shown] = shown_budgets(context, [before])
     answer = {"budget": shown, "notes": [], "changed": not given.dry_run}
-    return Unchanged(answer) if given.dry_run else Changed(answer, shown, None, before.tenant)
+    return Unchanged(answer) if given.dry_run else Changed(answer, on_record(shown, before.scope), None, before.tenant)
 
 
 # --- what is said, as a budget ---------------------------------------------------------------------------------------

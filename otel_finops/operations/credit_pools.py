@@ -38,7 +38,7 @@ from otel_finops.operations.credit_fields import (
 from otel_finops.operations.fields import NAMED, Instant, Name, NoInput, Paged, TenantScoped, page_of, place_cursor
 from otel_finops.operations.fx import CurrencyCode
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
-from otel_finops.operations.scope_fields import SCOPE_TEXT, ScopeValues, must_own
+from otel_finops.operations.scope_fields import SCOPE_TEXT, ScopeValues, must_own, on_record
 from otel_finops.operations.shapes import Count
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
@@ -174,7 +174,7 @@ def create(context: Context, principal: Principal, given: NewPool) -> Changed | 
     shown = pools_now(context, [pool])[0]
     if given.dry_run:
         return Unchanged({"pool": shown, "changed": False})
-    return Changed({"pool": shown, "changed": True}, None, shown, pool.tenant)
+    return Changed({"pool": shown, "changed": True}, None, on_record(shown, pool.scope), pool.tenant)
 
 
 class PoolEdit(PoolNumber):
@@ -425,7 +425,8 @@ def _changed(context: Context, before: Pool, after: Pool, *, dry_run: bool) -> C
     shown = pools_now(context, [after])[0]
     if dry_run or after.revision == before.revision:
         return Unchanged({"pool": shown, "changed": False})
-    return Changed({"pool": shown, "changed": True}, shown_pools(context, [before])[0], shown_pools(context, [after])[0], after.tenant)
+    was, now = (on_record(said, one.scope) for said, one in zip(shown_pools(context, [before, after]), (before, after), strict=True))
+    return Changed({"pool": shown, "changed": True}, was, now, after.tenant)
 
 
 def _moved(context: Context, principal: Principal, no: int, moved: tuple[PoolState, PoolState], *, dry_run: bool) -> Changed | Unchanged:

@@ -22,7 +22,7 @@ from otel_finops.operations.policy_fields import (
     shown_policies,
 )
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
-from otel_finops.operations.scope_fields import must_own
+from otel_finops.operations.scope_fields import must_own, on_record
 from otel_finops.operations.shapes import At
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
@@ -70,7 +70,7 @@ def create(context: Context, principal: Principal, given: NewPolicy) -> Changed 
     policy = context.policies.create(given.edit(), editor_of(principal), dry_run=given.dry_run)
     shown = _shown(context, policy, dry_run=given.dry_run, scope=given.scope, model=given.model)
     answer = {"policy": shown, "notes": notes_of(policy, context.policies.all(), principal), "changed": not given.dry_run}
-    return Unchanged(answer) if given.dry_run else Changed(answer, None, shown, policy.tenant)
+    return Unchanged(answer) if given.dry_run else Changed(answer, None, on_record(shown, policy.scope), policy.tenant)
 
 
 @operation(
@@ -92,7 +92,9 @@ def update(context: Context, principal: Principal, given: PolicyEdit) -> Changed
     was, now = shown_policies(context, [before, policy])
     changed = policy != before and not given.dry_run
     answer = {"policy": now, "notes": notes_of(policy, context.policies.all(), principal), "changed": changed}
-    return Changed(answer, was, now, policy.tenant) if changed else Unchanged(answer)
+    if not changed:
+        return Unchanged(answer)
+    return Changed(answer, on_record(was, before.scope), on_record(now, policy.scope), policy.tenant)
 
 
 @operation(
@@ -111,7 +113,7 @@ def delete(context: Context, principal: Principal, given: PolicyDeletion) -> Cha
     before = context.policies.delete(given.no, editor_of(principal), revision=given.revision, dry_run=given.dry_run)
     [shown] = shown_policies(context, [before])
     answer = {"policy": shown, "notes": [], "changed": not given.dry_run}
-    return Unchanged(answer) if given.dry_run else Changed(answer, shown, None, before.tenant)
+    return Unchanged(answer) if given.dry_run else Changed(answer, on_record(shown, before.scope), None, before.tenant)
 
 
 class PolicyQuery(Paged):

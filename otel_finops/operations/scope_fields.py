@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from otel_finops.base.errors import Forbidden
 from otel_finops.identity.principals import Principal
+
+if TYPE_CHECKING:  # `--help` must not load the database rooms
+    from otel_finops.governance.scopes import Scope
 
 _CHARS_MAX: Final = 8_000
 
@@ -78,3 +81,8 @@ def must_own(principal: Principal, scope: Mapping[str, str], what: str) -> None:
         raise Forbidden(
             f"{what} without a tenant is for the calls of all tenants, which needs a token for all; name yours in scope.tenant."
         )
+
+
+def on_record(shown: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
+    """What of a definition goes on record for ever: as it is shown, but users and sessions as references, who can be erased."""
+    return {**shown, "scope": dict(scope.parts)}

@@ -116,6 +116,27 @@ def test_conditions_of_one_tenant_keep_nobody_waiting(office: Office, monkeypatc
     assert "conditions before it took too long" in said["reasons"][1]["text"]
 
 
+def test_who_is_erased_stands_in_no_record_of_a_change(office: Office) -> None:
+    """The trail is never changed, so that it names people by their references alone."""
+    scope = {"tenant": "acme", "user": "walrus", "session": "walrus-session"}
+    office.ask("budgets.create", name="b", amount="1", scope=scope)
+    office.ask("budgets.update", no=1, amount="2")
+    office.ask("budgets.update", no=1, scope={**scope, "session": "walrus-2"})
+    office.ask("budgets.delete", no=1)
+    office.ask("policies.create", name="p", action="block", scope=scope)
+    office.ask("policies.update", no=1, priority=1)
+    office.ask("policies.delete", no=1)
+    office.ask("credits.create", name="c", scope=scope, why="prepaid")
+    office.ask("credits.update", no=1, hard=False, why="softer")
+    office.ask("credits.topup", no=1, amount="5", why="more")
+    office.ask("credits.close", no=1, why="over")
+    assert len(office.trail.changes) == 11
+    assert "walrus" not in str(office.trail.changes)
+    created = office.trail.changes[0].after
+    assert created["scope"].keys() == scope.keys()
+    assert len(created["scope"]["user"].split(" ")) == 2  # in the tenant's own realm and in that of credentials for several
+
+
 def test_a_dry_run_makes_nothing(office: Office) -> None:
     tried = office.ask("policies.create", name="dear", action="block", scope={"tenant": "acme", "user": "ann"}, dry_run=True)
     assert not tried["changed"]
