@@ -283,6 +283,8 @@ BUDGETS_MAX: Final = 50_000
 """Budgets that stand at a time; every process holds them all, some 2 KiB each."""
 BUDGETS_OF_TENANT_MAX: Final = 5_000
 """Of those, made for one tenant by people who are bound to tenants: no tenant's people take the places of all others."""
+BUDGETS_OF_TENANT_FOR_CALL_MAX: Final = 100
+"""Of those, for one and the same call: each costs every decision and every booking of it some 50 microseconds, in which others wait."""
 BUDGET_DEPTH_MAX: Final = 16
 """A budget within a budget within a budget; every decision asks all of them."""
 BUDGET_THRESHOLDS_MAX: Final = 16

@@ -71,8 +71,13 @@ class BudgetGate:
         return [(one, found.status(one)) for one in asked]
 
     def away(self, call: GovernedCall) -> Ruling | None:
-        """What is said while the store cannot be asked: by the hard budgets that say something of such times, the strictest first."""
-        said = [one for one in self._known().of(call) if one.enabled and one.hard and one.fail_open is not None]
+        """What is said while the store cannot be asked: by the hard budgets that say something of such times, the strictest first.
+
+        What the settings say is loosened by those alone that are made by who sees all tenants.
+        """
+        said = [
+            one for one in self._known().of(call) if one.enabled and one.hard and (one.fail_open is False or (one.fail_open and one.of_all))
+        ]
         if not said:
             return None
         decides = next((one for one in said if not one.fail_open), said[0])

@@ -8,12 +8,12 @@ from typing import Final, NamedTuple
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound
-from otel_finops.base.limits import BUDGET_DEPTH_MAX, BUDGETS_MAX, BUDGETS_OF_TENANT_MAX
+from otel_finops.base.limits import BUDGET_DEPTH_MAX, BUDGETS_MAX, BUDGETS_OF_TENANT_FOR_CALL_MAX, BUDGETS_OF_TENANT_MAX
 from otel_finops.base.times import format_ns
 from otel_finops.governance.budgets import Budget, BudgetSet, Counting, checked, named
 from otel_finops.governance.followed import Followed
 from otel_finops.governance.periods import Period
-from otel_finops.governance.scopes import Scope
+from otel_finops.governance.scopes import Scope, most_at_once
 from otel_finops.governance.subject_scopes import stored_scope
 from otel_finops.ledger.fx_store import dated_rates
 from otel_finops.ledger.subjects import Subjects
@@ -132,7 +132,7 @@ class BudgetStore:
             [(no,)] = transaction.execute(_NEXT_NO)
             now_ns = self._clock.now_ns()
             blank = Budget(int(no), "", Scope(), "money", 0, made_ns=now_ns, made_by=editor.who, of_all=editor.tenants is None)
-            return self._stored(transaction, held, "create", None, self._edited(transaction, blank, edit), editor)
+            return self._stored(transaction, held, "create", None, self._edited(transaction, blank, edit), editor, dry_run)
 
         return self._changing(made, dry_run)
 
@@ -151,7 +151,7 @@ class BudgetStore:
             before = _of(held, no, editor, edit.revision)
             was.append(before)
             after = self._edited(transaction, before, edit)
-            return before if after == before else self._stored(transaction, held, "update", before, after, editor)
+            return before if after == before else self._stored(transaction, held, "update", before, after, editor, dry_run)
 
         after, held = self._changing(changed, dry_run)
         return was[-1], after, held
@@ -170,7 +170,8 @@ class BudgetStore:
                 names = ", ".join(str(one.no) for one in within[:5])
                 raise BadInput(f"no: others are within this budget ({names}); give them another parent or delete them first")
             _insert(transaction, _DELETE, before, editor, self._clock.now_ns())
-            self._counting.changed(transaction, before, None)
+            if not dry_run:
+                self._counting.changed(transaction, before, None)
             return before
 
         return self._changing(taken, dry_run)[0]
@@ -194,17 +195,20 @@ class BudgetStore:
         return checked(edit.change(budget)._replace(scope=scope))
 
     def _stored(
-        self, transaction: Transaction, held: BudgetSet, action: str, before: Budget | None, after: Budget, editor: Editor
+        self, transaction: Transaction, held: BudgetSet, action: str, before: Budget | None, after: Budget, editor: Editor, dry_run: bool
     ) -> Budget:
         now_ns = self._clock.now_ns()
         _check_name(held, after)
         _check_place(held, after, editor, None if before is None else before.parent)
+        if editor.tenants is not None and (before is None or before.scope != after.scope):
+            _check_crowd(held, after)
         if before is None or before.currency != after.currency:
             dated_rates(transaction, after.currency, [format_ns(now_ns)[:10]]).per_usd(format_ns(now_ns)[:10])
         counting = before.counting if before is not None and before.counted == after.counted else None
         revision = _insert(transaction, action, after, editor, now_ns, counting)
         after = after._replace(revision=revision, counting=counting or revision, changed_ns=now_ns, changed_by=editor.who)
-        self._counting.changed(transaction, before, after)
+        if not dry_run:  # nothing would stay of what is counted, and nobody can append meanwhile
+            self._counting.changed(transaction, before, after)
         return after
 
 
@@ -239,6 +243,16 @@ def _check_room(held: BudgetSet, edit: Edit, editor: Editor) -> None:
     tenant = (edit.scope or {}).get("tenant")
     if sum(1 for one in held if not one.of_all and one.tenant == tenant) >= BUDGETS_OF_TENANT_MAX:
         raise BadInput(f"there are {BUDGETS_OF_TENANT_MAX} budgets of this tenant already; delete some")
+
+
+def _check_crowd(held: BudgetSet, budget: Budget) -> None:
+    """Refuse what would make too many budgets of one tenant's people count one and the same call, while others wait."""
+    theirs = (one.scope for one in held if not one.of_all and one.tenant == budget.tenant and one.no != budget.no)
+    if most_at_once(budget.scope, theirs) >= BUDGETS_OF_TENANT_FOR_CALL_MAX:
+        raise BadInput(
+            f"scope: {BUDGETS_OF_TENANT_FOR_CALL_MAX} budgets of this tenant can be for one and the same call already; delete some, or "
+            "name other values"
+        )
 
 
 def _check_name(held: BudgetSet, budget: Budget) -> None:

@@ -96,6 +96,34 @@ class ScopeIndex(Generic[T]):
                     yield thing
 
 
+def most_at_once(scope: Scope, others: Iterable[Scope]) -> int:
+    """How many of the others can be for one and the same call of a scope, at most.
+
+    Of those that name the same dimensions a call agrees with one value of each alone; models with `*` are taken to overlap.
+    """
+    kinds: dict[tuple[bool, tuple[str, ...]], dict[tuple[str, ...], int]] = {}
+    for other in others:
+        if _may_meet(scope, other):
+            for names, values, pattern in _keys(other):
+                counts = kinds.setdefault((pattern is not None, names), {})
+                counts[values] = counts.get(values, 0) + 1
+    return sum(max(counts.values()) for counts in kinds.values())
+
+
+def _may_meet(scope: Scope, other: Scope) -> bool:
+    """Whether a call can agree with both, as far as the texts tell."""
+    theirs = dict(other.parts)
+    return all(_may_both(name, value, theirs[name]) for name, value in scope.parts if name in theirs)
+
+
+def _may_both(name: str, value: str, other: str) -> bool:
+    if name == "model" and "*" in value and "*" in other:
+        return True
+    if name in ("user", "session"):
+        return not set(value.split(" ")).isdisjoint(other.split(" "))
+    return _agrees(name, value, other) or _agrees(name, other, value)
+
+
 def _checked(name: str, value: str) -> str:
     if name not in DIMENSIONS and not (name.startswith(_TAG) and len(name) > len(_TAG)):
         raise BadInput(f"scope.{name[:NAME_CHARS_MAX]}: there is no such dimension; take one of {', '.join(DIMENSIONS)}, or tag:KEY")

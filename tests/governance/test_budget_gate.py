@@ -11,7 +11,7 @@ from ledger_rig import CENT, SECOND, call
 
 from otel_finops.base.clock import SystemClock
 from otel_finops.governance.budget_gate import BudgetGate
-from otel_finops.governance.budget_store import followed_budgets
+from otel_finops.governance.budget_store import Edit, Editor, followed_budgets
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.periods import Period
 from otel_finops.governance.reservations import Reservations
@@ -204,6 +204,20 @@ def test_what_is_said_while_the_store_is_away_is_the_budgets_own(rig: CountingRi
     said = rig.gate.away(GovernedCall(agent="planner", tenant="acme"))
     assert said is not None
     assert (said.action, said.reasons[0].rule) == ("block", "closed")
+
+
+def test_people_of_a_tenant_loosen_nothing_for_while_the_store_is_away(rig: CountingRig) -> None:
+    """Who sees all tenants says by the settings what holds then; a tenant's people can only be stricter."""
+    rig.budgets.create(
+        Edit(lambda one: one._replace(name="laxer", hard=True, fail_open=True), {"tenant": "acme"}), Editor("max", ("acme",))
+    )
+    strict = Edit(lambda one: one._replace(name="stricter", hard=True, fail_open=False), {"tenant": "globex"})
+    rig.budgets.create(strict, Editor("gil", ("globex",)))
+    rig.clock.advance(0.6)
+    assert rig.gate.away(GovernedCall(tenant="acme")) is None
+    said = rig.gate.away(GovernedCall(tenant="globex"))
+    assert said is not None
+    assert (said.action, said.reasons[0].rule) == ("block", "stricter")
 
 
 def hold_many(url: str, worker: int, tries: int, results: object) -> None:

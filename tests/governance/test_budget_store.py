@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound, Unavailable
+from otel_finops.governance import budget_store
 from otel_finops.governance.budget_store import BudgetStore, Edit, Editor, followed_budgets
 from otel_finops.governance.budgets import Budget, BudgetSet, oddities
 from otel_finops.governance.calls import GovernedCall
@@ -89,6 +90,21 @@ def test_who_counts_is_told_and_hears_when_it_must_count_anew(desk: Desk) -> Non
     assert narrowed.counting == narrowed.revision > made.revision
 
 
+def test_people_of_a_tenant_make_so_many_budgets_for_one_call_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_store, "BUDGETS_OF_TENANT_FOR_CALL_MAX", 2)
+    desk.make("of the service", {"tenant": "acme"})
+    one, _ = desk.make("1", {"tenant": "acme"}, MAX), desk.make("2", {"tenant": "acme"}, MAX)
+    for scope in ({"tenant": "acme"}, {"tenant": "acme", "agent": "a"}):
+        with pytest.raises(BadInput, match="scope: 2 budgets of this tenant can be for one and the same call"):
+            desk.make("3", scope, MAX)
+    desk.edit(one, MAX, {"tenant": "acme", "agent": "b"})
+    desk.make("3", {"tenant": "acme", "agent": "a"}, MAX)  # of two agents a call has one
+    with pytest.raises(BadInput, match="one and the same call"):
+        desk.edit(one, MAX, {"tenant": "acme", "agent": "a"})
+    desk.make("4", {"tenant": "globex"}, GIL)
+    desk.make("4", {"tenant": "acme"})
+
+
 def test_a_dry_run_stores_nothing(desk: Desk) -> None:
     tried, held = desk.budgets.create(saying({"user": "ann"}, name="all", kind="calls", amount=5), OWNER, dry_run=True)
     assert tried.name == "all"
@@ -97,6 +113,7 @@ def test_a_dry_run_stores_nothing(desk: Desk) -> None:
     made = desk.make("all")
     desk.budgets.update(made.no, saying(amount=7), OWNER, dry_run=True)
     desk.budgets.delete(made.no, OWNER, dry_run=True)
+    assert desk.told.changes == [(None, made)]  # nothing is counted for what is only tried
     assert list(desk.budgets.all()) == [made]
 
 

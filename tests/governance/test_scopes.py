@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from otel_finops.base.errors import BadInput
 from otel_finops.governance.calls import GovernedCall
-from otel_finops.governance.scopes import Scope, ScopeIndex
+from otel_finops.governance.scopes import Scope, ScopeIndex, most_at_once
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALL = GovernedCall(
@@ -170,3 +170,17 @@ def test_an_index_of_changed_things_is_as_one_made_anew(before: list[Scope], com
 def test_what_is_contained_has_no_call_that_the_other_has_not(outer: Scope, inner: Scope, call: GovernedCall) -> None:
     if outer.contains(inner) and inner.matches(call):
         assert outer.matches(call)
+
+
+def test_how_many_can_be_for_one_call() -> None:
+    """Of two agents a call has one; patterns of models may all be for it; what is for another user is not."""
+    ours = Scope.of({"tenant": "acme"})
+    said: list[dict[str, str]] = [
+        {}, {}, {"agent": "a"}, {"agent": "b"}, {"agent": "b"}, {"model": "gpt-*"}, {"model": "*-mini"}, {"model": "gpt-4o"},
+    ]  # fmt: skip
+    others = [Scope.of({"tenant": "acme", **more}) for more in said]
+    assert most_at_once(ours, others) == 2 + 2 + 2 + 1
+    assert most_at_once(Scope.of({"tenant": "acme", "agent": "a", "model": "claude"}), others) == 2 + 1
+    assert most_at_once(Scope.of({"tenant": "globex"}), others) == 0
+    people = [Scope.of({"user": "r1 r2"}), Scope.of({"user": "r3 r4"})]
+    assert most_at_once(Scope.of({"user": "r2 r5"}), people) == 1
