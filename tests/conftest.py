@@ -8,9 +8,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from empty_ledgers import empty_store
+from empty_ledgers import empty_store, maintain
 from postgres_server import running_server
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import make_url
 
 from otel_finops.store.engine import Store
 
@@ -54,14 +54,12 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_database(postgres_url: str) -> str:
-    """An empty PostgreSQL database of the test's own."""
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """An empty PostgreSQL database of the test's own; the server takes it away sooner than anybody could delete its files."""
     name = f"test_{os.getpid()}_{next(_databases)}"
-    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    engine.dispose()
-    return make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    maintain(make_url(postgres_url), f"CREATE DATABASE {name}")
+    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    maintain(make_url(postgres_url), f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

@@ -22,7 +22,7 @@ def fill(url: str) -> str:
         shutil.copyfile(_sqlite_template(), str(place.database))
     else:
         template = _postgres_template(place.set(database="postgres"))
-        _maintain(
+        maintain(
             place.set(database="postgres"),
             f"DROP DATABASE IF EXISTS {place.database}",
             f"CREATE DATABASE {place.database} TEMPLATE {template}",
@@ -47,7 +47,7 @@ def _sqlite_template() -> Path:
 def _postgres_template(server: URL) -> str:
     """The name of the database that others are copied from, in that server."""
     name = "empty_ledger"
-    _maintain(server, f"CREATE DATABASE {name}")
+    maintain(server, f"CREATE DATABASE {name}")
     _upgrade(server.set(database=name).render_as_string(hide_password=False))
     return name
 
@@ -58,7 +58,8 @@ def _upgrade(url: str) -> None:
     store.close()
 
 
-def _maintain(server: URL, *statements: str) -> None:
+def maintain(server: URL, *statements: str) -> None:
+    """Run statements on a server's database, each a transaction of its own."""
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for statement in statements:

@@ -125,8 +125,8 @@ def _debited(rig: CreditRig, pool: Pool, amount: int) -> None:
 # --- against the ledger ------------------------------------------------------------------------------------------------
 
 AGENTS = ("planner", "writer", None)
-VERSIONS = st.tuples(st.integers(1, 3), st.sampled_from(AGENTS), st.integers(0, 900), st.integers(1, 900), st.booleans(), st.integers(0, 3))
-"""Span, agent, prompt, output, whether it is a call, and its user's number."""
+VERSIONS = st.tuples(st.integers(1, 3), st.sampled_from(AGENTS), st.integers(0, 900), st.integers(1, 900), st.booleans())
+"""Span, agent, prompt, output, and whether it is a call."""
 COURSE = st.lists(
     st.one_of(
         st.tuples(st.just("send"), st.lists(VERSIONS, min_size=1, max_size=3)),
