@@ -210,3 +210,12 @@ def test_an_estimate_of_diagnostics_is_the_decision_tried_out(world: World) -> N
     assert (tried["action"], tried["decision_id"], tried["recorded"]) == ("block", "dry-run", False)
     assert tried["reasons"] == made["reasons"]
     assert made["reasons"][0]["figures"]
+
+
+def test_nobody_can_be_guessed_by_the_digest_of_what_was_asked(world: World) -> None:
+    """The same words under two keys have two digests: without the key, which is stored nowhere, a name cannot be tried on them."""
+    for key in ("first", "second"):
+        world.decide(user="walrus", idempotency_key=key)
+    with world.rig.store.read() as transaction:
+        digests = [row[0] for row in transaction.execute("SELECT asked FROM decisions")]
+    assert len(set(digests)) == 2
