@@ -274,6 +274,8 @@ def _check_place(held: BudgetSet, budget: Budget, editor: Editor, former: int | 
             raise BadInput(f"parent: budget {parent.no} is within this one")
         if len(above) + _depth(held, budget.no) > BUDGET_DEPTH_MAX:
             raise BadInput(f"parent: at most {BUDGET_DEPTH_MAX} budgets one within the other")
+        if not is_seen(parent, editor.tenants) and not parent.scope.contains(budget.scope):
+            raise BadInput("scope: the budget that this one is a part of would not contain every call of it; ask who put it there")
         _check_contains(parent, budget, "parent")
     for child in held.children(budget.no):
         _check_contains(budget, child, "scope")

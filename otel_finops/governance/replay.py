@@ -200,7 +200,7 @@ class _Course:
         began, until_ns = monotonic(), selection.to_ns
         calls = past_calls(self._transaction, selection.tenants, warm_ns, selection.to_ns, stopped=selection.stopped)
         for seen, past in enumerate(calls, 1):
-            if seen > REPLAY_CALLS_MAX or (seen % _LOOK_EVERY == 0 and monotonic() - began > REPLAY_S_MAX):
+            if seen > REPLAY_CALLS_MAX or monotonic() - began > REPLAY_S_MAX:
                 until_ns = max(selection.from_ns, past.asked.at_ns)
                 break
             self._end_until(past.asked.at_ns)
@@ -266,7 +266,6 @@ class _Course:
             self._states.ended(one.asked, one.note, one.held, one.actual)
 
 
-_LOOK_EVERY: Final = 256
 _REPLAYED: Final = frozenset(("budget", "policy"))
 _Key: TypeAlias = tuple[str, str, str | None, Action]
 

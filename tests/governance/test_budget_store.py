@@ -212,6 +212,16 @@ def test_who_is_bound_to_tenants_changes_their_own_budgets_alone(desk: Desk) -> 
         desk.make("within everybody's", {"tenant": "acme"}, MAX, parent=everybodys.no)
 
 
+def test_nobody_is_told_of_a_budget_around_his_that_he_does_not_see(desk: Desk) -> None:
+    around = desk.make("secret plan", {"provider": "openai"})
+    own = desk.make("own", {"tenant": "acme", "provider": "openai"}, MAX)
+    desk.edit(own, parent=around.no)
+    with pytest.raises(BadInput, match="would not contain every call") as refused:
+        desk.edit(own, MAX, {"tenant": "acme"})
+    assert "secret" not in str(refused.value)
+    assert "provider" not in str(refused.value)
+
+
 def test_what_somebody_else_changed_meanwhile_is_not_overwritten(desk: Desk) -> None:
     seen = desk.make("all")
     desk.edit(seen, Editor("ann"), amount=7 * USD)

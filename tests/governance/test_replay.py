@@ -370,6 +370,14 @@ def test_too_many_calls_are_replayed_up_to_where_it_came(rig: ReplayRig, monkeyp
     assert (result.made.calls, result.until_ns) == (4, NOON + 4 * HOUR * SECOND)
 
 
+def test_one_that_takes_too_long_ends_with_the_call_at_hand(rig: ReplayRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time is looked at with every call: what policies take for one may be long."""
+    ten_calls(rig)
+    monkeypatch.setattr(replay_module, "REPLAY_S_MAX", -1.0)
+    result = rig.replay(budget(0))
+    assert result.made.calls == 0
+
+
 def test_a_replay_writes_nothing(rig: ReplayRig) -> None:
     govern(rig)
     live_month(rig, 20, 1)
