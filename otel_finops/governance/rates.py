@@ -16,6 +16,7 @@ from otel_finops.store.unit_of_work import Transaction
 
 RateOf: TypeAlias = Literal["all", "tenant", "user", "session", "trace", "agent", "service", "model"]
 RATE_OF: Final[tuple[RateOf, ...]] = get_args(RateOf)
+_OF_SEVERAL: Final = frozenset[RateOf](("all", "tenant", "model"))
 CALLS_MAX: Final = 1_000_000
 PER_S_MAX: Final = 86_400
 
@@ -61,8 +62,12 @@ class Rate(NamedTuple):
         return self.each_ns * self.calls
 
     def key(self, call: GovernedCall) -> str:
-        """Whose rate a call takes of; calls that do not say share one."""
-        return "" if self.of == "all" else call.said(self.of) or ""
+        """Whose rate a call takes of; calls that do not say share one.
+
+        Agents, people, traces and services are their tenant's: nobody uses up what another tenant's have by taking their names.
+        """
+        said = "" if self.of == "all" else call.said(self.of) or ""
+        return said if self.of in _OF_SEVERAL else f"{len(call.tenant)}:{call.tenant}:{said}"
 
     def wait_s(self, free_ns: int, now_ns: int) -> float:
         """Seconds until a call may be made; 0: now."""

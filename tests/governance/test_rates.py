@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from otel_finops.governance import rates
 from otel_finops.governance.calls import GovernedCall
-from otel_finops.governance.rates import Rate
+from otel_finops.governance.rates import Rate, RateOf
 from otel_finops.store.engine import Store
 from otel_finops.store.upgrade import upgrade
 from otel_finops.testing import FakeClock
@@ -60,6 +61,22 @@ def test_each_has_a_rate_of_its_own(store: Store) -> None:
     assert take(store, by_agent, 0, GovernedCall()) == 60
     assert take(store, Rate(1, 60.0), 0, policy=2) == 0
     assert take(store, Rate(1, 60.0), 0, EDITOR, policy=2) == 60  # `all`: whoever calls
+
+
+@pytest.mark.parametrize("of", ["agent", "user", "session", "trace", "service"])
+def test_nobody_uses_up_the_rate_of_another_tenants(store: Store, of: RateOf) -> None:
+    """Two tenants have an agent, or whatever else, of one name; and no two of them look like a third one's."""
+    rate = Rate(1, 60.0, of)
+
+    def call(tenant: str, name: str) -> GovernedCall:
+        said: dict[str, Any] = {of: name}
+        return GovernedCall(tenant=tenant, **said)
+
+    ours, theirs = call("acme", "writer"), call("globex", "writer")
+    assert take(store, rate, 0, ours) == 0
+    assert take(store, rate, 0, ours) == 60
+    assert take(store, rate, 0, theirs) == 0
+    assert [take(store, rate, 0, one) for one in (call("a:b", "c"), call("a", "b:c"))] == [0, 0]
 
 
 def test_what_was_taken_for_a_call_that_is_not_made_is_given_back(store: Store) -> None:
