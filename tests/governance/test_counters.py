@@ -128,7 +128,8 @@ def test_budgets_made_while_others_append_miss_nothing_and_count_nothing_twice(r
     def append(place: int, other: CountingRig) -> None:
         for one in range(1, 7):
             realm = ("acme", "globex")[place]  # of two shards
-            other.settle(call(one, trace=100 * place + one, realm=realm, speaks_for=realm))
+            other.send(call(one, trace=100 * place + one, realm=realm, speaks_for=realm))
+            other.settle_realm(realm)
 
     threads = [threading.Thread(target=append, args=one) for one in enumerate(others)]
     for thread in threads:

@@ -73,7 +73,7 @@ def test_two_settlers_that_notice_at_once_record_one_crossing(rig: CountingRig) 
     # realms of two shards, so that both settle at the same time
     rig.send(*(call(one, trace=one, realm="acme", speaks_for="acme") for one in (1, 2)))
     other.send(*(call(one, trace=one, realm="globex", speaks_for="globex") for one in (3, 4)))
-    threads = [threading.Thread(target=one.settler.settle_all) for one in (rig, other)]
+    threads = [threading.Thread(target=one.settle_realm, args=(realm,)) for one, realm in ((rig, "acme"), (other, "globex"))]
     for thread in threads:
         thread.start()
     for thread in threads:
