@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import socket
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -79,43 +79,58 @@ def nothing(plan: Plan, number: int) -> bytes:
     return _HEAD.format(method="GET", path="/healthz", host=plan.host, more="").encode()
 
 
-def _asked(connection: socket.socket, question: bytes) -> str:
-    """The status of the answer, once all of it is there."""
-    connection.sendall(question)
-    read = b""
-    while (end := read.find(b"\r\n\r\n")) < 0:
-        read += connection.recv(65536)
-    status, _, headers = read[:end].decode().partition("\r\n")
-    length = next(int(line.partition(":")[2]) for line in headers.split("\r\n") if line.lower().startswith("content-length"))
-    while len(read) < end + 4 + length:
-        read += connection.recv(65536)
-    return status.split(" ")[1]
+class _Line:
+    """A connection, and what it is at: nothing, or the answer to a question that was due at some moment."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.socket = socket.create_connection((plan.host, plan.port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.due = 0.0
+        self._read = b""
+
+    def ask(self, question: bytes, due: float) -> None:
+        """Questions are short: they fit into an empty socket's buffer."""
+        self.due = due
+        self._read = b""
+        self.socket.sendall(question)
+
+    def answered(self) -> str | None:
+        """The status, once all of the answer is there."""
+        self._read += self.socket.recv(65536)
+        end = self._read.find(b"\r\n\r\n")
+        if end < 0:
+            return None
+        status, _, headers = self._read[:end].decode().partition("\r\n")
+        length = next(int(line.partition(":")[2]) for line in headers.split("\r\n") if line.lower().startswith("content-length"))
+        return status.split(" ")[1] if len(self._read) >= end + 4 + length else None
 
 
 def _run(plan: Plan, question: Callable[[Plan, int], bytes]) -> Outcome:
-    """Connections take turns, each a thread, since an event loop's timers are a millisecond late; one that is late asks at once."""
-    questions = [question(plan, number) for number in range(round(plan.rate * plan.seconds))]
-    numbers = iter(range(len(questions)))
-    start = time.perf_counter() + 0.1
+    """One thread that never sleeps: timers are late, and threads wait for each other, both by as much as is measured here."""
+    questions = deque(question(plan, number) for number in range(round(plan.rate * plan.seconds)))
+    count = len(questions)
+    lines = [_Line(plan) for _ in range(plan.connections)]
+    free, waiting = deque(lines), select.epoll()
+    by_number = {line.socket.fileno(): line for line in lines}
+    for number in by_number:
+        waiting.register(number, select.EPOLLIN)
     latencies: list[float] = []
     statuses: Counter[str] = Counter()
-
-    def work() -> None:
-        with socket.create_connection((plan.host, plan.port)) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for number in numbers:
-                due = start + number / plan.rate
-                if (early := due - time.perf_counter()) > 0:
-                    time.sleep(early)
-                statuses[_asked(connection, questions[number])] += 1
-                latencies.append((time.perf_counter() - due) * 1000)
-
-    threads = [threading.Thread(target=work) for _ in range(plan.connections)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    start = time.perf_counter() + 0.1
+    while len(latencies) < count:
+        now = time.perf_counter()
+        while questions and free and (due := start + (count - len(questions)) / plan.rate) <= now:
+            free.popleft().ask(questions.popleft(), due)
+        for number, _ in waiting.poll(0):
+            line = by_number[number]
+            if (status := line.answered()) is not None:
+                statuses[status] += 1
+                latencies.append((time.perf_counter() - line.due) * 1000)
+                free.append(line)
     took = time.perf_counter() - start
+    waiting.close()
+    for line in lines:
+        line.socket.close()
     latencies.sort()
     p50, p99 = (latencies[min(len(latencies) - 1, round(len(latencies) * part))] for part in (0.5, 0.99))
     return Outcome(len(latencies), len(latencies) / took, p50, p99, latencies[-1], dict(statuses))
