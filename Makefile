@@ -13,7 +13,7 @@ demo: $(VENV)/.demo  ## install, start the service with real agent traffic, prin
 	$(BIN)/otel-finops demo
 
 test: $(VENV)/.dev  ## install and run the tests (no network is used after the installation)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: $(VENV)/.dev  ## lint, types, import contracts
 	$(BIN)/ruff check .
