@@ -69,10 +69,6 @@ class Editor(NamedTuple):
     tenants: Collection[str] | None = None
 
 
-class _OnlyTried(Exception):
-    """Takes a dry run back."""
-
-
 def hold_budgets(transaction: Transaction) -> None:
     """Keep budgets as they are until this transaction, which appends to the ledger, ends; others may append meanwhile.
 
@@ -178,16 +174,11 @@ class BudgetStore:
 
     def _changing(self, change: Callable[[Transaction, BudgetSet], Budget], dry_run: bool) -> tuple[Budget, BudgetSet]:
         """Change while nobody else does and nobody appends; of a dry run nothing stays."""
-        try:
-            with self._store.write() as transaction:
-                _hold_ledger(transaction)
-                held = self._followed.seen_by(transaction)
-                budget = change(transaction, held)
-                held = _read_on(transaction, held)
-                if dry_run:
-                    raise _OnlyTried
-        except _OnlyTried:
-            pass
+        with self._store.write_or_try(dry_run=dry_run) as transaction:
+            _hold_ledger(transaction)
+            held = self._followed.seen_by(transaction)
+            budget = change(transaction, held)
+            held = _read_on(transaction, held)
         return budget, held
 
     def _edited(self, transaction: Transaction, budget: Budget, edit: Edit) -> Budget:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import CREDIT_GRANTS_MAX
 from otel_finops.base.money import PICO_PER_USD, format_usd
-from otel_finops.governance.credit_store import Editor, OnlyTried, PoolStore, changeable
+from otel_finops.governance.credit_store import Editor, PoolStore, changeable
 from otel_finops.governance.credits import Pool, belongs
 from otel_finops.governance.postings import ACCOUNTS, Account, Book, Cause, joined, locked_books, read_books
 from otel_finops.store.unit_of_work import Row, Transaction
@@ -216,22 +216,16 @@ class CreditDesk(PoolStore):
 
     def _moved(self, no: int, move: Callable[[Pool, Book, Cause], None], editor: Editor, dry_run: bool) -> tuple[PoolState, PoolState]:
         """Move money under the lock of the pool's row; of a dry run nothing stays."""
-        done: list[tuple[PoolState, PoolState]] = []
-        try:
-            with self._store.write() as transaction:
-                pool = changeable(self._followed.seen_by(transaction), no, editor)
-                book = locked_books(transaction, [no])[no]
-                cause = Cause(self._clock.now_ns(), editor.who, editor.why)
-                book.lapse(cause.at_ns, Cause(cause.at_ns))
-                before = _state(book)
-                move(pool._replace(hard=book.hard), book, cause)
-                book.save(cause.at_ns)
-                done.append((before, _state(book)))
-                if dry_run:
-                    raise OnlyTried
-        except OnlyTried:
-            pass
-        return done[0]
+        with self._store.write_or_try(dry_run=dry_run) as transaction:
+            pool = changeable(self._followed.seen_by(transaction), no, editor)
+            book = locked_books(transaction, [no])[no]
+            cause = Cause(self._clock.now_ns(), editor.who, editor.why)
+            book.lapse(cause.at_ns, Cause(cause.at_ns))
+            before = _state(book)
+            move(pool._replace(hard=book.hard), book, cause)
+            book.save(cause.at_ns)
+            after = _state(book)
+        return before, after
 
     def _lapse(self, transaction: Transaction, numbers: Sequence[int]) -> int:
         now_ns = self._clock.now_ns()

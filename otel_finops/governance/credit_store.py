@@ -57,10 +57,6 @@ class Editor(NamedTuple):
     tenants: Collection[str] | None = None
 
 
-class OnlyTried(Exception):
-    """Takes a dry run back."""
-
-
 def hold_pools(transaction: Transaction) -> None:
     """Keep the definitions of pools as they are until this transaction, which appends to the ledger, ends; others may append meanwhile.
 
@@ -166,18 +162,12 @@ class PoolStore:
 
     def _changing(self, change: Callable[[Transaction, PoolSet, int], Pool], dry_run: bool) -> Pool:
         """Change while nobody else does and nobody appends; of a dry run nothing stays."""
-        done: list[Pool] = []
-        try:
-            with self._store.write() as transaction:
-                if transaction.engine_name == "postgresql":
-                    transaction.execute(_ALONE)
-                done.append(change(transaction, _read_on(transaction, self._followed.seen_by(transaction)), self._clock.now_ns()))
-                if dry_run:
-                    raise OnlyTried
-                transaction.after_commit(self._followed.look_again)
-        except OnlyTried:
-            pass
-        return done[0]
+        with self._store.write_or_try(dry_run=dry_run) as transaction:
+            if transaction.engine_name == "postgresql":
+                transaction.execute(_ALONE)
+            done = change(transaction, _read_on(transaction, self._followed.seen_by(transaction)), self._clock.now_ns())
+            transaction.after_commit(self._followed.look_again)
+        return done
 
     def _stored(self, transaction: Transaction, held: PoolSet, pool: Pool, editor: Editor, now_ns: int, amount: int = 0) -> Pool:
         other = named(held, pool.name, pool.tenant)

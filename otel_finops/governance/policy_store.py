@@ -95,10 +95,6 @@ class Failures(NamedTuple):
     reason: str
 
 
-class _OnlyTried(Exception):
-    """Takes a dry run back."""
-
-
 def followed_policies(store: Store, clock: Clock) -> Followed[PolicySet]:
     """All standing policies, for those who decide."""
     return Followed("the policies", store, clock, PolicySet(0, {}), _revision, _read_on)
@@ -185,16 +181,11 @@ class PolicyStore:
 
     def _changing(self, change: Callable[[Transaction, PolicySet], T], dry_run: bool) -> T:
         """Change while nobody else does; of a dry run nothing stays."""
-        try:
-            with self._store.write() as transaction:
-                if transaction.engine_name == "postgresql":
-                    transaction.execute(_LOCK, (_LOCK_NO,))  # SQLite has one writer anyway
-                done = change(transaction, self._followed.seen_by(transaction))
-                transaction.after_commit(self._followed.look_again)
-                if dry_run:
-                    raise _OnlyTried
-        except _OnlyTried:
-            pass
+        with self._store.write_or_try(dry_run=dry_run) as transaction:
+            if transaction.engine_name == "postgresql":
+                transaction.execute(_LOCK, (_LOCK_NO,))  # SQLite has one writer anyway
+            done = change(transaction, self._followed.seen_by(transaction))
+            transaction.after_commit(self._followed.look_again)
         return done
 
     def edited(self, transaction: Transaction, policy: Policy, edit: Edit) -> Policy:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final, Self
 
 from sqlalchemy import Engine, PoolProxiedConnection, make_url
@@ -21,6 +21,10 @@ from otel_finops.base.errors import Busy, FinopsError, StartRefused
 from otel_finops.store.driver import Driver
 from otel_finops.store.sqlite import SqliteDriver
 from otel_finops.store.unit_of_work import EngineName, Transaction
+
+
+class _OnlyTried(Exception):
+    """Takes a dry run back."""
 
 
 class Store:
@@ -115,6 +119,14 @@ class Store:
         except BaseException:
             self._here.beside = beside
             raise
+
+    @contextmanager
+    def write_or_try(self, *, dry_run: bool) -> Iterator[Transaction]:
+        """`write`; of a dry run nothing stays: all of it is rolled back at the end, and what `after_commit` was given never runs."""
+        with suppress(_OnlyTried), self.write() as transaction:
+            yield transaction
+            if dry_run:
+                raise _OnlyTried
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
