@@ -183,6 +183,7 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
             "over_ns": None,
         },
     },
+    "0006": {},
 }  # fmt: skip
 """Rows as each revision knew them; whoever adds a revision adds what it brought."""
 
