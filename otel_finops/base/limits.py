@@ -182,6 +182,10 @@ GROUPS_MAX: Final = 10_000
 """Groups of one spend report."""
 DASHBOARD_CELLS_MAX: Final = 200_000
 """Groups, or pieces of time times groups, that a dashboard's figures are made from: some 60 MB."""
+SERIES_PIECES_MAX: Final = 20_000
+"""Hours or days of one series of spend: the hours of two years."""
+SERIES_CELLS_MAX: Final = 1_000_000
+"""Pieces times groups of one series of spend, the empty ones included: some 100 MB at worst."""
 TREND_PIECES_MAX: Final = 1_000
 """Hours, days, weeks or months of one trend: more than a screen has columns."""
 COVERAGE_ROWS_MAX: Final = 250_000

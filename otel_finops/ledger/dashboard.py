@@ -5,12 +5,11 @@ Everything is summed as `ledger.spend` sums it, so the figures are those of a sp
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from otel_finops.base.limits import DASHBOARD_CELLS_MAX
-from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, parse_ns
+from otel_finops.ledger.course import Span, cells_of
 from otel_finops.ledger.journal import pending
 from otel_finops.ledger.reader import SUBJECT_KEYS, by_reference
 from otel_finops.ledger.spend import Key, Question, Tallies, Tally, tally
@@ -19,11 +18,7 @@ from otel_finops.ledger.subjects import Subjects
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction
 
-Span: TypeAlias = tuple[int, int]
-"""[from_ns, to_ns) of the calls' start."""
 _KINDS: Final = ("provider", "model")
-_SHORT_NS: Final = 2 * NS_PER_DAY
-"""Pieces that are longer on average hold whole days, whose sums are fewer than those of their hours."""
 
 
 class Figures(NamedTuple):
@@ -153,7 +148,7 @@ class Dashboard:
         whole = spans[0][0], spans[-1][1]
         with self._store.read() as transaction:
             question = _referenced(transaction, asked)
-            sums = _course(transaction, question, spans)
+            sums = cells_of(transaction, question, spans)
             totals = tuple(sums.get((place,), Tally()) for place in range(len(spans)))
             if split is None:
                 return Course(tuple(spans), totals)
@@ -162,7 +157,7 @@ class Dashboard:
             ranked = people.merged(found)
             shown = _dearest(ranked)[:top]
             kept = question._replace(group_by=(split,), filters={**question.filters, split: people.values(shown)})
-            cells = people.merged_cells(_course(transaction, kept, spans)) if shown else {}
+            cells = people.merged_cells(cells_of(transaction, kept, spans)) if shown else {}
         lines = [Line(people.name(key), False, ranked[key]) for key in shown]
         parts = [[cells.get((place, *key), Tally()) for key in shown] for place in range(len(spans))]
         if len(ranked) > len(shown):
@@ -207,7 +202,7 @@ class _People:
         """As `merged`, for keys with the number of a piece of time in front."""
         whole: dict[tuple[Any, ...], Tally] = {}
         for (place, value), found in cells.items():
-            _add(whole.setdefault((place, self._first[value]), Tally()), found)
+            whole.setdefault((place, self._first[value]), Tally()).add(*found.amounts)
         return whole
 
 
@@ -232,59 +227,21 @@ def _figures(transaction: Transaction, question: Question, span: Span) -> Figure
     )
 
 
-def _course(transaction: Transaction, question: Question, spans: Sequence[Span]) -> dict[tuple[int | str, ...], Tally]:
-    """Sums by the number of the piece and the question's groups.
-
-    Pieces that are cut at whole days (UTC), and short ones that are cut at whole hours, are read in one go, others one by one.
-    """
-    unit = next((name for name, length in (("day", NS_PER_DAY), ("hour", NS_PER_HOUR)) if _fits(spans, length)), None)
-    if unit is None or (unit == "hour" and spans[-1][1] - spans[0][0] > len(spans) * _SHORT_NS):
-        pieces = ((place, _tallied(transaction, question, question.group_by, span)) for place, span in enumerate(spans))
-        return {(place, *key): found for place, tallies in pieces for key, found in tallies.items()}
-    whole = spans[0][0], spans[-1][1]
-    cells: dict[tuple[int | str, ...], Tally] = {}
-    places = _Places(spans)
-    for (*key, moment), found in _tallied(transaction, question, (*question.group_by, unit), whole).items():
-        cell = cells.setdefault((places.of(parse_ns(moment)), *key), Tally())
-        _add(cell, found)
-    return cells
-
-
-def _fits(spans: Sequence[Span], length: int) -> bool:
-    """Whether all cuts between pieces are multiples of a length; the outer ends need not be."""
-    return all(start % length == 0 for start, _ in spans[1:])
-
-
-class _Places:
-    """Which piece an hour or a day (UTC) belongs to: the last one that begins at its start or before it, else the first."""
-
-    def __init__(self, spans: Sequence[Span]) -> None:
-        self._starts = [start for start, _ in spans]
-
-    def of(self, instant_ns: int) -> int:
-        """The number of the piece."""
-        return max(0, bisect_right(self._starts, instant_ns) - 1)
-
-
 def _dearest(tallies: Mapping[Key, Tally]) -> list[Key]:
     """Keys by cost, of equal ones by calls, then by name."""
     return sorted(tallies, key=lambda key: (-tallies[key].cost_pico, -tallies[key].calls, key))
 
 
-def _add(total: Tally, one: Tally, sign: int = 1) -> None:
-    total.add(*(sign * amount for amount in one.amounts))
-
-
 def _sum(tallies: Iterable[Tally]) -> Tally:
     total = Tally()
     for one in tallies:
-        _add(total, one)
+        total.add(*one.amounts)
     return total
 
 
 def _less(total: Tally, parts: Iterable[Tally]) -> Tally:
     rest = Tally()
-    _add(rest, total)
+    rest.add(*total.amounts)
     for part in parts:
-        _add(rest, part, -1)
+        rest.add(*(-amount for amount in part.amounts))
     return rest

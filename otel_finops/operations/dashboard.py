@@ -22,7 +22,8 @@ from otel_finops.operations.shapes import At, Count, Usd
 if TYPE_CHECKING:  # `--help` must not load the database rooms
     from datetime import tzinfo
 
-    from otel_finops.ledger.dashboard import Compared, Figures, Span
+    from otel_finops.ledger.course import Span
+    from otel_finops.ledger.dashboard import Compared, Figures
     from otel_finops.ledger.spend import Question, Tally
 
 KeyName: TypeAlias = Literal[

@@ -12,9 +12,10 @@ from otel_finops.trees.queries import RunPage, RunQuery, SessionCourse, SessionP
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.audit.reading import AuditEntry, AuditQuery
     from otel_finops.audit.verify import Report as AuditReport
+    from otel_finops.ledger.course import Span
     from otel_finops.ledger.coverage import CoverageReport
     from otel_finops.ledger.dashboard import Compared as ComparedFigures
-    from otel_finops.ledger.dashboard import Course, Ranking, Span
+    from otel_finops.ledger.dashboard import Course, Ranking
     from otel_finops.ledger.history import History
     from otel_finops.ledger.spend import Question, SpendReport
     from otel_finops.ledger.spend_entries import Basis
