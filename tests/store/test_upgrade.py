@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from otel_finops.alerting import channel_tables as _channel_tables  # noqa: F401 - as below
 from otel_finops.audit import tables as _audit_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.base.errors import StartRefused
 from otel_finops.governance import approval_tables as _approval_tables  # noqa: F401 - as below
@@ -183,7 +184,21 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
             "over_ns": None,
         },
     },
-    "0006": {},
+    "0006": {
+        "channel_definitions": {
+            "revision": 1, "kind": "channel", "no": 1, "action": "create", "tenant": "", "name": "ops", "definition": "{}", "who": "ann",
+            "at_ns": 1, "of_all": True,
+        },
+        "channel_secrets": {"channel_no": 1, "sealed": "gAAAAA"},
+        "deliveries": {
+            "delivery_no": 1, "notice_id": "n1", "channel_no": 1, "tenant": "acme", "alert_key": "budget:1", "rule": "budgets",
+            "severity": "warning", "state": "firing", "notice": "{}", "made_ns": 1, "status": "waiting", "attempts": 1, "next_ns": 5,
+            "claimed_ns": 0, "done_ns": None, "said": "answered 503",
+        },
+        "delivery_attempts": {
+            "delivery_no": 1, "attempt": 1, "at_ns": 1, "duration_ms": 20, "outcome": "again", "code": 503, "said": "answered 503",
+        },
+    },
 }  # fmt: skip
 """Rows as each revision knew them; whoever adds a revision adds what it brought."""
 

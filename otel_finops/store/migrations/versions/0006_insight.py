@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0006"
 down_revision = "0005"
 branch_labels = None
@@ -10,7 +13,83 @@ depends_on = None
 
 def upgrade() -> None:
     """Tables are created by the parts below."""
+    _channels()
 
 
 def downgrade() -> None:
     raise NotImplementedError("a ledger is not downgraded: restore the copy that was made before the upgrade")
+
+
+def _channels() -> None:
+    serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "channel_definitions",
+        sa.Column("revision", serial, autoincrement=True, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False, comment="channel or route"),
+        sa.Column("no", sa.BigInteger(), nullable=False, comment="of the channel, or of the route"),
+        sa.Column("action", sa.Text(), nullable=False, comment="create, update or delete"),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="whose it is; '' for all tenants'"),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("definition", sa.Text(), nullable=False, comment="JSON: the other fields; nothing secret"),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("of_all", sa.Boolean(), nullable=False, comment="who made it sees all tenants: nobody who is bound to some changes it"),
+        sa.PrimaryKeyConstraint("revision"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_channel_definitions_no", "channel_definitions", ["kind", "no", "revision"])
+    op.create_table(
+        "channel_secrets",
+        sa.Column("channel_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column(
+            "sealed", sa.Text(), nullable=False,
+            comment="encrypted (`alerting.sealing`): the address, tokens, the key of signatures",
+        ),
+        sa.PrimaryKeyConstraint("channel_no"),
+        sqlite_with_rowid=False,
+    )  # fmt: skip
+    _deliveries(serial)
+
+
+def _deliveries(serial: sa.types.TypeEngine[int]) -> None:
+    op.create_table(
+        "deliveries",
+        sa.Column("delivery_no", serial, autoincrement=True, nullable=False),
+        sa.Column("notice_id", sa.Text(), nullable=False, comment="the same in every attempt and in every channel"),
+        sa.Column("channel_no", sa.BigInteger(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="whom the notice is about; '' for all tenants"),
+        sa.Column("alert_key", sa.Text(), nullable=False),
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("severity", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False, comment="of the alert: firing or resolved"),
+        sa.Column("notice", sa.Text(), nullable=False, comment="JSON: the notice as a whole"),
+        sa.Column("made_ns", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False, comment="waiting, delivered or failed"),
+        sa.Column(
+            "attempts", sa.BigInteger(), nullable=False, comment="those that were begun; who records a result names the one that he made"
+        ),
+        sa.Column("next_ns", sa.BigInteger(), nullable=False, comment="waiting: no attempt before; 0: at once"),
+        sa.Column("claimed_ns", sa.BigInteger(), nullable=False, comment="waiting: until when somebody attempts it; 0: nobody does"),
+        sa.Column("done_ns", sa.BigInteger(), nullable=True, comment="when it was delivered or given up"),
+        sa.Column("said", sa.Text(), nullable=False, comment="what came of the last attempt; '' before"),
+        sa.PrimaryKeyConstraint("delivery_no"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("uq_deliveries", "deliveries", ["notice_id", "channel_no"], unique=True)
+    waiting = sa.text("status = 'waiting'")
+    op.create_index(
+        "ix_deliveries_waiting", "deliveries", ["channel_no", "next_ns"], sqlite_where=waiting, postgresql_where=waiting
+    )  # fmt: skip
+    op.create_index("ix_deliveries_made", "deliveries", ["made_ns"])
+    op.create_table(
+        "delivery_attempts",
+        sa.Column("delivery_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("attempt", sa.BigInteger(), autoincrement=False, nullable=False, comment="1 is the first"),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("duration_ms", sa.BigInteger(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False, comment="delivered, again (it will be tried again) or failed"),
+        sa.Column("code", sa.BigInteger(), nullable=True, comment="status of HTTP or SMTP; NULL: there was no answer"),
+        sa.Column("said", sa.Text(), nullable=False, comment="in words; never a secret"),
+        sa.PrimaryKeyConstraint("delivery_no", "attempt"),
+        sqlite_with_rowid=False,
+    )
