@@ -20,6 +20,8 @@ from otel_finops.genai.guardrail_verdicts import verdict_reader
 from otel_finops.genai.instance import INSTANCE_KEYS, service_instance
 from otel_finops.genai.kinds import kind_of
 from otel_finops.genai.outcome import error_of, is_partial, missing_reason
+from otel_finops.genai.outcome_words import OutcomeSettings
+from otel_finops.genai.outcome_words import Reader as OutcomeReader
 from otel_finops.genai.providers import price_models, provider_family, region_at
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, Sighting, SpanKey
 from otel_finops.genai.texts import clean_name
@@ -44,6 +46,7 @@ class _Shape(NamedTuple):
     tags: _PresentKeys
     has_tool: bool
     verdict: VerdictReader | None
+    outcome: OutcomeReader | None
 
 
 class _Home(NamedTuple):
@@ -63,13 +66,17 @@ class Normaliser:
     Args:
         dialects: in the order in which they are asked (see `dialect_loading.load_dialects`).
         attribution: which attributes say who a cost belongs to, and which are kept as tags.
+        outcomes: which attributes say how work came out.
 
     Attributes:
         wanted: every attribute, of spans and resources, that the decoder must read.
     """
 
-    def __init__(self, dialects: tuple[Dialect, ...], attribution: AttributionSettings | None = None) -> None:
+    def __init__(
+        self, dialects: tuple[Dialect, ...], attribution: AttributionSettings | None = None, outcomes: OutcomeSettings | None = None
+    ) -> None:
         settings = attribution or AttributionSettings()
+        self._outcomes = outcomes or OutcomeSettings()
         self._dialects = dialects
         self._defaults = settings.defaults
         self._span_keys = settings.span_keys([dialect.attribution for dialect in dialects])
@@ -83,7 +90,7 @@ class Normaliser:
     def _all_wanted(self) -> WantedKeys:
         tables = (self._span_keys, self._baggage_keys, self._resource_keys, self._tag_keys)
         exact = {key for table in tables for keys in table.values() for key in keys} | set(INSTANCE_KEYS)
-        exact |= VERDICT_KEYS
+        exact |= VERDICT_KEYS | self._outcomes.wanted()
         exact.update(key for dialect in self._dialects for key in dialect.wanted.exact)
         prefixes = {prefix for dialect in self._dialects for prefix in dialect.wanted.prefixes}
         return WantedKeys(frozenset(exact), tuple(sorted(prefixes)))
@@ -110,6 +117,7 @@ class Normaliser:
         shape = _Shape(
             reader, name, traits, _present(self._span_keys, keys), _present(self._baggage_keys, keys), _present(self._tag_keys, keys),
             any(key in keys for key in self._span_keys.get("tool", ())), verdict_reader(keys),
+            self._outcomes.reader(keys),
         )  # fmt: skip
         if len(self._shapes) >= SHAPES_MAX:
             self._shapes.clear()
@@ -147,6 +155,7 @@ class Normaliser:
             dropped_attributes=span.dropped_attributes,
             speaks_for=home.speaks_for,
             guardrail=None if shape.verdict is None else shape.verdict(span.attributes),
+            outcome=None if shape.outcome is None else shape.outcome(span.attributes),
         )
 
     def _full(self, span: Span, shape: _Shape, home: _Home, facts: Facts) -> Sighting:
@@ -208,6 +217,7 @@ class Normaliser:
             facts.from_cache,
             facts.finish_reasons,
             None if shape.verdict is None else shape.verdict(span.attributes),
+            None if shape.outcome is None else shape.outcome(span.attributes),
         )
 
 

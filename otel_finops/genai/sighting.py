@@ -47,6 +47,18 @@ class GuardrailVerdict(NamedTuple):
     reason: str
 
 
+class SaidOutcome(NamedTuple):
+    """How the work that a span stands for came out, as the span tells.
+
+    Attributes:
+        success: or failure.
+        name: the kind of outcome, e.g. `ticket_resolved`.
+    """
+
+    success: bool
+    name: str
+
+
 class Sighting(NamedTuple):
     """One span, normalised. Skeletons (spans that are no GenAI spans) have kind `other`, genai False and no call facts.
 
@@ -89,6 +101,7 @@ class Sighting(NamedTuple):
         from_cache: the sender marks the answer as one from its own cache; no provider was asked.
         finish_reasons: why the answers ended, as sent (`stop`, `length`, `tool_calls`), each once; empty where not said.
         guardrail: what a guardrail said about the call that this span is, or about one beside or above it; None: nothing.
+        outcome: how the work below this span came out (`genai.outcome_words`); None: it does not say.
     """
 
     realm: str
@@ -133,6 +146,7 @@ class Sighting(NamedTuple):
     from_cache: bool = False
     finish_reasons: tuple[str, ...] = ()
     guardrail: GuardrailVerdict | None = None
+    outcome: SaidOutcome | None = None
 
     @property
     def key(self) -> SpanKey:

@@ -189,7 +189,7 @@ def _row(decision: Decision, trace_no: int, charge: Charge) -> Entry:
         realm, trace_id, span_id, parent_span_id, _name, start_ns, end_ns, _kind, _genai, _instance, _scope, _rank, _dialect, _links,
         operation, provider, request_model, response_model, _price_models, _response_id, usage, _readings, usage_source, usage_rule,
         _missing_reason, service_tier, region, region_kind, speed, streaming, error_type, partial, reported_pico, reported_source,
-        attribution, _defaults, tags, _dropped, _speaks_for, _from_cache, _finish_reasons, _guardrail,
+        attribution, _defaults, tags, _dropped, _speaks_for, _from_cache, _finish_reasons, _guardrail, _outcome,
     ) = sighting  # fmt: skip
     (cost_pico, method, lines, price_key, price_match, price_version, price_partial, unpriced_reason), money = charge
     said = attribution.get

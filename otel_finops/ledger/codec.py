@@ -17,7 +17,7 @@ import orjson
 
 from otel_finops.base.errors import FinopsError
 from otel_finops.base.protocols import ANY_TENANT
-from otel_finops.genai.sighting import GuardrailVerdict, Sighting
+from otel_finops.genai.sighting import GuardrailVerdict, SaidOutcome, Sighting
 from otel_finops.pricing.quote import CostLine, Quote
 
 FORMAT: Final = 2
@@ -93,7 +93,9 @@ def encode(sighting: Sighting, quote: Quote | None) -> bytes:
         _subjects(defaults) if names_subject(defaults) else None,
         None if sighting.speaks_for == ANY_TENANT else sighting.speaks_for,
     )
-    if sighting.guardrail is not None:
+    if sighting.outcome is not None:
+        notes = (*notes, sighting.guardrail and tuple(sighting.guardrail), tuple(sighting.outcome))
+    elif sighting.guardrail is not None:
         notes = (*notes, tuple(sighting.guardrail))
     said = _content(sighting)  # again: keeping what was hashed for a whole group commit costs more than writing it twice
     return b"[%d,%b,%b,%b]" % (FORMAT, said, orjson.dumps(notes), b"null" if quote is None else orjson.dumps(_plain_quote(quote)))
@@ -144,9 +146,10 @@ def decode(payload: bytes, realm: str, trace_id: str, span_id: str) -> Sighting:
     ends = tuple([(linked, at) for linked, at in links]) if links else ()
     head = (realm, trace_id, span_id, parent_span_id, name, start_ns, end_ns, kind, genai, instance, scope, rank, dialect, ends)
     tail = (attribution, defaults, tags, dropped, speaks_for or ANY_TENANT)
-    guardrail = GuardrailVerdict(*more[0]) if more else None
+    guardrail = GuardrailVerdict(*more[0]) if more and more[0] else None
+    outcome = SaidOutcome(*more[1]) if len(more) > 1 else None
     if facts is None:
-        return Sighting._make((*head, *_NO_FACTS_BEFORE_ERROR, error_type, *_NO_FACTS_AFTER_ERROR, *tail, False, (), guardrail))
+        return Sighting._make((*head, *_NO_FACTS_BEFORE_ERROR, error_type, *_NO_FACTS_AFTER_ERROR, *tail, False, (), guardrail, outcome))
     (
         operation, provider, request_model, response_model, response_id, usage, readings, usage_source, missing_reason, service_tier,
         region, region_kind, speed, streaming, partial, reported_pico, *further,
@@ -155,7 +158,7 @@ def decode(payload: bytes, realm: str, trace_id: str, span_id: str) -> Sighting:
     return Sighting._make((
         *head, operation, provider, request_model, response_model, tuple(price_models), response_id, usage, tuple(readings),
         usage_source, usage_rule, missing_reason, service_tier, region, region_kind, speed, streaming, error_type, partial,
-        reported_pico, reported_source, *tail, from_cache, tuple(finish_reasons), guardrail,
+        reported_pico, reported_source, *tail, from_cache, tuple(finish_reasons), guardrail, outcome,
     ))  # fmt: skip
 
 

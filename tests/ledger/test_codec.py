@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from journal_rows import QUOTE, sighting
 
-from otel_finops.genai.sighting import AGENT, OTHER, GuardrailVerdict, Sighting
+from otel_finops.genai.sighting import AGENT, OTHER, GuardrailVerdict, SaidOutcome, Sighting
 from otel_finops.ledger import codec
 from otel_finops.ledger.codec import UnknownFormat, content_hash, decode_quote, encode, referenced
 
@@ -162,7 +162,7 @@ def test_every_field_of_a_sighting_is_stored() -> None:
         "reported_pico": 7, "reported_source": "proxy",
         "attribution": {"agent": "x"}, "defaults": {"service": "y"}, "tags": {"k": "v"}, "dropped_attributes": 9,
         "speaks_for": "a\nb", "from_cache": True, "finish_reasons": ("stop", "length"),
-        "guardrail": GuardrailVerdict("flag", "pii", "an address"),
+        "guardrail": GuardrailVerdict("flag", "pii", "an address"), "outcome": SaidOutcome(True, "ticket_resolved"),
     }  # fmt: skip
     full = Sighting(**told)
     assert [name for name in Sighting._fields if getattr(full, name) == Sighting._field_defaults.get(name)] == []
