@@ -362,3 +362,37 @@ BUDGET_PENDING_SWEPT_MAX: Final = 1_000
 """Traces whose pending calls one transaction takes back because they were settled by somebody who did not."""
 DECISION_THREADS: Final = 32
 """Threads in which a process decides on calls: one works, the others wait for it, or for guardrails."""
+
+# --- jobs ----------------------------------------------------------------------------------------------------------
+JOB_RUNS_KEPT: Final = 100
+"""Runs of each job that are kept: of a daily one a season, of one that runs every quarter of a minute some 25 minutes."""
+JOB_SAID_CHARS_MAX: Final = 500
+"""What a run says of itself: a line for a person; errors that say more are cut."""
+JOB_INTERVAL_S_MIN: Final = 5.0
+"""The shortest interval that settings give a job: each run takes its lease and gives it back, two writes."""
+
+# --- what if, routing, quality --------------------------------------------------------------------------------------
+WHATIF_S_MAX: Final = 45.0
+"""Seconds for which one question of what calls would have cost reads the ledger: whoever asked still waits for its answer."""
+WHATIF_PIECE_CALLS: Final = 32_768
+"""Calls that are priced at a time: some 20 MB, and progress is told several times a second."""
+WHATIF_GROUPS_MAX: Final = 1_000
+"""Models of recorded calls that one answer tells apart; the calls of further ones are one group without a name."""
+ROUTING_CANDIDATES_MAX: Final = 20
+"""Candidates of one routing rule: every recorded call is priced by each of them."""
+DEFINITIONS_MAX: Final = 2_000
+"""Saved scenarios that stand at a time, and as many routing rules: lists are made from all of them."""
+DEFINITIONS_OF_TENANT_MAX: Final = 200
+"""Of those, made for one tenant by people who are bound to tenants: no tenant's people take the places of all others."""
+QUALITY_FILE_BYTES_MAX: Final = 4 * MIB
+"""A file of quality scores: the most rows have some hundred bytes each."""
+QUALITY_SCORES_MAX: Final = 10_000
+"""Scores of one file: models times tasks; all that stand are read for every simulation."""
+QUALITY_SOURCES_MAX: Final = 50
+"""Sources of quality scores that stand for one tenant, or for all, at a time."""
+
+# --- asking addresses that somebody gave -----------------------------------------------------------------------------
+OUTBOUND_URL_CHARS_MAX: Final = 2_048
+"""Longest such URL: the addresses of webhooks have some two hundred characters, with tokens in them."""
+OUTBOUND_ADDRESSES_TRIED: Final = 3
+"""Addresses of one name that are tried one after the other: names with more have them for balance, and time is short."""

@@ -8,10 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
+import orjson
+
+from otel_finops.base.limits import PRICE_MEMO_MAX
 from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR
+from otel_finops.genai.usage import Usage
 from otel_finops.ledger.brief_rows import CHANGED, COST, FACTS_OF_MONEY, BriefRow, all_tenants, brief_rows
-from otel_finops.ledger.entry import ROLE_CALL
+from otel_finops.ledger.entry import ROLE_CALL, Entry
 from otel_finops.ledger.exact_sum import SUM_PART, exact_sum
+from otel_finops.ledger.rows import entries_of_traces
+from otel_finops.ledger.standing import fold
 from otel_finops.ledger.tables import DIMENSIONS
 from otel_finops.pricing.quote import COVERED
 from otel_finops.store.unit_of_work import LIST_VALUES_MAX, EngineName, Transaction
@@ -83,6 +89,43 @@ class Amounts(NamedTuple):
     cache_read: int = 0
 
 
+class PricedBy(NamedTuple):
+    """What of a standing call its price depends on, besides its counts and its moment; as in `ledger.entry.Entry`."""
+
+    provider: str | None
+    request_model: str | None
+    response_model: str | None
+    operation: str | None
+    usage_source: str
+    unpriced_reason: str | None
+    error_type: str | None
+    service_tier: str | None
+    region: str | None
+    region_kind: str | None
+    speed: str | None
+    account: str | None
+    cost_method: str | None
+
+    @property
+    def model(self) -> str | None:
+        """The answer's, else the request's."""
+        return self.response_model or self.request_model
+
+
+class SingleCall(NamedTuple):
+    """A standing call; `cost_pico` is None where it has no price."""
+
+    started_ns: int
+    cost_pico: int | None
+    usage: Usage
+    facts: PricedBy
+
+
+_SINGLE: Final = f"SELECT started_ns, cost_pico, usage, {', '.join(PricedBy._fields)} FROM entries e WHERE "
+_CHANGED_TRACES: Final = f"SELECT DISTINCT trace_no FROM entries WHERE {CHANGED} AND started_ns >= ? AND started_ns < ? ORDER BY trace_no"
+_TRACES_AT_ONCE: Final = 500
+
+
 def from_entries(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
     """Sums of the calls that started in [lower, upper), in the question's money."""
     return _summed(transaction, question, lower, upper, question.basis, None)
@@ -125,6 +168,18 @@ def _unchanged(
         f"{exact_sum(amount)}, COUNT(*), SUM(tokens), COUNT(*) - COUNT({amount}), "
         f"SUM(CASE WHEN ({amount}) IS NULL THEN tokens ELSE 0 END), {', '.join(_cache_sums(transaction, question))}"
     )
+    where, values = _standing_charges(transaction, question, only)
+    grouped = f" GROUP BY {', '.join(str(place + 1) for place in range(len(keys)))}" if keys else ""
+    sql = f"SELECT {', '.join((*keys, sums))} FROM entries e WHERE {where}{grouped}"
+    for row in transaction.iterate(sql, (lower, upper, lower, upper, *values)):
+        whole, rest, calls, tokens, unknown, unknown_tokens, output, cached = (int(value or 0) for value in row[len(keys) :])
+        if calls:
+            prompt = tokens - output if question.with_cache else 0
+            yield row[: len(keys)], Amounts(whole * SUM_PART + rest, calls, tokens, unknown, unknown_tokens, prompt, cached)
+
+
+def _standing_charges(transaction: Transaction, question: Question, only: str | None = None) -> tuple[str, list[Any]]:
+    """Calls of traces in which nothing was changed, as a condition on `entries e`; its first parameters are the time, twice."""
     conditions, values = _filtered(question)
     tenants = all_tenants(transaction) if question.tenants is None else sorted(question.tenants)
     if only is None and len(tenants) <= LIST_VALUES_MAX:
@@ -133,14 +188,36 @@ def _unchanged(
     elif question.tenants is not None:
         conditions.append(f"tenant || '' IN ({_marks(tenants)})")  # so that the index of `only` serves
         values += tenants
-    where = " AND ".join((*([only] if only else ()), _CHARGES, _NOT_CHANGED[transaction.engine_name], *conditions))
-    grouped = f" GROUP BY {', '.join(str(place + 1) for place in range(len(keys)))}" if keys else ""
-    sql = f"SELECT {', '.join((*keys, sums))} FROM entries e WHERE {where}{grouped}"
-    for row in transaction.iterate(sql, (lower, upper, lower, upper, *values)):
-        whole, rest, calls, tokens, unknown, unknown_tokens, output, cached = (int(value or 0) for value in row[len(keys) :])
-        if calls:
-            prompt = tokens - output if question.with_cache else 0
-            yield row[: len(keys)], Amounts(whole * SUM_PART + rest, calls, tokens, unknown, unknown_tokens, prompt, cached)
+    return " AND ".join((*([only] if only else ()), _CHARGES, _NOT_CHANGED[transaction.engine_name], *conditions)), values
+
+
+def single_calls(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[SingleCall]:
+    """Standing calls that started in [lower, upper), one by one and in no order: those of a few changed traces behind all others."""
+    where, values = _standing_charges(transaction, question)
+    known: dict[Key, PricedBy] = {}
+    for started_ns, cost_pico, usage, *said in transaction.iterate(_SINGLE + where, (lower, upper, lower, upper, *values)):
+        key = tuple(said)
+        facts = known.get(key)
+        if facts is None:
+            if len(known) >= PRICE_MEMO_MAX:
+                known.clear()
+            facts = known[key] = PricedBy(*said)
+        yield SingleCall(started_ns, cost_pico, orjson.loads(usage), facts)
+    for net in _changed_calls(transaction, question, lower, upper):
+        yield SingleCall(net.started_ns, net.cost_pico, net.usage, PricedBy(*(getattr(net, name) for name in PricedBy._fields)))
+
+
+def _changed_calls(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[Entry]:
+    numbers = [int(no) for (no,) in transaction.execute(_CHANGED_TRACES, (lower, upper))]
+    for start in range(0, len(numbers), _TRACES_AT_ONCE):
+        for net in fold(entries_of_traces(transaction, numbers[start : start + _TRACES_AT_ONCE])).values():
+            known = {name: _of_entry(net, name) for name in (*question.filters, "tenant")}
+            if net.role == ROLE_CALL and lower <= net.started_ns < upper and _wanted(question, known):
+                yield net
+
+
+def _of_entry(net: Entry, name: str) -> Any:
+    return net.response_model or net.request_model if name == "model" else getattr(net, name)
 
 
 def _grouped(name: str) -> str:
