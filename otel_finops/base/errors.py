@@ -10,10 +10,12 @@
     │   ├── Forbidden       a credential that may not do this
     │   ├── NotFound        no such thing, or another tenant's
     │   ├── Conflict        not possible as things stand: asked for before and not done yet, or decided already
+    │   ├── AddressRefused  a URL to which nothing may be sent
     │   └── KeyReused       an idempotency key that belongs to another input
     ├── Busy                try again after `retry_after_s`: a queue is full or a lease is held
     │   └── TooManyRequests one caller asks more often than the settings allow
     ├── Unavailable         try again after `retry_after_s`: the store or the next hop is away
+    │   └── NoAnswer        nobody answered at a URL that somebody gave
     ├── StartRefused        settings, ports or a database with which the service must not start
     └── BrokenLedger        stored entries contradict each other
 
@@ -68,6 +70,10 @@ class KeyReused(BadInput):
     """An idempotency key that was sent before with another operation or input."""
 
 
+class AddressRefused(BadInput):
+    """A URL to which nothing may be sent: none, or one that leads where only the service can reach."""
+
+
 class Busy(FinopsError):
     """Cannot be done now: a queue is full, or somebody else holds the lease (`holder`)."""
 
@@ -87,6 +93,10 @@ class Unavailable(FinopsError):
     def __init__(self, message: str, *, retry_after_s: float = 2.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class NoAnswer(Unavailable):
+    """Nobody answered at a URL that somebody gave, or too late; the message names its host alone."""
 
 
 class StartRefused(FinopsError):
