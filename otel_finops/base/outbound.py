@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from threading import Thread, Timer
@@ -60,6 +60,11 @@ class Rules(NamedTuple):
     networks: tuple[Network, ...] = ()
     refused: tuple[Network, ...] = ()
     ports: frozenset[int] = frozenset({443})
+
+    @classmethod
+    def of(cls, networks: Iterable[str], refused: Iterable[str], ports: Iterable[int]) -> Rules:
+        """The same from texts, such as those of the settings (section `outbound`)."""
+        return cls(tuple(map(ip_network, networks)), tuple(map(ip_network, refused)), frozenset(ports))
 
     def without_networks(self) -> Rules:
         """The same for those who may not reach one's own networks."""

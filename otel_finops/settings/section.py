@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict
+from pydantic.config import JsonDict
+
+SECRET: Final[JsonDict] = {"secret": True}
+"""Marks a field whose value is never shown, not even in a fault."""
 
 
 class Section(BaseModel):

@@ -11,22 +11,21 @@ from pathlib import PurePath
 from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
-from pydantic.config import JsonDict
 
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import API_BODY_MIB, API_BODY_MIB_MAX, MIB, NAME_CHARS_MAX, RESERVE_BYTES, SERIES_MAX, TAGS_MAX
 from otel_finops.base.zones import zone_of
 from otel_finops.settings.addresses import Address, parse_address
 from otel_finops.settings.approvals import Approvals
+from otel_finops.settings.channels import Channels
 from otel_finops.settings.enforcement import Enforcement
 from otel_finops.settings.guardrails import Guardrails
 from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.settings.money import Currency, Pricing
 from otel_finops.settings.outside import checked_headers, checked_place
+from otel_finops.settings.outbound import Outbound
 from otel_finops.settings.section import Section as _Section
-
-SECRET: Final[JsonDict] = {"secret": True}
-"""Marks a field whose value is never shown, not even in a fault."""
+from otel_finops.settings.section import SECRET
 
 
 def _address(text: str) -> str:
@@ -387,6 +386,9 @@ class Features(_Section):
     )
     replay: bool = Field(default=True, description="Trying budgets and policies on calls of the past.")
     audit: bool = Field(
+    channels: bool = Field(
+        default=True, description="Channels, routes and deliveries of notices. Off: nothing is put into a channel, what waits is not sent."
+    )
         default=True, description="Reading and proving the trail of changes. Off: every change goes on record all the same."
     )
     settings: bool = Field(default=True, description="What is set, and from where.")
@@ -552,6 +554,8 @@ class Settings(BaseModel):
     guardrails: Guardrails = Guardrails()
     display: Display = Display()
     retention: Retention = Retention()
+    channels: Channels = Channels()
+    outbound: Outbound = Outbound()
     attribution: Attribution = Attribution()
     metrics: Metrics = Metrics()
     telemetry: Telemetry = Telemetry()
