@@ -363,6 +363,16 @@ BUDGET_PENDING_SWEPT_MAX: Final = 1_000
 DECISION_THREADS: Final = 32
 """Threads in which a process decides on calls: one works, the others wait for it, or for guardrails."""
 
+# --- outcomes, unit costs, waste -------------------------------------------------------------------------------------
+OUTCOME_KINDS_OF_TRACE_MAX: Final = 16
+"""Kinds of outcomes of one trace, by tenant; each takes a walk over the trace's spans when it settles. Those that begin later are not kept."""
+OUTCOMES_READ_MAX: Final = 500_000
+"""Outcomes that one report adds up: some ten seconds; beyond it somebody has to narrow the time."""
+OUTCOMES_AT_ONCE: Final = 10_000
+"""Outcomes that are looked up at a time, some 10 MB."""
+OUTCOME_NOTE_CHARS_MAX: Final = 500
+"""A sentence about why it came out so."""
+
 # --- jobs ----------------------------------------------------------------------------------------------------------
 JOB_RUNS_KEPT: Final = 100
 """Runs of each job that are kept: of a daily one a season, of one that runs every quarter of a minute some 25 minutes."""
@@ -396,3 +406,17 @@ OUTBOUND_URL_CHARS_MAX: Final = 2_048
 """Longest such URL: the addresses of webhooks have some two hundred characters, with tokens in them."""
 OUTBOUND_ADDRESSES_TRIED: Final = 3
 """Addresses of one name that are tried one after the other: names with more have them for balance, and time is short."""
+
+# --- cost centres and shared costs ----------------------------------------------------------------------------------
+COST_CENTERS_MAX: Final = 10_000
+"""Cost centres that stand at a time; every report reads them all, some 20 microseconds each."""
+COST_CENTERS_OF_TENANT_MAX: Final = 1_000
+"""Of those, made for one tenant by people who are bound to tenants: no tenant's people take the places of all others."""
+COST_CENTER_DEPTH_MAX: Final = 10
+"""Cost centres one within the other: more than any company has levels."""
+ALLOCATION_RULES_MAX: Final = 1_000
+"""Rules for shared costs, fees and credits that stand at a time; a report asks each of them about every group of calls."""
+ALLOCATION_RULES_OF_TENANT_MAX: Final = 100
+"""Of those, made for one tenant by people who are bound to tenants."""
+SHARE_TARGETS_MAX: Final = 1_000
+"""Cost centres, or values of a tag, that one rule names: its definition stays below some tens of kilobytes."""

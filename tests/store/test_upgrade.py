@@ -15,6 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from otel_finops.alerting import channel_tables as _channel_tables  # noqa: F401 - as below
+from otel_finops.alerting import tables as _alerting_tables  # noqa: F401 - as below
 from otel_finops.audit import tables as _audit_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.base.errors import StartRefused
 from otel_finops.governance import approval_tables as _approval_tables  # noqa: F401 - as below
@@ -24,6 +25,8 @@ from otel_finops.governance import decision_tables as _decision_tables  # noqa: 
 from otel_finops.governance import policy_tables as _policy_tables  # noqa: F401 - as below
 from otel_finops.governance import tables as _governance_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.identity import tables as _identity_tables  # noqa: F401 - declares them in `metadata`
+from otel_finops.insight import outcome_tables as _outcome_tables  # noqa: F401 - as above
+from otel_finops.insight import cost_center_tables as _cost_center_tables  # noqa: F401 - as below
 from otel_finops.ledger import retention_tables as _retention_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.ledger import tables as _ledger_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.operations import tables as _operations_tables  # noqa: F401 - declares them in `metadata`
@@ -185,6 +188,10 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "0006": {
+        "cost_center_definitions": {
+            "revision": 1, "kind": "center", "no": 1, "action": "create", "tenant": "", "name": "platform", "definition": "{}",
+            "who": "ann", "at_ns": 1, "of_all": True,
+        },
         "channel_definitions": {
             "revision": 1, "kind": "channel", "no": 1, "action": "create", "tenant": "", "name": "ops", "definition": "{}", "who": "ann",
             "at_ns": 1, "of_all": True,
@@ -197,6 +204,10 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "delivery_attempts": {
             "delivery_no": 1, "attempt": 1, "at_ns": 1, "duration_ms": 20, "outcome": "again", "code": 503, "said": "answered 503",
+        },
+        "job_runs": {
+            "run_no": 1, "job": "prune", "started_ns": 1, "took_ns": 5, "outcome": "done", "said": "nothing to prune", "who": "scheduler",
+            "process": "serve on host (1)",
         },
     },
 }  # fmt: skip

@@ -14,6 +14,8 @@ depends_on = None
 def upgrade() -> None:
     """Tables are created by the parts below."""
     _channels()
+    _jobs()
+    _cost_centers()
 
 
 def downgrade() -> None:
@@ -93,3 +95,39 @@ def _deliveries(serial: sa.types.TypeEngine[int]) -> None:
         sa.PrimaryKeyConstraint("delivery_no", "attempt"),
         sqlite_with_rowid=False,
     )
+
+
+def _jobs() -> None:
+    op.create_table(
+        "job_runs",
+        sa.Column("run_no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("job", sa.Text(), nullable=False),
+        sa.Column("started_ns", sa.BigInteger(), nullable=False),
+        sa.Column("took_ns", sa.BigInteger(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False, comment="done or failed"),
+        sa.Column("said", sa.Text(), nullable=False, comment="what the run said of itself, or its error"),
+        sa.Column("who", sa.Text(), nullable=False, comment="scheduler, or who asked for it"),
+        sa.Column("process", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("run_no"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_job_runs_job", "job_runs", ["job", "run_no"])
+
+
+def _cost_centers() -> None:
+    op.create_table(
+        "cost_center_definitions",
+        sa.Column("revision", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False, comment="center or rule"),
+        sa.Column("no", sa.BigInteger(), nullable=False, comment="of the cost centre, or of the rule"),
+        sa.Column("action", sa.Text(), nullable=False, comment="create, update or delete"),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="whose it is; '' for all tenants'"),
+        sa.Column("name", sa.Text(), nullable=False, comment="a cost centre's code, a rule's name"),
+        sa.Column("definition", sa.Text(), nullable=False, comment="JSON: the other fields"),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("of_all", sa.Boolean(), nullable=False, comment="who made it sees all tenants: nobody who is bound to some changes it"),
+        sa.PrimaryKeyConstraint("revision"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_cost_center_definitions_no", "cost_center_definitions", ["kind", "no", "revision"])
