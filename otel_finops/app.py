@@ -14,30 +14,25 @@ from typing import Any, Final, NamedTuple
 from otel_finops.audit.clockwork import on_record
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import Busy, StartRefused, Unavailable
-from otel_finops.base.limits import FIGURES_TRACES_AT_ONCE, MIB
+from otel_finops.base.limits import MIB
 from otel_finops.base.span import NOTHING
-from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, NS_PER_SECOND
+from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.forwarding import WANTED, Onward
 from otel_finops.genai.attribution_keys import AttributionSettings
 from otel_finops.genai.dialect_loading import load_dialects
 from otel_finops.genai.logs import LogNormaliser
 from otel_finops.genai.normalise import Normaliser
-from otel_finops.governance.budget_fill import BudgetFiller
 from otel_finops.governance.budget_store import followed_budgets
-from otel_finops.governance.credit_desk import CreditDesk
-from otel_finops.governance.credit_rates import CreditRates
 from otel_finops.governance.pending import PendingCalls
 from otel_finops.governance.projections import projections, trace_projections
 from otel_finops.governance.spending import StoredSpending
-from otel_finops.governance.thresholds import Thresholds
 from otel_finops.identity.entrance import entrance
 from otel_finops.identity.principals import LOCAL, Principals
 from otel_finops.identity.senders import Senders
 from otel_finops.ledger.current_prices import POLL_S, CurrentPrices, base_of
-from otel_finops.ledger.fee_spread import FeeSpreader
 from otel_finops.ledger.group_commit import GroupCommitter
 from otel_finops.ledger.identity import ledger_id
-from otel_finops.ledger.journal import due_backlog, prune_skeletons
+from otel_finops.ledger.journal import due_backlog
 from otel_finops.ledger.poison import PoisonGuard
 from otel_finops.ledger.price_refresh import PriceRefresher
 from otel_finops.ledger.quarantine import Quarantine
@@ -58,7 +53,7 @@ from otel_finops.metrics.self_metrics import SelfMetrics
 from otel_finops.operations.context import Context, Health
 from otel_finops.operations.first_admin import first_admin
 from otel_finops.operations.governance_desks import Decisions, Policies
-from otel_finops.operations.local import corrections_desk, make_context, product_version, retention_desk, upgraded
+from otel_finops.operations.local import make_context, product_version, upgraded
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.watch_desk import WatchDesk
 from otel_finops.otlp.admission import Admission
@@ -74,14 +69,14 @@ from otel_finops.otlp.status import Refusals
 from otel_finops.pipeline import Pipeline
 from otel_finops.pricing.cascade import Cascade
 from otel_finops.pricing.sources.loading import load_sources
-from otel_finops.scheduler import HeldLease, Job, JobBody, Scheduler
+from otel_finops.scheduler import Scheduler
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
 from otel_finops.store.follower import Follower
 from otel_finops.store.lease import Leases
 from otel_finops.surfaces.api.app import build_api
 from otel_finops.surfaces.api.metrics_page import metrics_endpoint
-from otel_finops.trees.projected import TraceFigures, fill, leave
+from otel_finops.trees.projected import TraceFigures, leave
 
 _log: Final = logging.getLogger(__name__)
 
@@ -91,31 +86,6 @@ nothing, which costs a seventh of all CPU time (benchmarks.stages). Cycles are s
 STOP_S: Final = 10.0
 """Promised time of an orderly stop."""
 _RECEIVERS_STOP_S: Final = 4.0
-_FILL_EVERY_S: Final = 300.0
-_FILL_FIRST_S: Final = 2.0
-_PRUNE_EVERY_S: Final = 300.0
-_PRUNE_TRACES: Final = 5_000
-_RETAIN_EVERY_S: Final = 86_400.0
-_RETAIN_FIRST_S: Final = 5_400.0
-"""Behind the first look for months to close, since only closed ones are pruned."""
-_ESTIMATE_EVERY_S: Final = 86_400.0
-_ESTIMATE_FIRST_S: Final = 1_800.0
-_ALLOWANCES_EVERY_S: Final = 6 * 3600.0
-_ALLOWANCES_FIRST_S: Final = 900.0
-_CLOSE_EVERY_S: Final = 3_600.0
-"""Never at the start: what senders kept while the service was away comes first, and is not late for that."""
-_SPREAD_EVERY_S: Final = 6 * 3600.0
-_SPREAD_FIRST_S: Final = 600.0
-_SPREAD_BACK_DAYS: Final = 45
-"""How long after its end a period's fee is spread again when calls come late."""
-_FILL_BUDGETS_EVERY_S: Final = 15.0
-"""Whoever made a budget over a large ledger waits for it; where nothing is to be filled this costs a lease."""
-_SWEEP_PENDING_EVERY_S: Final = 60.0
-_LAPSE_EVERY_S: Final = 60.0
-_EXPIRE_EVERY_S: Final = 15.0
-"""How soon what is held for too long is given back where nobody asks for decisions; whoever does gives it back at once."""
-_LOOK_EVERY_S: Final = 60.0
-"""How often a process looks whether the prices are to be refreshed; they are so by one process, at the hours of the settings."""
 
 
 class Core(NamedTuple):
@@ -257,31 +227,15 @@ class Service:
     def __init__(self, core: Core) -> None:
         self.core = core
         self._settling = SettleLoop(self._settle_due, core.metrics.settled)
-        self._scheduler = Scheduler(core.leases, core.clock)
         self._lists = PriceLists(core.store, core.prices, core.settings.prices, anywhere=False)
         self._price_watches = WatchDesk(core.store, core.clock, core.prices, core.settings.prices.watch_days)
-        if core.settings.prices.refresh_from and core.settings.features.prices:
-            self._scheduler.add(Job("refresh_prices", _LOOK_EVERY_S, _work(core, "prices.refresh", self._lists.refresh_by_the_clock)))
-        if core.settings.features.figures:
-            self._scheduler.add(Job("fill_run_figures", _FILL_EVERY_S, self._fill, first_after_s=_FILL_FIRST_S))
-        self._scheduler.add(Job("prune_skeletons", _PRUNE_EVERY_S, self._prune, first_after_s=_PRUNE_EVERY_S))
-        if core.settings.features.subscriptions:
-            spread = _work(core, "subscriptions.spread", self._spread)
-            self._scheduler.add(Job("spread_fees", _SPREAD_EVERY_S, spread, first_after_s=_SPREAD_FIRST_S))
-        for job in (*_ledger_jobs(core), *_budget_jobs(core, lambda: self._scheduler.stopping)):
-            self._scheduler.add(job)
-        if core.settings.features.credits:
-            self._scheduler.add(_lapse_job(core, lambda: self._scheduler.stopping))
-        if core.settings.features.retention:
-            desk = retention_desk(core.settings, core.store, core.clock)
-            prune = _work(core, "retention.prune", lambda: desk.prune_due(lambda: self._scheduler.stopping))
-            self._scheduler.add(Job("prune", _RETAIN_EVERY_S, prune, first_after_s=_RETAIN_FIRST_S))
         self._entrance = entrance(core.settings, core.store, core.clock)
         self._context = make_context(
             core.settings, core.store, core.subjects, core.prices, core.clock, health=self._health, live=self._entrance.live
         )
-        expire = self._context.decisions.expire
-        self._scheduler.add(Job("expire_reservations", _EXPIRE_EVERY_S, lambda lease: expire(), first_after_s=_EXPIRE_EVERY_S))
+        self._scheduler = Scheduler(self._context.jobs.runner, core.clock, self._context.jobs.stopping)
+        for job in self._context.jobs.jobs:
+            self._scheduler.add(job)
         self._followers = [Follower("the price book", core.prices.fresh, POLL_S), *self._entrance.followers()]
         if core.settings.features.policies:  # so that the first decision on a condition does not wait for its library to be loaded
             self._followers.append(Follower("the policies", self._context.policies.all, POLL_S))
@@ -382,36 +336,6 @@ class Service:
         fault = self._forwarder.fault
         return (Health("next hop", fault is None or not self.core.settings.forward.required, fault or ""),)
 
-    def _prune(self, lease: HeldLease) -> str:
-        """Drop spans of traces that never had a GenAI span."""
-        hours = self.core.settings.retention.skeletons_hours
-        before_ns = self.core.clock.now_ns() - round(hours * NS_PER_HOUR)
-        pruned = 0
-        while not self._scheduler.stopping:
-            with self.core.store.write() as transaction:
-                dropped = prune_skeletons(transaction, before_ns, _PRUNE_TRACES)
-            pruned += dropped
-            if not dropped:
-                break
-        return f"{pruned} spans of traces without GenAI spans pruned"
-
-    def _fill(self, lease: HeldLease) -> str:
-        """Work out the runs and sums of traces that were settled before these were kept."""
-        figures, left = TraceFigures(), 1
-        while left and not self._scheduler.stopping:
-            with self.core.store.write() as transaction:
-                left = fill(transaction, figures, FIGURES_TRACES_AT_ONCE)
-        return f"{left} traces left at most" if left else "every settled trace has its figures"
-
-    def _spread(self) -> str:
-        """Spread flat fees; periods that were over long ago stand unless somebody asks for them."""
-        core = self.core
-        rules = CurrentRules(core.store, core.settings.pricing)
-        spreader = FeeSpreader(core.store, core.leases, (Rollups(),), core.clock, lambda: rules().subscriptions)
-        since_ns = core.clock.now_ns() - _SPREAD_BACK_DAYS * NS_PER_DAY
-        done = spreader.run(who="scheduler", why="the period is over", ended_after_ns=since_ns)
-        return f"{done.rows} shares of flat fees booked"
-
     def _watch(self) -> None:
         core = self.core
         readings: Mapping[catalog.Metric, Callable[[], float | None]] = {
@@ -435,53 +359,6 @@ class Service:
             spool = self._forwarder.spool
             core.metrics.watch(catalog.SPOOLED, lambda: spool.requests)
             core.metrics.watch(catalog.SPOOLED_BYTES, lambda: spool.size)
-
-
-def _ledger_jobs(core: Core) -> Iterator[Job]:
-    """Estimates, free allowances and the closing of months, where the settings want them."""
-    if not core.settings.features.ledger:
-        return
-    desk = corrections_desk(core.settings, core.store, core.prices, core.clock)
-    if core.settings.ledger.estimate:
-        yield Job("estimate", _ESTIMATE_EVERY_S, _work(core, "ledger.estimate", desk.estimate_due), first_after_s=_ESTIMATE_FIRST_S)
-    if core.settings.pricing.allowances:
-        grant = _work(core, "ledger.allowances", desk.allowances_due)
-        yield Job("allowances", _ALLOWANCES_EVERY_S, grant, first_after_s=_ALLOWANCES_FIRST_S)
-    if core.settings.ledger.close_months:
-        yield Job("close_periods", _CLOSE_EVERY_S, _work(core, "periods.close", desk.close_due), first_after_s=_CLOSE_EVERY_S)
-
-
-def _budget_jobs(core: Core, is_stopping: Callable[[], bool]) -> Iterator[Job]:
-    """What budgets need besides settling: to be filled in, to hear that a rolling window moved on, and to forget what pends no more."""
-    if not core.settings.features.budgets:
-        return
-    budgets, thresholds = followed_budgets(core.store, core.clock), Thresholds(StoredSpending())
-    filler = BudgetFiller(core.store, core.clock, budgets, thresholds)
-    pending = PendingCalls(budgets)
-
-    def fill(lease: HeldLease) -> str:
-        steps = filler.run(is_stopping)
-        return f"{steps} steps of filling budgets in" if steps else "every budget knows the whole ledger"
-
-    def sweep(lease: HeldLease) -> str:
-        with core.store.write() as transaction:
-            left = pending.sweep(transaction)
-            thresholds.move_on(transaction, budgets.seen_by(transaction), core.clock.now_ns())
-        return f"{left} settled traces were still taken for pending" if left else "what is pending is pending"
-
-    yield Job("fill_budgets", _FILL_BUDGETS_EVERY_S, fill, first_after_s=_FILL_BUDGETS_EVERY_S)
-    yield Job("sweep_pending", _SWEEP_PENDING_EVERY_S, sweep, first_after_s=_SWEEP_PENDING_EVERY_S)
-
-
-def _lapse_job(core: Core, is_stopping: Callable[[], bool]) -> Job:
-    """Credits that have expired are posted as such; nobody is promised them before that either."""
-    desk = CreditDesk(core.store, core.clock, core.subjects, CreditRates())
-    return Job("expire_credits", _LAPSE_EVERY_S, _work(core, "credits.expire", lambda: desk.expire_due(is_stopping)))
-
-
-def _work(core: Core, what: str, body: Callable[[], str]) -> JobBody:
-    """A job's work, on record as what a person would ask for the same."""
-    return lambda lease: on_record(core.store, core.clock, what, body)
 
 
 def _backlog(core: Core) -> tuple[int, float]:

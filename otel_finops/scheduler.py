@@ -1,70 +1,30 @@
-"""Named jobs at intervals: one thread, and a lease for each job so that of several processes one runs it at a time.
+"""Named jobs at intervals, each under a lease so that of several processes one runs it at a time (`store.jobs`).
 
-A job keeps its lease while it runs. It is handed the lease, so that a long job can confirm it in each of its transactions;
-a lease that runs out lets another process begin.
+Jobs that must not wait for long ones have a thread of their own; all others run one after another on a second one.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Iterable
 from threading import Event, Lock, Thread
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple
 
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import Busy, FinopsError
+from otel_finops.base.times import NS_PER_SECOND
+from otel_finops.store.jobs import Job, JobRun, JobRunner
 
-_log: Final = logging.getLogger(__name__)
-
-LEASE_TTL_S: Final = 10.0
 IDLE_WAIT_S: Final = 3600.0
-"""How long the thread sleeps when there is no job at all; being stopped wakes it."""
-
-
-class HeldLease(Protocol):
-    """A lease that this process holds (`store.lease.Lease`)."""
-
-    def release(self) -> None:
-        """Give it up; never raises when it was lost already."""
-        ...
-
-
-class LeaseSource(Protocol):
-    """Where leases come from (`store.lease.Leases`)."""
-
-    def acquire(self, name: str, ttl_s: float = LEASE_TTL_S) -> HeldLease | None:
-        """The lease, or None while another process holds it."""
-        ...
-
-
-JobBody: TypeAlias = Callable[[HeldLease], str]
-"""What a job does; it returns one line for a person to read, e.g. `412 rows pruned`."""
+"""How long a thread sleeps when there is no job at all; being stopped wakes it."""
 
 Outcome = Literal["waiting", "done", "failed", "elsewhere"]
 
 
-class Job(NamedTuple):
-    """A piece of work that is to be done again and again.
-
-    Attributes:
-        name: unique; its lease is `job:NAME`.
-        interval_s: from the end of one run to the start of the next.
-        body: the work.
-        first_after_s: delay of the first run.
-    """
-
-    name: str
-    interval_s: float
-    body: JobBody
-    first_after_s: float = 0.0
-
-
 class JobStatus(NamedTuple):
-    """How a job fares, for health reports.
+    """How a job fares in this process.
 
     Attributes:
         name: the job's.
-        outcome: `waiting` before its first run; `elsewhere` when another process held its lease at the last attempt.
+        outcome: `waiting` before its first run; `elsewhere` when another process held its lease, or had run it, at the last attempt.
         message: what the last run said of itself, or its error; "" before.
         last_run_ns: start of the last attempt, Unix nanoseconds; None before.
         duration_s: of the last run.
@@ -83,29 +43,31 @@ class JobStatus(NamedTuple):
 
 
 class _Entry:
-    """A job and what is known of it; only the running thread changes it."""
+    """A job and what is known of it; only the thread that runs it changes it."""
 
-    def __init__(self, job: Job, due: float) -> None:
+    def __init__(self, job: Job, due: float, waits_since_ns: int) -> None:
         self.job = job
         self.due = due
+        self.waits_since_ns = waits_since_ns
         self.last = JobStatus(job.name, "waiting", "", None, 0.0, 0, 0, 0.0)
 
 
 class Scheduler:
-    """Runs jobs when they are due, one after another.
+    """Runs jobs when they are due.
 
     Args:
-        leases: where the jobs' leases come from.
+        runner: takes their leases and puts their runs on record.
         clock: time, monotonic for intervals.
+        stopping: set as soon as no further job is to begin; long jobs look at it between their rounds.
     """
 
-    def __init__(self, leases: LeaseSource, clock: Clock) -> None:
-        self._leases = leases
+    def __init__(self, runner: JobRunner, clock: Clock, stopping: Event | None = None) -> None:
+        self._runner = runner
         self._clock = clock
         self._jobs: dict[str, _Entry] = {}
         self._lock = Lock()
-        self._stop = Event()
-        self._thread: Thread | None = None
+        self._stop = stopping or Event()
+        self._threads: list[Thread] = []
 
     def add(self, job: Job) -> None:
         """Take up a job; before `start`.
@@ -117,16 +79,11 @@ class Scheduler:
             raise ValueError(f"there is a job {job.name!r} already")
         if job.interval_s <= 0:
             raise ValueError(f"job {job.name!r} needs a positive interval")
-        self._jobs[job.name] = _Entry(job, self._clock.monotonic() + job.first_after_s)
+        self._jobs[job.name] = _Entry(job, self._clock.monotonic() + job.first_after_s, self._clock.now_ns())
 
     def run_due(self) -> float:
         """Run every job that is due, the one due longest first; return the seconds until the next one is."""
-        for entry in sorted(self._jobs.values(), key=lambda entry: entry.due):
-            if entry.due <= self._clock.monotonic() and not self._stop.is_set():
-                self._attempt(entry)
-        return max(
-            0.0, min((entry.due for entry in self._jobs.values()), default=self._clock.monotonic() + IDLE_WAIT_S) - self._clock.monotonic()
-        )
+        return self._run_due(self._jobs.values())
 
     def status(self) -> list[JobStatus]:
         """All jobs, in the order in which they were added."""
@@ -135,62 +92,58 @@ class Scheduler:
             return [entry.last._replace(next_in_s=max(0.0, entry.due - now)) for entry in self._jobs.values()]
 
     def start(self) -> None:
-        """Run jobs on a thread of their own from now on."""
-        if self._thread is not None:
+        """Run jobs on threads of their own from now on."""
+        if self._threads:
             raise RuntimeError("the scheduler runs already")
-        self._thread = Thread(target=self._loop, name="scheduler", daemon=True)
-        self._thread.start()
+        for name, prompt in (("scheduler", False), ("prompt jobs", True)):
+            entries = [entry for entry in self._jobs.values() if entry.job.prompt is prompt]
+            self._threads.append(Thread(target=self._loop, args=(entries,), name=name, daemon=True))
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> bool:
-        """Begin no further job and wait for the running one, at most `timeout_s`; True when none runs any more."""
+        """Begin no further job and wait for the running ones, at most `timeout_s`; True when none runs any more."""
         self._stop.set()
-        if self._thread is None:
-            return True
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        until = self._clock.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, until - self._clock.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     @property
     def stopping(self) -> bool:
         """True once `stop` was called; long jobs look at it between their rounds."""
         return self._stop.is_set()
 
-    def _loop(self) -> None:
-        while not self._stop.wait(self.run_due()):
+    def _loop(self, entries: list[_Entry]) -> None:
+        while not self._stop.wait(self._run_due(entries)):
             pass
 
+    def _run_due(self, entries: Iterable[_Entry]) -> float:
+        for entry in sorted(entries, key=lambda entry: entry.due):
+            if entry.due <= self._clock.monotonic() and not self._stop.is_set():
+                self._attempt(entry)
+        now = self._clock.monotonic()
+        return max(0.0, min((entry.due for entry in entries), default=now + IDLE_WAIT_S) - now)
+
     def _attempt(self, entry: _Entry) -> None:
-        started_ns, started = self._clock.now_ns(), self._clock.monotonic()
-        outcome, message = self._run(entry.job)
+        run = self._runner.run(entry.job, waited_since_ns=entry.waits_since_ns)
         ended = self._clock.monotonic()
         last = entry.last
         with self._lock:
-            entry.due = ended + entry.job.interval_s
+            entry.due = ended + self._rest_s(entry.job, run)
+            entry.waits_since_ns = self._clock.now_ns()
             entry.last = JobStatus(
                 entry.job.name,
-                outcome,
-                message,
-                started_ns,
-                ended - started,
-                last.runs + (outcome != "elsewhere"),
-                last.failures + (outcome == "failed"),
+                run.outcome,
+                run.said,
+                run.started_ns,
+                run.took_ns / NS_PER_SECOND,
+                last.runs + (run.outcome != "elsewhere"),
+                last.failures + (run.outcome == "failed"),
                 0.0,
             )
 
-    def _run(self, job: Job) -> tuple[Outcome, str]:
-        """Run a job under its lease. Its errors are recorded and told, never raised: the other jobs must go on."""
-        try:
-            lease = self._leases.acquire(f"job:{job.name}", LEASE_TTL_S)
-            if lease is None:
-                return "elsewhere", "another process holds its lease"
-            try:
-                return "done", job.body(lease)
-            finally:
-                lease.release()
-        except Busy as fault:
-            return "elsewhere", str(fault)
-        except FinopsError as fault:
-            _log.warning("job %s failed: %s", job.name, fault)
-            return "failed", str(fault)
-        except Exception as fault:  # noqa: BLE001 - a fault of one job's code must not end the thread that runs all of them
-            _log.exception("job %s failed", job.name)
-            return "failed", type(fault).__name__
+    def _rest_s(self, job: Job, run: JobRun) -> float:
+        """How long the job has time now: its interval, less what has passed since another process ran it."""
+        passed_s = (self._clock.now_ns() - run.ended_ns) / NS_PER_SECOND
+        return job.interval_s - min(max(0.0, passed_s), job.interval_s)

@@ -186,6 +186,12 @@ SERIES_PIECES_MAX: Final = 20_000
 """Hours or days of one series of spend: the hours of two years."""
 SERIES_CELLS_MAX: Final = 1_000_000
 """Pieces times groups of one series of spend, the empty ones included: some 100 MB at worst."""
+FORECAST_DAYS_MAX: Final = 182
+"""Days of the past that a forecast looks at: half a year tells weekdays and trends, and older habits mislead."""
+FORECAST_STEPS_MAX: Final = 400
+"""Steps of the future that are forecast: the rest of a year."""
+BACKTEST_MOMENTS_MAX: Final = 60
+"""Moments of the past at which a backtest asks: some 0.2 s of one core."""
 TREND_PIECES_MAX: Final = 1_000
 """Hours, days, weeks or months of one trend: more than a screen has columns."""
 COVERAGE_ROWS_MAX: Final = 250_000
@@ -420,3 +426,25 @@ ALLOCATION_RULES_OF_TENANT_MAX: Final = 100
 """Of those, made for one tenant by people who are bound to tenants."""
 SHARE_TARGETS_MAX: Final = 1_000
 """Cost centres, or values of a tag, that one rule names: its definition stays below some tens of kilobytes."""
+
+# --- bills ---------------------------------------------------------------------------------------------------------
+BILL_FILE_BYTES_MAX: Final = 256 * MIB
+"""A provider's bill, inflated: a cloud's file of costs of a month and one account has some hundred MB; it is in memory while it is read."""
+BILL_ROWS_MAX: Final = 5_000_000
+"""Rows of such a file: some minutes of reading."""
+BILL_LINES_MAX: Final = 200_000
+"""Lines that are left of a bill once rows are added up by day, model and unit: a year of a hundred models with five units each."""
+BILLS_MAX: Final = 20_000
+"""Imports ever made, those that others replaced included: lists are made from all of them."""
+BILL_NAMES_MAX: Final = 200
+"""Bills that stand at a time, by name: each is compared with the ledger by the clock and has a series in /metrics."""
+BILL_ALIASES_MAX: Final = 2_000
+"""Names of models that one bill maps to the ledger's."""
+BILL_PAGES_MAX: Final = 500
+"""Pages that one provider is asked for: half a year of days, 31 a page at most, leaves room for pages of one day."""
+BILL_PAGE_BYTES_MAX: Final = 32 * MIB
+"""One page of a provider's answer."""
+RECONCILED_CELLS_MAX: Final = 50_000
+"""Models times days that one reconciliation compares: some seconds."""
+OTHER_UNIT_TRACES_MAX: Final = 100_000
+"""Traces with searches and the like that one reconciliation reads one by one, where a bill names such units."""

@@ -9,6 +9,7 @@ from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
 from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Guardrails, Policies, Replays
+from otel_finops.operations.insight_desks import Jobs
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
 from otel_finops.settings.tree import Features, Settings
 
@@ -48,6 +49,7 @@ class Context(NamedTuple):
         credits: prepaid pools of credits.
         guardrails: what guardrails said.
         replays: what rules would have done with calls of the past.
+        jobs: what the service does by the clock.
         health: the state of the parts, in a moment.
         clock: the time.
         tokens, senders: stored tokens, for the API and for senders.
@@ -81,6 +83,7 @@ class Context(NamedTuple):
     credits: Credits
     guardrails: Guardrails
     replays: Replays
+    jobs: Jobs
     health: Callable[[], Sequence[Health]]
     clock: Clock
     tokens: Tokens

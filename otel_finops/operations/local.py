@@ -50,17 +50,20 @@ from otel_finops.operations.context import Context, Health
 from otel_finops.operations.corrections_desk import CorrectionsDesk
 from otel_finops.operations.governing import decision_desk, policies_desk
 from otel_finops.operations.idempotency import StoredAnswers
+from otel_finops.operations.jobs_desk import JobsDesk
 from otel_finops.operations.money_desk import MoneyDesk
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.pricing_desk import PricingDesk
 from otel_finops.operations.readers import Page, Verdict, Window
 from otel_finops.operations.retention_desk import RetentionDesk
+from otel_finops.operations.scheduled import Parts, scheduled
 from otel_finops.operations.trees_desk import TreesDesk
 from otel_finops.operations.watch_desk import WatchDesk
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.fx import OtherCurrency
 from otel_finops.settings.tree import Settings
 from otel_finops.store.engine import Store
+from otel_finops.store.jobs import Job, JobRunner, JobRuns
 from otel_finops.store.lease import Leases
 from otel_finops.store.signing import load_key, parsed, public_hex
 from otel_finops.store.upgrade import Upgrade, check, upgrade
@@ -182,6 +185,14 @@ def make_context(
     """
     switches = KillSwitches(store, clock, settings.kill_switch)
     approvals = StoredApprovals(store, clock, subjects, settings.approvals)
+    decisions = decision_desk(settings, store, clock, subjects, switches, approvals)
+    corrections, retention = corrections_desk(settings, store, prices, clock), retention_desk(settings, store, clock)
+    pools = CreditDesk(store, clock, subjects, CreditRates())
+    leases, records = _leases(store, clock, "jobs"), JobRuns(store)
+
+    def jobs(is_stopping: Callable[[], bool]) -> Sequence[Job]:
+        return scheduled(Parts(settings, store, clock, leases, prices, corrections, retention, pools, decisions.expire, is_stopping))
+
     return Context(
         reads=StoreReads(store, subjects),
         trees=TreesDesk(store, subjects),
@@ -195,18 +206,19 @@ def make_context(
         money=MoneyDesk(store, clock, settings.pricing, files=anywhere),
         zone=settings.display.zone,
         currency=settings.display.currency,
-        corrections=corrections_desk(settings, store, prices, clock),
+        corrections=corrections,
         quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
         exports=LedgerExport(store, subjects),
         switches=switches,
         budgets=budgets_desk(store, clock, subjects),
         approvals=approvals,
-        decisions=decision_desk(settings, store, clock, subjects, switches, approvals),
+        decisions=decisions,
         policies=policies_desk(settings, store, clock, subjects),
         guardrails=GuardrailDesk(store),
         replays=Replays(store, clock, prices.fresh, settings.enforcement, figures=settings.features.figures),
-        retention=retention_desk(settings, store, clock),
-        credits=CreditDesk(store, clock, subjects, CreditRates()),
+        jobs=JobsDesk(leases, records, JobRunner(leases, records, clock, leases.holder), jobs),
+        retention=retention,
+        credits=pools,
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,
         tokens=TokenDesk(store, clock, "api", settings.auth.tokens, live),
@@ -240,8 +252,8 @@ def _corrector(settings: Settings, store: Store, clock: Clock, engine: PriceEngi
     return Corrector(store, _leases(store, clock), engine, kept, clock, rules.seen_by)
 
 
-def _leases(store: Store, clock: Clock) -> Leases:
-    return Leases(store, clock, f"corrections on {socket.gethostname()} ({os.getpid()})")
+def _leases(store: Store, clock: Clock, purpose: str = "corrections") -> Leases:
+    return Leases(store, clock, f"{purpose} on {socket.gethostname()} ({os.getpid()})")
 
 
 @contextmanager

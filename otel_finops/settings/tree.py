@@ -20,12 +20,13 @@ from otel_finops.settings.approvals import Approvals
 from otel_finops.settings.channels import Channels
 from otel_finops.settings.enforcement import Enforcement
 from otel_finops.settings.guardrails import Guardrails
+from otel_finops.settings.jobs import Jobs
 from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.settings.money import Currency, Pricing
-from otel_finops.settings.outside import checked_headers, checked_place
 from otel_finops.settings.outbound import Outbound
-from otel_finops.settings.section import Section as _Section
+from otel_finops.settings.outside import checked_headers, checked_place
 from otel_finops.settings.section import SECRET
+from otel_finops.settings.section import Section as _Section
 
 
 def _address(text: str) -> str:
@@ -385,13 +386,14 @@ class Features(_Section):
         description="Asking guardrails about calls, and keeping what spans say that guardrails said. Off: neither, and no report.",
     )
     replay: bool = Field(default=True, description="Trying budgets and policies on calls of the past.")
-    audit: bool = Field(
     channels: bool = Field(
         default=True, description="Channels, routes and deliveries of notices. Off: nothing is put into a channel, what waits is not sent."
     )
+    audit: bool = Field(
         default=True, description="Reading and proving the trail of changes. Off: every change goes on record all the same."
     )
     settings: bool = Field(default=True, description="What is set, and from where.")
+    jobs: bool = Field(default=True, description="Seeing and starting what runs by the clock. Off: it runs all the same.")
     diagnostics: bool = Field(default=True, description="What a call would cost and whether it would be let through.")
     retention: bool = Field(
         default=True,
@@ -552,10 +554,11 @@ class Settings(BaseModel):
     enforcement: Enforcement = Enforcement()
     approvals: Approvals = Approvals()
     guardrails: Guardrails = Guardrails()
-    display: Display = Display()
-    retention: Retention = Retention()
     channels: Channels = Channels()
     outbound: Outbound = Outbound()
+    display: Display = Display()
+    retention: Retention = Retention()
+    jobs: Jobs = Jobs()
     attribution: Attribution = Attribution()
     metrics: Metrics = Metrics()
     telemetry: Telemetry = Telemetry()

@@ -51,7 +51,7 @@ class Leases:
     def __init__(self, store: Store, clock: Clock, holder: str) -> None:
         self._store = store
         self._clock = clock
-        self._holder = holder
+        self.holder: Final = holder
         self._origin: _Origin | None = None
 
     def acquire(self, name: str, ttl_s: float = LEASE_TTL_S) -> Lease | None:
@@ -66,7 +66,7 @@ class Leases:
             return None
         now_ns = self._now_ns()
         with self._store.write(housekeeping=True) as transaction:
-            taken = transaction.execute(_TAKE, (name, self._holder, now_ns + _ns(ttl_s), now_ns, now_ns + AHEAD_MAX_NS))
+            taken = transaction.execute(_TAKE, (name, self.holder, now_ns + _ns(ttl_s), now_ns, now_ns + AHEAD_MAX_NS))
         return Lease(self, name, int(taken[0][0]), ttl_s) if taken else None
 
     def holder_of(self, name: str) -> str | None:
@@ -86,6 +86,10 @@ class Leases:
 
     def _renew(self, transaction: Transaction, lease: Lease) -> bool:
         return bool(transaction.execute(_RENEW, (self._now_ns() + _ns(lease.ttl_s), lease.name, lease.token)))
+
+    def _renew_alone(self, lease: Lease) -> None:
+        with self._store.write(housekeeping=True) as transaction:
+            lease.confirm(transaction)
 
     def _lost_to(self, transaction: Transaction, name: str) -> str | None:
         return _holder(transaction, name, self._now_ns())
@@ -118,6 +122,15 @@ class Lease:
         if not self._leases._renew(transaction, self):
             holder = self._leases._lost_to(transaction, self.name)
             raise Busy(f"the lease {self.name!r} was lost to {holder or 'another holder'}; nothing was written", holder=holder)
+
+    def renew(self) -> None:
+        """Renew the lease in a transaction of its own.
+
+        Raises:
+            Busy: it was lost (or released), or the store's.
+            Unavailable: the store's.
+        """
+        self._leases._renew_alone(self)
 
     def release(self) -> None:
         """Give the lease back; harmless when it was lost.

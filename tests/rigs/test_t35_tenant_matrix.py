@@ -31,7 +31,7 @@ NEUTRAL = {
     # words of the product, and of all tenants
     "provider", "operation", "cost_method", "unpriced_reason", "kind", "role", "reason", "state", "outcome", "what", "environment",
     "currency", "price_key", "key", "rule", "version", "before", "after", "source", "sha256", "content", "head", "public_key", "prices",
-    "why", "scope", "account", "id", "calls",
+    "why", "scope", "account", "id", "calls", "job",
     # counts and choices of a call to be priced
     "input_tokens_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_12h", "output_tokens", "reasoning_tokens",
     "audio_in", "audio_out", "image_in", "image_out", "video_in", "video_out", "queries", "images", "pixels", "characters", "pages",

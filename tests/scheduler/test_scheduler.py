@@ -7,7 +7,9 @@ import pytest
 
 from otel_finops.base.clock import SystemClock
 from otel_finops.base.errors import Busy, Unavailable
-from otel_finops.scheduler import HeldLease, Job, Scheduler
+from otel_finops.scheduler import Scheduler
+from otel_finops.store.jobs import HeldLease, Job, JobRun, JobRunner
+from otel_finops.store.unit_of_work import Transaction
 from otel_finops.testing import NOON, FakeClock
 
 
@@ -15,8 +17,28 @@ class Lease:
     def __init__(self, held: set[str], name: str) -> None:
         self._held, self._name = held, name
 
+    def confirm(self, transaction: Transaction) -> None:
+        assert self._name in self._held
+
+    def renew(self) -> None:
+        assert self._name in self._held
+
     def release(self) -> None:
         self._held.discard(self._name)
+
+
+class Runs:
+    """Runs that are on record, of this process and of others."""
+
+    def __init__(self) -> None:
+        self.ended: list[JobRun] = []
+
+    def last(self) -> dict[str, JobRun]:
+        return {run.job: run for run in self.ended}
+
+    def end(self, run: JobRun, lease: HeldLease) -> None:
+        self.ended.append(run)
+        lease.release()
 
 
 class Leases:
@@ -33,11 +55,14 @@ class Leases:
         self.held.add(name)
         return Lease(self.held, name)
 
+    def holder_of(self, name: str) -> str | None:
+        return "another" if name in self.elsewhere else None
+
 
 class Fixture:
     def __init__(self) -> None:
-        self.clock, self.leases, self.ran = FakeClock(), Leases(), list[str]()
-        self.scheduler = Scheduler(self.leases, self.clock)
+        self.clock, self.leases, self.runs, self.ran = FakeClock(), Leases(), Runs(), list[str]()
+        self.scheduler = Scheduler(JobRunner(self.leases, self.runs, self.clock), self.clock)
 
     def job(self, name: str, interval_s: float, *, takes_s: float = 0.0, first_after_s: float = 0.0) -> None:
         def body(lease: HeldLease) -> str:
@@ -73,6 +98,7 @@ def test_the_interval_begins_when_a_run_ends(fixture: Fixture) -> None:
     [status] = fixture.scheduler.status()
     assert (status.outcome, status.message, status.last_run_ns, status.duration_s, status.runs) == ("done", "slow ran", NOON, 45.0, 1)
     assert status.next_in_s == 60
+    assert fixture.runs.ended == [JobRun(0, "slow", NOON, 45 * 10**9, "done", "slow ran")]
 
 
 def test_a_job_that_another_process_runs_is_left_to_it(fixture: Fixture) -> None:
@@ -83,6 +109,28 @@ def test_a_job_that_another_process_runs_is_left_to_it(fixture: Fixture) -> None
     assert (fixture.ran, status.outcome, status.runs) == ([], "elsewhere", 0)
     fixture.leases.elsewhere.clear()
     fixture.clock.advance(60)
+    fixture.scheduler.run_due()
+    assert fixture.ran == ["prune"]
+
+
+def test_what_another_process_ran_while_this_one_waited_is_not_done_again(fixture: Fixture) -> None:
+    fixture.job("prune", 60)
+    fixture.scheduler.run_due()
+    fixture.clock.advance(40)
+    fixture.runs.ended.append(JobRun(2, "prune", fixture.clock.now_ns(), 5 * 10**9, "done", "3 rows", process="b"))  # from 40 s to 45 s
+    fixture.clock.advance(20)
+    assert fixture.scheduler.run_due() == 45  # due 60 s after that ended, at 105 s
+    [status] = fixture.scheduler.status()
+    assert (fixture.ran, status.outcome, status.message) == (["prune"], "elsewhere", "b ran it a moment ago: 3 rows")
+    fixture.clock.advance(45)
+    fixture.scheduler.run_due()
+    assert fixture.ran == ["prune", "prune"]
+    assert fixture.leases.held == set()
+
+
+def test_a_new_process_runs_what_an_earlier_one_ran(fixture: Fixture) -> None:
+    fixture.runs.ended.append(JobRun(1, "prune", NOON - 10**9, 0, "done", "3 rows"))
+    fixture.job("prune", 60)
     fixture.scheduler.run_due()
     assert fixture.ran == ["prune"]
 
@@ -128,7 +176,7 @@ def test_the_thread_runs_jobs_and_stops_promptly() -> None:
         ran.set()
         return ""
 
-    scheduler = Scheduler(Leases(), SystemClock())
+    scheduler = Scheduler(JobRunner(Leases(), Runs(), SystemClock()), SystemClock())
     scheduler.add(Job("often", 3600, body))
     scheduler.start()
     assert ran.wait(5)
@@ -136,6 +184,26 @@ def test_the_thread_runs_jobs_and_stops_promptly() -> None:
     assert scheduler.stop()
     assert time.monotonic() - started < 1
     assert scheduler.stopping
+
+
+def test_prompt_jobs_do_not_wait_for_long_ones() -> None:
+    ran, leave = threading.Event(), threading.Event()
+
+    def long(lease: HeldLease) -> str:
+        leave.wait(10)
+        return ""
+
+    def prompt(lease: HeldLease) -> str:
+        ran.set()
+        return ""
+
+    scheduler = Scheduler(JobRunner(Leases(), Runs(), SystemClock()), SystemClock())
+    scheduler.add(Job("long", 3600, long))
+    scheduler.add(Job("prompt", 3600, prompt, prompt=True))
+    scheduler.start()
+    assert ran.wait(5)
+    leave.set()
+    assert scheduler.stop()
 
 
 def test_stopping_does_not_wait_for_ever() -> None:
@@ -146,7 +214,7 @@ def test_stopping_does_not_wait_for_ever() -> None:
         leave.wait(10)
         return ""
 
-    scheduler = Scheduler(Leases(), SystemClock())
+    scheduler = Scheduler(JobRunner(Leases(), Runs(), SystemClock()), SystemClock())
     scheduler.add(Job("stuck", 3600, body))
     scheduler.start()
     assert running.wait(5)

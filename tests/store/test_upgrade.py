@@ -188,6 +188,15 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "0006": {
+        "outcomes_said": {
+            "trace_no": 1, "span_id": b"s" * 8, "tenant": "acme", "at_ns": 1, "name": "task", "success": True, "agent": "planner",
+            "workflow": None, "service": None, "environment": None, "provider": "openai", "model": "gpt-4o", "calls": 1, "failed_calls": 0,
+            "unpriced_calls": 0, "tokens": 5, "cost_usd": 0, "cost_pico": 7,
+        },
+        "outcomes_given": {
+            "outcome_no": 1, "tenant": "acme", "trace_id": b"t" * 16, "name": "task", "success": None, "at_ns": 1, "note": "a mistake",
+            "who": "ann", "recorded_ns": 2,
+        },
         "cost_center_definitions": {
             "revision": 1, "kind": "center", "no": 1, "action": "create", "tenant": "", "name": "platform", "definition": "{}",
             "who": "ann", "at_ns": 1, "of_all": True,

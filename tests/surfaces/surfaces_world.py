@@ -83,6 +83,8 @@ HARMLESS: dict[str, Harmless] = {
     ),
     "fx.import": Harmless({"from": RATES.name, "content": _RATES}, ["--from", str(RATES)]),
     "fx.rates": Harmless({"currency": "GBP", "at": "2026-11-21"}, ["--currency", "GBP", "--at", "2026-11-21"]),
+    "jobs.run": Harmless({"job": "prune", "dry_run": True}, ["prune", "--dry-run"]),
+    "jobs.show": Harmless({"job": "prune"}, ["prune"]),
     "kill_switch.clear": Harmless(
         {"scope": "agent", "name": "nobody", "why": "tried", "dry_run": True}, ["agent", "nobody", "--why", "tried", "--dry-run"]
     ),

@@ -40,6 +40,7 @@ GROUPS: Final = {
     "guardrails": "What guardrails flagged and blocked.",
     "replay": "What budgets and policies would have done with calls of the past.",
     "kill-switch": "Stopping calls at once.",
+    "jobs": "What is done by the clock, and doing it now.",
     "settings": "What is set, and from where.",
     "diagnostics": "What a call would cost and whether it would be let through.",
     "dashboard": "Key figures with their change, their course, and what costs most.",

@@ -13,6 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Tables are created by the parts below."""
+    _outcomes()
     _channels()
     _jobs()
     _cost_centers()
@@ -20,6 +21,43 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     raise NotImplementedError("a ledger is not downgraded: restore the copy that was made before the upgrade")
+
+
+def _outcomes() -> None:
+    op.create_table(
+        "outcomes_said",
+        sa.Column("trace_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("span_id", sa.LargeBinary(), nullable=False, comment="the span that says it"),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="whose that span is"),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False, comment="end of that span"),
+        sa.Column("name", sa.Text(), nullable=False, comment="kind of outcome"),
+        sa.Column("success", sa.Boolean(), nullable=False),
+        *(sa.Column(name, sa.Text(), nullable=True) for name in ("agent", "workflow", "service", "environment")),
+        sa.Column("provider", sa.Text(), nullable=True, comment="of the only model that its calls went to; NULL: several, or none"),
+        sa.Column("model", sa.Text(), nullable=True),
+        sa.Column("calls", sa.Integer(), nullable=False, comment="of the trace's calls its share, see insight.outcomes"),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in ("failed_calls", "unpriced_calls")),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in ("tokens", "cost_usd", "cost_pico")),
+        sa.PrimaryKeyConstraint("trace_no", "span_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_outcomes_said_at", "outcomes_said", ["tenant", "at_ns"])
+    op.create_table(
+        "outcomes_given",
+        sa.Column("outcome_no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("trace_id", sa.LargeBinary(), nullable=False, comment="of a trace that may still come"),
+        sa.Column("name", sa.Text(), nullable=False, comment="kind of outcome"),
+        sa.Column("success", sa.Boolean(), nullable=True, comment="NULL: what was said before is taken back"),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False, comment="when it came out so"),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("recorded_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("outcome_no"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_outcomes_given_trace", "outcomes_given", ["trace_id", "tenant", "name", "outcome_no"])
+    op.create_index("ix_outcomes_given_at", "outcomes_given", ["tenant", "at_ns"])
 
 
 def _channels() -> None:
