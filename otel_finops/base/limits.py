@@ -192,6 +192,8 @@ FORECAST_STEPS_MAX: Final = 400
 """Steps of the future that are forecast: the rest of a year."""
 BACKTEST_MOMENTS_MAX: Final = 60
 """Moments of the past at which a backtest asks: some 0.2 s of one core."""
+DRIVER_GROUPS_MAX: Final = 1_000
+"""Agents whose part in an anomaly is worked out one by one, those whose spend changed most; a second at worst."""
 TREND_PIECES_MAX: Final = 1_000
 """Hours, days, weeks or months of one trend: more than a screen has columns."""
 COVERAGE_ROWS_MAX: Final = 250_000

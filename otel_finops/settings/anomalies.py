@@ -1,4 +1,4 @@
-"""The section `anomalies`: what of spend is out of the ordinary, and how often that is looked at."""
+"""The section `anomalies`: what of spend is out of the ordinary."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ from otel_finops.settings.section import Section
 class Anomalies(Section):
     """When a day or an hour of spend is a finding."""
 
-    interval: float = Field(
-        default=900.0,
-        ge=10,
-        le=86_400,
-        description="Seconds between two looks at spend by the clock.",
-    )
     score: float = Field(
         default=3.0,
         ge=1,
@@ -45,6 +39,6 @@ class Anomalies(Section):
         default=30,
         ge=1,
         le=366,
-        description="Days, the running one included, that are looked at again by the clock, since spans come late and prices are corrected.",
+        description="Days that are looked at again by the clock, the running one included: spans come late, and prices are corrected.",
     )
     keep_days: int = Field(default=400, ge=1, le=36_500, description="Days after which findings, and what was said of them, are dropped.")
