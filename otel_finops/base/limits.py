@@ -426,6 +426,8 @@ ALLOCATION_RULES_MAX: Final = 1_000
 """Rules for shared costs, fees and credits that stand at a time; a report asks each of them about every group of calls."""
 ALLOCATION_RULES_OF_TENANT_MAX: Final = 100
 """Of those, made for one tenant by people who are bound to tenants."""
+CHARGEBACK_CELLS_MAX: Final = 200_000
+"""Groups of calls of one report: tenants times cost centres times what rules ask for, some 500 bytes each."""
 SHARE_TARGETS_MAX: Final = 1_000
 """Cost centres, or values of a tag, that one rule names: its definition stays below some tens of kilobytes."""
 

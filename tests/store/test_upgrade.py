@@ -26,7 +26,9 @@ from otel_finops.governance import policy_tables as _policy_tables  # noqa: F401
 from otel_finops.governance import tables as _governance_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.identity import tables as _identity_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.insight import outcome_tables as _outcome_tables  # noqa: F401 - as above
+from otel_finops.insight import bill_tables as _bill_tables  # noqa: F401 - as below
 from otel_finops.insight import cost_center_tables as _cost_center_tables  # noqa: F401 - as below
+from otel_finops.insight import definition_tables as _definition_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.ledger import retention_tables as _retention_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.ledger import tables as _ledger_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.operations import tables as _operations_tables  # noqa: F401 - declares them in `metadata`
@@ -188,6 +190,15 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "0006": {
+        "bills": {
+            "bill_no": 1, "ends_no": None, "tenant": "", "name": "openai", "aspect": "cost", "provider": "openai", "format": "csv",
+            "currency": "USD", "scope": "{}", "from_ns": 0, "to_ns": 5, "line_count": 1, "amount": "7", "digest": "d" * 64,
+            "origin": "november.csv", "who": "ann", "at_ns": 9, "payload": b"gz",
+        },
+        "capture_rates": {
+            "tenant": "", "name": "openai", "provider": "openai", "from_ns": 0, "to_ns": 5, "billed_pico": "8", "booked_pico": "7",
+            "rate": 0.875, "causes": '{"unpriced": "1"}', "at_ns": 9,
+        },
         "outcomes_said": {
             "trace_no": 1, "span_id": b"s" * 8, "tenant": "acme", "at_ns": 1, "name": "task", "success": True, "agent": "planner",
             "workflow": None, "service": None, "environment": None, "provider": "openai", "model": "gpt-4o", "calls": 1, "failed_calls": 0,
@@ -213,6 +224,17 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "delivery_attempts": {
             "delivery_no": 1, "attempt": 1, "at_ns": 1, "duration_ms": 20, "outcome": "again", "code": 503, "said": "answered 503",
+        },
+        "insight_definitions": {
+            "revision": 1, "kind": "routing", "definition_no": 1, "action": "create", "tenant": "acme", "name": "answers", "said": "{}",
+            "who": "ann", "at_ns": 1, "of_all": False,
+        },
+        "quality_imports": {
+            "import_no": 1, "tenant": "*", "source": "evals", "origin": "scores.json", "sha256": "0" * 64, "scores": 1, "at_ns": 1,
+            "who": "ann",
+        },
+        "quality_scores": {
+            "import_no": 1, "position": 0, "provider": None, "model": "gpt-4o", "task": None, "score": "0.87", "samples": 200,
         },
         "job_runs": {
             "run_no": 1, "job": "prune", "started_ns": 1, "took_ns": 5, "outcome": "done", "said": "nothing to prune", "who": "scheduler",

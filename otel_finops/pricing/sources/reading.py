@@ -56,8 +56,7 @@ def read_document(data: bytes, name: str, sha256: str | None = None) -> Document
         BadInput: another digest, no UTF-8, no JSON, a number that is none, or a name that stands twice in one object; with the line.
         TooLarge: more than `limits.PRICE_FILE_BYTES_MAX`, inflated, or too many values to be parsed.
     """
-    _bounded(data, name)
-    raw = _inflated(data, name) if data.startswith(_GZIP) else data
+    raw = inflated(data, name, limits.PRICE_FILE_BYTES_MAX)
     digest = hashlib.sha256(raw).hexdigest()
     if sha256 is not None and sha256.lower() not in (digest, hashlib.sha256(data).hexdigest()):
         raise BadInput(
@@ -72,21 +71,30 @@ def read_document(data: bytes, name: str, sha256: str | None = None) -> Document
     return Document(name, text, _parsed(text, name), digest)
 
 
-def _bounded(data: bytes, name: str) -> None:
-    if len(data) > limits.PRICE_FILE_BYTES_MAX:
-        raise TooLarge(f"{name}: larger than {limits.PRICE_FILE_BYTES_MAX} bytes")
+def inflated(data: bytes, name: str, bytes_max: int) -> bytes:
+    """The bytes of a file that may be gzipped.
 
-
-def _inflated(data: bytes, name: str) -> bytes:
+    Raises:
+        BadInput: it begins like gzip and is none, or is cut off.
+        TooLarge: more than `bytes_max`, as delivered or inflated.
+    """
+    _bounded(data, name, bytes_max)
+    if not data.startswith(_GZIP):
+        return data
     inflater = zlib.decompressobj(_GZIP_WBITS)
     try:
-        raw = inflater.decompress(data, limits.PRICE_FILE_BYTES_MAX + 1)
+        raw = inflater.decompress(data, bytes_max + 1)
     except zlib.error as fault:
         raise BadInput(f"{name}: begins like gzip and cannot be inflated") from fault
-    _bounded(raw, f"{name} inflated")
+    _bounded(raw, f"{name} inflated", bytes_max)
     if not inflater.eof:
         raise BadInput(f"{name}: the gzip stream is cut off")
     return raw
+
+
+def _bounded(data: bytes, name: str, bytes_max: int) -> None:
+    if len(data) > bytes_max:
+        raise TooLarge(f"{name}: larger than {bytes_max} bytes")
 
 
 def _parsed(text: str, name: str) -> Any:

@@ -17,6 +17,8 @@ def upgrade() -> None:
     _channels()
     _jobs()
     _cost_centers()
+    _bills()
+    _scenarios_routing_and_quality()
 
 
 def downgrade() -> None:
@@ -169,3 +171,87 @@ def _cost_centers() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_cost_center_definitions_no", "cost_center_definitions", ["kind", "no", "revision"])
+
+
+def _bills() -> None:
+    op.create_table(
+        "bills",
+        sa.Column("bill_no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("ends_no", sa.BigInteger(), nullable=True, comment="this row takes away that bill; it has nothing of its own then"),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="whose calls it is for; '' for all tenants'"),
+        sa.Column("name", sa.Text(), nullable=False, comment="imports of one name and aspect replace each other, day by day"),
+        sa.Column("aspect", sa.Text(), nullable=False, comment="cost: with amounts; usage.KIND: counts alone"),
+        *(sa.Column(name, sa.Text(), nullable=False) for name in ("provider", "format", "currency")),
+        sa.Column("scope", sa.Text(), nullable=False, comment="JSON: the calls that it is for, by dimension"),
+        sa.Column("from_ns", sa.BigInteger(), nullable=False),
+        sa.Column("to_ns", sa.BigInteger(), nullable=False, comment="exclusive; it tells everything of this time"),
+        sa.Column("line_count", sa.Integer(), nullable=False),
+        sa.Column(
+            "amount", sa.Text(), nullable=False,
+            comment="sum, millionths of a millionth of the currency, a decimal integer; it may pass 2^63",
+        ),
+        sa.Column("digest", sa.Text(), nullable=False, comment="of what it says, whatever the file looked like"),
+        sa.Column("origin", sa.Text(), nullable=False, comment="file name, or the URL without its query"),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("payload", sa.LargeBinary(), nullable=False, comment="gzipped JSON: lines, names of models, places"),
+        sa.PrimaryKeyConstraint("bill_no"),
+        sqlite_autoincrement=True,
+    )  # fmt: skip
+    op.create_table(
+        "capture_rates",
+        *(sa.Column(name, sa.Text(), nullable=False) for name in ("tenant", "name", "provider")),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in ("from_ns", "to_ns")),
+        sa.Column("billed_pico", sa.Text(), nullable=False, comment="a decimal integer; it may pass 2^63"),
+        sa.Column("booked_pico", sa.Text(), nullable=False),
+        sa.Column("rate", sa.Float(), nullable=True, comment="booked of billed; NULL: nothing was billed"),
+        sa.Column("causes", sa.Text(), nullable=False, comment="JSON: pico-USD as text by cause; they add up to billed minus booked"),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "name"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _scenarios_routing_and_quality() -> None:
+    op.create_table(
+        "insight_definitions",
+        sa.Column("revision", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False, comment="scenario or routing; each has numbers of its own"),
+        sa.Column("definition_no", sa.BigInteger(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False, comment="create, update or delete"),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="whose it is; *: of all"),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("said", sa.Text(), nullable=False, comment="JSON: all else that it says"),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("of_all", sa.Boolean(), nullable=False, comment="who made it sees all tenants: nobody who is bound to some changes it"),
+        sa.PrimaryKeyConstraint("revision"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_insight_definitions_no", "insight_definitions", ["kind", "definition_no", "revision"])
+    op.create_table(
+        "quality_imports",
+        sa.Column("import_no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="whose calls the scores are about; *: all"),
+        sa.Column("source", sa.Text(), nullable=False, comment="its name; the newest import of a tenant's source stands"),
+        sa.Column("origin", sa.Text(), nullable=False, comment="file name, or the URL without credentials"),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("scores", sa.BigInteger(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("import_no"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_quality_imports_source", "quality_imports", ["tenant", "source", "import_no"])
+    op.create_table(
+        "quality_scores",
+        sa.Column("import_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("provider", sa.Text(), nullable=True, comment="family; NULL: any"),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("task", sa.Text(), nullable=True, comment="NULL: any"),
+        sa.Column("score", sa.Text(), nullable=False, comment="0 to 1, a plain decimal"),
+        sa.Column("samples", sa.BigInteger(), nullable=True, comment="of how many answers; NULL: not known"),
+        sa.PrimaryKeyConstraint("import_no", "position"),
+        sqlite_with_rowid=False,
+    )

@@ -1,0 +1,1 @@
+"""Bills of providers: what they say, and how their files are read."""
