@@ -25,10 +25,10 @@ from otel_finops.governance import decision_tables as _decision_tables  # noqa: 
 from otel_finops.governance import policy_tables as _policy_tables  # noqa: F401 - as below
 from otel_finops.governance import tables as _governance_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.identity import tables as _identity_tables  # noqa: F401 - declares them in `metadata`
-from otel_finops.insight import outcome_tables as _outcome_tables  # noqa: F401 - as above
 from otel_finops.insight import bill_tables as _bill_tables  # noqa: F401 - as below
 from otel_finops.insight import cost_center_tables as _cost_center_tables  # noqa: F401 - as below
 from otel_finops.insight import definition_tables as _definition_tables  # noqa: F401 - declares them in `metadata`
+from otel_finops.insight import outcome_tables as _outcome_tables  # noqa: F401 - as above
 from otel_finops.ledger import retention_tables as _retention_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.ledger import tables as _ledger_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.operations import tables as _operations_tables  # noqa: F401 - declares them in `metadata`
