@@ -43,7 +43,10 @@ _COLUMNS: Final = {
     "day": "started_ns",
     "hour": "started_ns",
     **RAW_KEYS,
+    "coverage_id": "coverage_id",
+    "tags": "tags",
 }
+"""The last two are for questions of our own: nobody asks for sums by them."""
 _OTHER_MONEY: Final = "(billed_pico IS NOT NULL OR list_pico IS NOT NULL OR contracted_pico IS NOT NULL OR effective_pico IS NOT NULL)"
 """Rows on which some amount is not the cost; as the partial index has it."""
 _AMOUNTS: Final[Mapping[str, str]] = {
@@ -168,7 +171,7 @@ def _unchanged(
         f"{exact_sum(amount)}, COUNT(*), SUM(tokens), COUNT(*) - COUNT({amount}), "
         f"SUM(CASE WHEN ({amount}) IS NULL THEN tokens ELSE 0 END), {', '.join(_cache_sums(transaction, question))}"
     )
-    where, values = _standing_charges(transaction, question, only)
+    where, values = standing_charges(transaction, question, only)
     grouped = f" GROUP BY {', '.join(str(place + 1) for place in range(len(keys)))}" if keys else ""
     sql = f"SELECT {', '.join((*keys, sums))} FROM entries e WHERE {where}{grouped}"
     for row in transaction.iterate(sql, (lower, upper, lower, upper, *values)):
@@ -178,7 +181,7 @@ def _unchanged(
             yield row[: len(keys)], Amounts(whole * SUM_PART + rest, calls, tokens, unknown, unknown_tokens, prompt, cached)
 
 
-def _standing_charges(transaction: Transaction, question: Question, only: str | None = None) -> tuple[str, list[Any]]:
+def standing_charges(transaction: Transaction, question: Question, only: str | None = None) -> tuple[str, list[Any]]:
     """Calls of traces in which nothing was changed, as a condition on `entries e`; its first parameters are the time, twice."""
     conditions, values = _filtered(question)
     tenants = all_tenants(transaction) if question.tenants is None else sorted(question.tenants)
@@ -193,7 +196,7 @@ def _standing_charges(transaction: Transaction, question: Question, only: str | 
 
 def single_calls(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[SingleCall]:
     """Standing calls that started in [lower, upper), one by one and in no order: those of a few changed traces behind all others."""
-    where, values = _standing_charges(transaction, question)
+    where, values = standing_charges(transaction, question)
     known: dict[Key, PricedBy] = {}
     for started_ns, cost_pico, usage, *said in transaction.iterate(_SINGLE + where, (lower, upper, lower, upper, *values)):
         key = tuple(said)
@@ -203,11 +206,12 @@ def single_calls(transaction: Transaction, question: Question, lower: int, upper
                 known.clear()
             facts = known[key] = PricedBy(*said)
         yield SingleCall(started_ns, cost_pico, orjson.loads(usage), facts)
-    for net in _changed_calls(transaction, question, lower, upper):
+    for net in changed_calls(transaction, question, lower, upper):
         yield SingleCall(net.started_ns, net.cost_pico, net.usage, PricedBy(*(getattr(net, name) for name in PricedBy._fields)))
 
 
-def _changed_calls(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[Entry]:
+def changed_calls(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[Entry]:
+    """The same calls of traces in which something was changed, as they stand."""
     numbers = [int(no) for (no,) in transaction.execute(_CHANGED_TRACES, (lower, upper))]
     for start in range(0, len(numbers), _TRACES_AT_ONCE):
         for net in fold(entries_of_traces(transaction, numbers[start : start + _TRACES_AT_ONCE])).values():
