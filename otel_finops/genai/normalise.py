@@ -20,13 +20,14 @@ from otel_finops.genai.guardrail_verdicts import verdict_reader
 from otel_finops.genai.instance import INSTANCE_KEYS, service_instance
 from otel_finops.genai.kinds import kind_of
 from otel_finops.genai.outcome import error_of, is_partial, missing_reason
-from otel_finops.genai.outcome_words import OutcomeSettings
 from otel_finops.genai.outcome_words import Reader as OutcomeReader
+from otel_finops.genai.outcome_words import keys_of, outcome_reader
 from otel_finops.genai.providers import price_models, provider_family, region_at
 from otel_finops.genai.sighting import AGENT, CALL, OTHER, Sighting, SpanKey
 from otel_finops.genai.texts import clean_name
 from otel_finops.genai.usage import Usage
 from otel_finops.genai.usage_reading import Reading, read_usage
+from otel_finops.settings.outcomes import Outcomes
 
 _LIST_PRICE_TIERS: Final = frozenset({"default", "standard", "auto", "standard_only", "on_demand", "on-demand", "ondemand"})
 _AGENT_NAMES: Final = ("invoke_agent ", "agent_run [")
@@ -73,10 +74,10 @@ class Normaliser:
     """
 
     def __init__(
-        self, dialects: tuple[Dialect, ...], attribution: AttributionSettings | None = None, outcomes: OutcomeSettings | None = None
+        self, dialects: tuple[Dialect, ...], attribution: AttributionSettings | None = None, outcomes: Outcomes | None = None
     ) -> None:
         settings = attribution or AttributionSettings()
-        self._outcomes = outcomes or OutcomeSettings()
+        self._outcomes = outcomes or Outcomes()
         self._dialects = dialects
         self._defaults = settings.defaults
         self._span_keys = settings.span_keys([dialect.attribution for dialect in dialects])
@@ -90,7 +91,7 @@ class Normaliser:
     def _all_wanted(self) -> WantedKeys:
         tables = (self._span_keys, self._baggage_keys, self._resource_keys, self._tag_keys)
         exact = {key for table in tables for keys in table.values() for key in keys} | set(INSTANCE_KEYS)
-        exact |= VERDICT_KEYS | self._outcomes.wanted()
+        exact |= VERDICT_KEYS | keys_of(self._outcomes)
         exact.update(key for dialect in self._dialects for key in dialect.wanted.exact)
         prefixes = {prefix for dialect in self._dialects for prefix in dialect.wanted.prefixes}
         return WantedKeys(frozenset(exact), tuple(sorted(prefixes)))
@@ -117,7 +118,7 @@ class Normaliser:
         shape = _Shape(
             reader, name, traits, _present(self._span_keys, keys), _present(self._baggage_keys, keys), _present(self._tag_keys, keys),
             any(key in keys for key in self._span_keys.get("tool", ())), verdict_reader(keys),
-            self._outcomes.reader(keys),
+            outcome_reader(self._outcomes, keys),
         )  # fmt: skip
         if len(self._shapes) >= SHAPES_MAX:
             self._shapes.clear()

@@ -66,7 +66,7 @@ class PendingCalls(Protocol):
         ...
 
 
-TRACE_TABLES: Final = ("runs", "run_shares", "trace_sums", "guardrail_verdicts")
+TRACE_TABLES: Final = ("runs", "run_shares", "trace_sums", "guardrail_verdicts", "outcomes_said")
 """Where trace projections keep their rows, by `trace_no`: they go when their trace goes (`ledger.write_off`)."""
 
 Write: TypeAlias = Callable[[Transaction], None]

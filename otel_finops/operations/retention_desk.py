@@ -19,8 +19,8 @@ from otel_finops.store.lease import Leases
 
 Stop = Callable[[], bool]
 SCHEDULE: Final = "schedule"
-FURTHER: Final = ("runs", "run_shares", "trace_sums")
-"""Tables of `trees` whose rows belong to traces."""
+FURTHER: Final = ("runs", "run_shares", "trace_sums", "outcomes_said")
+"""Tables of rooms above the ledger whose rows belong to traces."""
 
 
 class RetentionDesk:

@@ -103,7 +103,7 @@ class TraceFigures:
         """Make the rows of these traces anew; nobody may settle them meanwhile."""
         wanted = sorted(trace_nos)
         for start in range(0, len(wanted), FIGURES_TRACES_AT_ONCE):
-            self.planned(_stored(transaction, wanted[start : start + FIGURES_TRACES_AT_ONCE]))(transaction)
+            self.planned(stored_traces(transaction, wanted[start : start + FIGURES_TRACES_AT_ONCE]))(transaction)
 
 
 def fill(transaction: Transaction, figures: TraceFigures, traces: int) -> int:
@@ -140,7 +140,8 @@ def _ends(trace_nos: Sequence[int]) -> tuple[int, int]:
     return (trace_nos[0], trace_nos[-1]) if trace_nos else (0, -1)
 
 
-def _stored(transaction: Transaction, trace_nos: Sequence[int]) -> list[SettledTrace]:
+def stored_traces(transaction: Transaction, trace_nos: Sequence[int]) -> list[SettledTrace]:
+    """Traces as their last settling left them, with what was corrected since."""
     standing: dict[int, dict[str, Entry]] = {}
     for net in fold(entries_of_traces(transaction, trace_nos)).values():
         standing.setdefault(net.trace_no, {})[net.span_id] = net

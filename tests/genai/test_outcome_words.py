@@ -8,14 +8,14 @@ from otel_finops.base.protocols import Credential
 from otel_finops.base.span import Span
 from otel_finops.genai.dialect_loading import load_dialects
 from otel_finops.genai.normalise import Normaliser
-from otel_finops.genai.outcome_words import OutcomeSettings
 from otel_finops.genai.sighting import SaidOutcome, Sighting
 from otel_finops.ledger.codec import content_hash, decode, encode
+from otel_finops.settings.outcomes import Outcomes
 
 ANYBODY = Credential()
 
 
-def sighted(attributes: dict[str, object], settings: OutcomeSettings | None = None) -> Sighting:
+def sighted(attributes: dict[str, object], settings: Outcomes | None = None) -> Sighting:
     span = Span(b"t" * 16, b"s" * 8, None, "work", 1, 1, 2, False, None, attributes, {}, "app", "")  # type: ignore[arg-type]
     return Normaliser(load_dialects(), outcomes=settings)(span, ANYBODY)
 
@@ -45,7 +45,7 @@ def test_the_kind_of_outcome_is_named() -> None:
 
 
 def test_keys_and_words_of_ones_own() -> None:
-    settings = OutcomeSettings(("app.result", "finops.outcome"), ("app.what",), ("Sold",), ("Walked away",))
+    settings = Outcomes(keys=("app.result", "finops.outcome"), name_keys=("app.what",), success=("Sold",), failure=("Walked away",))
     assert sighted({"app.result": "sold", "app.what": "order"}, settings).outcome == SaidOutcome(True, "order")
     assert sighted({"app.result": "walked-away"}, settings).outcome == SaidOutcome(False, "task")
     assert sighted({"app.result": "who knows", "finops.outcome": "sold"}, settings).outcome == SaidOutcome(True, "task")
