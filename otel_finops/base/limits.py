@@ -192,6 +192,16 @@ FORECAST_STEPS_MAX: Final = 400
 """Steps of the future that are forecast: the rest of a year."""
 BACKTEST_MOMENTS_MAX: Final = 60
 """Moments of the past at which a backtest asks: some 0.2 s of one core."""
+ANOMALY_SCOPES_MAX: Final = 500
+"""Tenants, and agents, models and cost centres of tenants, whose spend is judged, of each kind those that spend most: a few seconds."""
+ANOMALY_SERIES_MAX: Final = 1_000
+"""Scopes that have an anomaly score in /metrics, those with the highest score."""
+ANOMALIES_EXPLAINED_MAX: Final = 200
+"""Anomalies whose drivers are worked out in one run, the newest first: each reads up to twice `DRIVER_CALLS_MAX` calls."""
+ANOMALY_MUTES_MAX: Final = 1_000
+"""Mutes that stand: every finding that is shown is held against each of them."""
+DRIVER_CALLS_MAX: Final = 200_000
+"""Calls that are read to tell what drives a difference, at each of its two ends: about a second."""
 DRIVER_GROUPS_MAX: Final = 1_000
 """Agents whose part in an anomaly is worked out one by one, those whose spend changed most; a second at worst."""
 TREND_PIECES_MAX: Final = 1_000
@@ -389,6 +399,30 @@ JOB_SAID_CHARS_MAX: Final = 500
 JOB_INTERVAL_S_MIN: Final = 5.0
 """The shortest interval that settings give a job: each run takes its lease and gives it back, two writes."""
 
+# --- alerts --------------------------------------------------------------------------------------------------------
+ALERT_RULES_MAX: Final = 1_000
+"""Alert rules that stand at a time: all are checked every minute, most of them with a few statements."""
+ALERT_RULES_OF_TENANT_MAX: Final = 50
+"""Of those, made for one tenant by people who are bound to tenants: no tenant's people take the places of all others."""
+ALERT_LIST_MAX: Final = 100
+"""Budgets or pools that one rule names: what is for more is for all."""
+ALERT_LABELS_MAX: Final = 8
+"""Labels that a rule adds to its notices, and labels that it groups by."""
+ALERT_SECONDS_MAX: Final = 31 * 86_400
+"""How long something must hold, be gone, or go untold again: a month."""
+ALERT_WINDOW_MINUTES_MAX: Final = 7 * 1_440
+"""The longest window of a rule on the rate of spend: a week, read from sums of hours."""
+ALERTS_OF_RULE_MAX: Final = 200
+"""Alerts that one rule has at a time, the worst ones; a rule that finds more is to group them, which its state says."""
+ALERT_BURNING_BUDGETS_MAX: Final = 200
+"""Budgets whose rate of spend one rule reads at a check, those that can burn at all, by how much of them is spent: some milliseconds each."""
+ALERT_LINES_MAX: Final = 20
+"""Things that the text of one notice lists; of further ones it says how many they are."""
+ALERT_EVENTS_DAYS: Final = 400
+"""How long it is kept what became of alerts: a year can be compared with the one before."""
+ALERT_MUTES_MAX: Final = 1_000
+"""Mutes that hold at a time."""
+
 # --- what if, routing, quality --------------------------------------------------------------------------------------
 WHATIF_S_MAX: Final = 45.0
 """Seconds for which one question of what calls would have cost reads the ledger: whoever asked still waits for its answer."""
@@ -452,3 +486,33 @@ RECONCILED_CELLS_MAX: Final = 50_000
 """Models times days that one reconciliation compares: some seconds."""
 OTHER_UNIT_TRACES_MAX: Final = 100_000
 """Traces with searches and the like that one reconciliation reads one by one, where a bill names such units."""
+
+# --- telling people ---------------------------------------------------------------------------------------------------
+CHANNEL_ANSWER_BYTES_MAX: Final = 4_096
+"""What is read of the answer to a notice: a few words that say what is wrong with it."""
+CHANNELS_MAX: Final = 1_000
+"""Channels that stand: each is looked at for every notice."""
+CHANNELS_OF_TENANT_MAX: Final = 50
+"""Of them those that people of one tenant made, so that no tenant takes the others' places."""
+ROUTES_MAX: Final = 2_000
+"""Routes that stand: each is looked at for every notice."""
+ROUTES_OF_TENANT_MAX: Final = 100
+"""Of them those that people of one tenant made."""
+ROUTE_WORDS_MAX: Final = 50
+"""Channels, rules, kinds or labels that one route names, each."""
+CHANNEL_HEADERS_MAX: Final = 20
+"""Headers, or fields of an SMS, that one channel sends along."""
+CHANNEL_TO_MAX: Final = 20
+"""Recipients of one channel's mail: more of them are a list, which mail servers keep."""
+CHANNEL_SECRET_CHARS_MAX: Final = 2_048
+"""Longest header, password or field of a channel."""
+DELIVERIES_WAITING_MAX: Final = 1_000
+"""Deliveries that wait in one channel: alerts are grouped, so whoever has more unread has not looked for days; what comes beyond fails."""
+DELIVERY_THREADS: Final = 4
+"""Attempts of one process at a time, one for a channel: a notice takes a tenth of a second, a channel that is away its time-out."""
+DELIVERY_CLAIM_S: Final = 120.0
+"""After this time an attempt whose process says nothing is made again by another: four times the longest that a request may take."""
+DELIVERY_BACKOFF_S: Final = 5.0
+"""Delay before the second attempt; it doubles with each, up to `DELIVERY_BACKOFF_S_MAX`, and varies by half."""
+DELIVERY_BACKOFF_S_MAX: Final = 3_600.0
+"""Longest such delay: an address that is mended is told within the hour."""
