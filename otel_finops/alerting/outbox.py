@@ -12,13 +12,15 @@ import orjson
 
 from otel_finops.alerting.notices import Notice
 from otel_finops.alerting.routes import Routing
+from otel_finops.base.limits import DELIVERIES_WAITING_MAX
 from otel_finops.store.unit_of_work import Transaction
 
 _PUT: Final = (
     "INSERT INTO deliveries (notice_id, channel_no, tenant, alert_key, rule, severity, state, notice, made_ns, status, attempts, next_ns, "
-    "claimed_ns, said) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting', 0, 0, 0, '') ON CONFLICT (notice_id, channel_no) DO NOTHING "
+    "claimed_ns, done_ns, said) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?) ON CONFLICT (notice_id, channel_no) DO NOTHING "
     "RETURNING delivery_no"
 )
+_WAITING: Final = "SELECT COUNT(*) FROM deliveries WHERE status = 'waiting' AND channel_no = ?"
 
 
 def put(transaction: Transaction, notice: Notice, routes: Routing) -> list[int]:
@@ -32,7 +34,10 @@ def put(transaction: Transaction, notice: Notice, routes: Routing) -> list[int]:
     """
     made = []
     for channel in routes.channels_for(notice):
-        made += [int(no) for (no,) in transaction.execute(_PUT, _row(notice, channel.no))]
+        [(waiting,)] = transaction.execute(_WAITING, (channel.no,))
+        full = int(waiting) >= DELIVERIES_WAITING_MAX
+        state = ("failed", notice.at_ns, f"not sent: {waiting} deliveries wait in this channel") if full else ("waiting", None, "")
+        made += [int(no) for (no,) in transaction.execute(_PUT, (*_row(notice, channel.no), *state))]
     return made
 
 

@@ -190,6 +190,12 @@ FORECAST_DAYS_MAX: Final = 182
 """Days of the past that a forecast looks at: half a year tells weekdays and trends, and older habits mislead."""
 FORECAST_STEPS_MAX: Final = 400
 """Steps of the future that are forecast: the rest of a year."""
+FORECAST_PIECES_MAX: Final = 600
+"""Pieces of the past that a forecast of a rolling window of hours looks at: ten windows."""
+FORECASTS_MAX: Final = 5_000
+"""Budgets whose forecasts are kept, those of the lowest numbers: some 20 s of each run of the job. Any other is forecast when asked for."""
+FORECASTS_AT_ONCE: Final = 50
+"""Budgets that are forecast in one transaction: less than 0.3 s."""
 BACKTEST_MOMENTS_MAX: Final = 60
 """Moments of the past at which a backtest asks: some 0.2 s of one core."""
 ANOMALY_SCOPES_MAX: Final = 500

@@ -64,18 +64,19 @@ class Leases:
             raise RuntimeError(f"the lease {name!r} is asked for inside of a transaction: a change that takes leases is a run")
         if self.holder_of(name) is not None:
             return None
-        now_ns = self._now_ns()
+        now_ns = self.now_ns()
         with self._store.write(housekeeping=True) as transaction:
             taken = transaction.execute(_TAKE, (name, self.holder, now_ns + _ns(ttl_s), now_ns, now_ns + AHEAD_MAX_NS))
         return Lease(self, name, int(taken[0][0]), ttl_s) if taken else None
 
     def holder_of(self, name: str) -> str | None:
         """Who holds a lease now; None when nobody does."""
-        now_ns = self._now_ns()
+        now_ns = self.now_ns()
         with self._store.read() as transaction:
             return _holder(transaction, name, now_ns)
 
-    def _now_ns(self) -> int:
+    def now_ns(self) -> int:
+        """The time by which leases are measured, the same for all who share the database."""
         if self._store.engine_name == "sqlite":
             return self._clock.now_ns()
         if self._origin is None:
@@ -85,14 +86,14 @@ class Leases:
         return self._origin.database_ns + _ns(self._clock.monotonic() - self._origin.monotonic_s)
 
     def _renew(self, transaction: Transaction, lease: Lease) -> bool:
-        return bool(transaction.execute(_RENEW, (self._now_ns() + _ns(lease.ttl_s), lease.name, lease.token)))
+        return bool(transaction.execute(_RENEW, (self.now_ns() + _ns(lease.ttl_s), lease.name, lease.token)))
 
     def _renew_alone(self, lease: Lease) -> None:
         with self._store.write(housekeeping=True) as transaction:
             lease.confirm(transaction)
 
     def _lost_to(self, transaction: Transaction, name: str) -> str | None:
-        return _holder(transaction, name, self._now_ns())
+        return _holder(transaction, name, self.now_ns())
 
     def _release(self, lease: Lease) -> None:
         with self._store.write(housekeeping=True) as transaction:
