@@ -108,6 +108,8 @@ def outlook(
     history: History, found: Mapping[Key, Tried], steps: int, method: Method, *, first_share: float = 1.0, begun: float = 0.0
 ) -> Outlook | None:
     """As `forecast`, from trials that were made already; their learners are begun with once."""
+    if not history.values and begun <= 0:
+        return None
     for one in found.values():
         one.learner.begin(begun, 1 - first_share)
     weighed = weights(found, method, steps)

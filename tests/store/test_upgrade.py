@@ -25,10 +25,11 @@ from otel_finops.governance import decision_tables as _decision_tables  # noqa: 
 from otel_finops.governance import policy_tables as _policy_tables  # noqa: F401 - as below
 from otel_finops.governance import tables as _governance_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.identity import tables as _identity_tables  # noqa: F401 - declares them in `metadata`
-from otel_finops.insight import outcome_tables as _outcome_tables  # noqa: F401 - as above
+from otel_finops.insight import anomaly_tables as _anomaly_tables  # noqa: F401 - as below
 from otel_finops.insight import bill_tables as _bill_tables  # noqa: F401 - as below
 from otel_finops.insight import cost_center_tables as _cost_center_tables  # noqa: F401 - as below
 from otel_finops.insight import definition_tables as _definition_tables  # noqa: F401 - declares them in `metadata`
+from otel_finops.insight import forecast_tables as _forecast_tables  # noqa: F401 - as below
 from otel_finops.insight import outcome_tables as _outcome_tables  # noqa: F401 - as above
 from otel_finops.ledger import retention_tables as _retention_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.ledger import tables as _ledger_tables  # noqa: F401 - declares them in `metadata`
@@ -191,14 +192,10 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "0006": {
-        "outcomes_said": {
-            "trace_no": 1, "span_id": b"s" * 8, "tenant": "acme", "at_ns": 1, "name": "task", "success": True, "agent": "planner",
-            "workflow": None, "service": None, "environment": None, "provider": "openai", "model": "gpt-4o", "calls": 1, "failed_calls": 0,
-            "unpriced_calls": 0, "tokens": 5, "cost_usd": 0, "cost_pico": 7,
-        },
-        "outcomes_given": {
-            "outcome_no": 1, "tenant": "acme", "trace_id": b"t" * 16, "name": "task", "success": None, "at_ns": 1, "note": "a mistake",
-            "who": "ann", "recorded_ns": 2,
+        "budget_forecasts": {
+            "budget_no": 1, "revision": 1, "made_ns": 5, "window_start_ns": 0, "window_end_ns": 9, "limit_amount": "7", "spent_amount": "1",
+            "projected_amount": "8", "low_amount": "6", "high_amount": None, "chance": 0.25, "exceeds_ns": 8, "earliest_ns": 7,
+            "latest_ns": None,
         },
         "bills": {
             "bill_no": 1, "ends_no": None, "tenant": "", "name": "openai", "aspect": "cost", "provider": "openai", "format": "csv",
@@ -235,6 +232,17 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         "delivery_attempts": {
             "delivery_no": 1, "attempt": 1, "at_ns": 1, "duration_ms": 20, "outcome": "again", "code": 503, "said": "answered 503",
         },
+        "anomalies": {
+            "anomaly_no": 1, "scope": "agent", "tenant": "acme", "name": "crawler", "step": "day", "start_ns": 1, "end_ns": 2,
+            "is_running": False, "found_ns": 3, "seen_ns": 3, "value": "90", "expected": "10", "spread": "2", "score": 40.0, "points": 4,
+            "calls": 9, "drivers": None, "cleared_ns": None,
+        },
+        "anomaly_notes": {"note_no": 1, "anomaly_no": 1, "verb": "ack", "why": "load test", "who": "ann", "at_ns": 1},
+        "anomaly_mutes": {
+            "mute_no": 1, "ends_no": None, "tenant": "acme", "scope": "", "name": "", "step": "hour", "until_ns": None, "why": "noisy",
+            "who": "ann", "at_ns": 1,
+        },
+        "anomaly_scores": {"step": "day", "scope": "global", "tenant": "*", "name": "", "start_ns": 1, "score": 0.5},
         "insight_definitions": {
             "revision": 1, "kind": "routing", "definition_no": 1, "action": "create", "tenant": "acme", "name": "answers", "said": "{}",
             "who": "ann", "at_ns": 1, "of_all": False,
@@ -245,6 +253,23 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "quality_scores": {
             "import_no": 1, "position": 0, "provider": None, "model": "gpt-4o", "task": None, "score": "0.87", "samples": 200,
+        },
+        "alert_rules": {
+            "revision": 1, "rule_no": 1, "action": "create", "tenant": "", "name": "Budget thresholds", "definition": "{}",
+            "who": "defaults", "at_ns": 1, "of_all": True,
+        },
+        "alert_checks": {"rule_no": 1, "checked_ns": 2, "found_ns": 1, "fault": "the store is away", "found": 1, "left_out": 0},
+        "alerts": {
+            "alert_no": 1, "rule_no": 1, "key": "acme\nbudget:1", "tenant": "acme", "phase": "firing", "found": "{}", "told": None,
+            "first_ns": 1, "started_ns": 1, "gone_ns": None, "told_ns": None,
+        },
+        "alert_events": {
+            "event_no": 1, "alert_key": "1-0a", "rule_no": 1, "rule": "Budget thresholds", "kind": "budget", "tenant": "acme",
+            "deed": "firing", "severity": "warning", "title": "80 % spent", "text": "8 of 10 USD", "at_ns": 1, "started_ns": 1,
+            "notice_id": "", "deliveries": 0, "held_back": "quiet hours",
+        },
+        "alert_mutes": {
+            "mute_no": 1, "rule_no": 1, "alert_key": "", "tenant": "", "until_ns": 5, "who": "ann", "why": "known", "at_ns": 1,
         },
         "job_runs": {
             "run_no": 1, "job": "prune", "started_ns": 1, "took_ns": 5, "outcome": "done", "said": "nothing to prune", "who": "scheduler",

@@ -13,12 +13,37 @@ depends_on = None
 
 def upgrade() -> None:
     """Tables are created by the parts below."""
+    _forecasts()
     _outcomes()
     _channels()
     _jobs()
+    _alerts()
     _cost_centers()
     _bills()
     _scenarios_routing_and_quality()
+
+
+def _forecasts() -> None:
+    op.create_table(
+        "budget_forecasts",
+        sa.Column("budget_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False, comment="of the budget that was forecast"),
+        sa.Column("made_ns", sa.BigInteger(), nullable=False),
+        sa.Column("window_start_ns", sa.BigInteger(), nullable=False),
+        sa.Column("window_end_ns", sa.BigInteger(), nullable=False),
+        sa.Column("limit_amount", sa.Text(), nullable=False, comment="in the budget's unit, a decimal integer"),
+        sa.Column("spent_amount", sa.Text(), nullable=False),
+        sa.Column("projected_amount", sa.Text(), nullable=True, comment="NULL: there was nothing to go by"),
+        sa.Column("low_amount", sa.Text(), nullable=True, comment="NULL: there was too little past to tell"),
+        sa.Column("high_amount", sa.Text(), nullable=True),
+        sa.Column("chance", sa.Float(), nullable=True, comment="that the limit is passed, 0 to 1"),
+        sa.Column("exceeds_ns", sa.BigInteger(), nullable=True, comment="when it is; NULL: it is not"),
+        sa.Column("earliest_ns", sa.BigInteger(), nullable=True),
+        sa.Column("latest_ns", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("budget_no"),
+        sqlite_with_rowid=False,
+    )
+    _anomalies()
 
 
 def downgrade() -> None:
@@ -212,6 +237,69 @@ def _bills() -> None:
     )
 
 
+def _anomalies() -> None:
+    serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "anomalies",
+        sa.Column("anomaly_no", serial, autoincrement=True, nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False, comment="global, tenant, model, agent or cost_center"),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="*: all"),
+        sa.Column("name", sa.Text(), nullable=False, comment="of the model, agent or cost centre; '' otherwise"),
+        sa.Column("step", sa.Text(), nullable=False, comment="day or hour"),
+        sa.Column("start_ns", sa.BigInteger(), nullable=False),
+        sa.Column("end_ns", sa.BigInteger(), nullable=False),
+        sa.Column("is_running", sa.Boolean(), nullable=False, comment="it was not over when it was last looked at"),
+        sa.Column("found_ns", sa.BigInteger(), nullable=False),
+        sa.Column("seen_ns", sa.BigInteger(), nullable=False, comment="when the figures were last worked out"),
+        sa.Column("value", sa.Text(), nullable=False, comment="pico-USD, a decimal integer; it may pass 2^63"),
+        sa.Column("expected", sa.Text(), nullable=False),
+        sa.Column("spread", sa.Text(), nullable=False, comment="one robust standard deviation"),
+        sa.Column("score", sa.Float(), nullable=False),
+        sa.Column("points", sa.Integer(), nullable=False, comment="how many others it was compared with"),
+        sa.Column("calls", sa.BigInteger(), nullable=False),
+        sa.Column("drivers", sa.Text(), nullable=True, comment="JSON, see insight.anomaly_words; NULL: not worked out yet"),
+        sa.Column(
+            "cleared_ns", sa.BigInteger(), nullable=True,
+            comment="since when it does not stand out any more: calls came late, or were corrected",
+        ),
+        sa.PrimaryKeyConstraint("anomaly_no"),
+        sa.UniqueConstraint("scope", "tenant", "name", "step", "start_ns", name="uq_anomalies_piece"),
+        sqlite_autoincrement=True,
+    )  # fmt: skip
+    op.create_index("ix_anomalies_start", "anomalies", ["start_ns", "anomaly_no"])
+    op.create_table(
+        "anomaly_notes",
+        sa.Column("note_no", serial, autoincrement=True, nullable=False),
+        sa.Column("anomaly_no", sa.BigInteger(), nullable=False),
+        sa.Column("verb", sa.Text(), nullable=False, comment="ack or reopen; the last one holds"),
+        *(sa.Column(name, sa.Text(), nullable=False) for name in ("why", "who")),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("note_no"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_anomaly_notes_anomaly", "anomaly_notes", ["anomaly_no", "note_no"])
+    op.create_table(
+        "anomaly_mutes",
+        sa.Column("mute_no", serial, autoincrement=True, nullable=False),
+        sa.Column("ends_no", sa.BigInteger(), nullable=True, comment="this row ends that mute"),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="of the anomalies; *: of all and of each"),
+        *(sa.Column(name, sa.Text(), nullable=False, comment="'': any") for name in ("scope", "name", "step")),
+        sa.Column("until_ns", sa.BigInteger(), nullable=True, comment="NULL: for good"),
+        *(sa.Column(name, sa.Text(), nullable=False) for name in ("why", "who")),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("mute_no"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "anomaly_scores",
+        *(sa.Column(name, sa.Text(), nullable=False) for name in ("step", "scope", "tenant", "name")),
+        sa.Column("start_ns", sa.BigInteger(), nullable=False),
+        sa.Column("score", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("step", "scope", "tenant", "name"),
+        sqlite_with_rowid=False,
+    )
+
+
 def _scenarios_routing_and_quality() -> None:
     op.create_table(
         "insight_definitions",
@@ -255,3 +343,90 @@ def _scenarios_routing_and_quality() -> None:
         sa.PrimaryKeyConstraint("import_no", "position"),
         sqlite_with_rowid=False,
     )
+
+
+def _alerts() -> None:
+    serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "alert_rules",
+        sa.Column("revision", serial, autoincrement=True, nullable=False),
+        sa.Column("rule_no", sa.BigInteger(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False, comment="create, update or delete"),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="whose it is; '' for all tenants'"),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("definition", sa.Text(), nullable=False, comment="JSON: the other fields"),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("of_all", sa.Boolean(), nullable=False, comment="who made it sees all tenants: nobody who is bound to some changes it"),
+        sa.PrimaryKeyConstraint("revision"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_alert_rules_no", "alert_rules", ["rule_no", "revision"])
+    op.create_table(
+        "alert_checks",
+        sa.Column("rule_no", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("checked_ns", sa.BigInteger(), nullable=False, comment="the last check, whatever came of it"),
+        sa.Column("found_ns", sa.BigInteger(), nullable=False, comment="the last check that found out"),
+        sa.Column("fault", sa.Text(), nullable=False, comment="why the last check did not; '': it did"),
+        sa.Column("found", sa.BigInteger(), nullable=False, comment="how many things it found"),
+        sa.Column("left_out", sa.BigInteger(), nullable=False, comment="alerts that were too many"),
+        sa.PrimaryKeyConstraint("rule_no"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "alerts",
+        sa.Column("alert_no", serial, autoincrement=True, nullable=False),
+        sa.Column("rule_no", sa.BigInteger(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False, comment="what its findings have in common"),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="whom it is about; '' for all together"),
+        sa.Column("phase", sa.Text(), nullable=False, comment="pending, firing, ending or over"),
+        sa.Column("found", sa.Text(), nullable=False, comment="JSON: what was found last"),
+        sa.Column("told", sa.Text(), nullable=True, comment="JSON: levels by finding that people know of; NULL: nothing"),
+        sa.Column("first_ns", sa.BigInteger(), nullable=False),
+        sa.Column("started_ns", sa.BigInteger(), nullable=False),
+        sa.Column("gone_ns", sa.BigInteger(), nullable=True),
+        sa.Column("told_ns", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("alert_no"),
+        sa.UniqueConstraint("rule_no", "key", name="uq_alerts_key"),
+        sqlite_autoincrement=True,
+    )
+    _alert_events(serial)
+
+
+def _alert_events(serial: sa.types.TypeEngine[int]) -> None:
+    op.create_table(
+        "alert_events",
+        sa.Column("event_no", serial, autoincrement=True, nullable=False),
+        sa.Column("alert_key", sa.Text(), nullable=False),
+        sa.Column("rule_no", sa.BigInteger(), nullable=False),
+        sa.Column("rule", sa.Text(), nullable=False, comment="its name then"),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("deed", sa.Text(), nullable=False, comment="firing, more, repeated, told or over"),
+        sa.Column("severity", sa.Text(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("started_ns", sa.BigInteger(), nullable=False),
+        sa.Column("notice_id", sa.Text(), nullable=False, comment="'': nobody was told"),
+        sa.Column("deliveries", sa.BigInteger(), nullable=False, comment="channels that were to carry it"),
+        sa.Column("held_back", sa.Text(), nullable=False, comment="why nobody was told: quiet hours or muted; '' otherwise"),
+        sa.PrimaryKeyConstraint("event_no"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_alert_events_tenant", "alert_events", ["tenant", "event_no"])
+    op.create_index("ix_alert_events_at", "alert_events", ["at_ns"])
+    op.create_table(
+        "alert_mutes",
+        sa.Column("mute_no", serial, autoincrement=True, nullable=False),
+        sa.Column("rule_no", sa.BigInteger(), nullable=False),
+        sa.Column("alert_key", sa.Text(), nullable=False, comment="'': all alerts of the rule"),
+        sa.Column("tenant", sa.Text(), nullable=False, comment="only alerts about this tenant; '': about anybody"),
+        sa.Column("until_ns", sa.BigInteger(), nullable=False, comment="0: it was taken back"),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("mute_no"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_alert_mutes_of", "alert_mutes", ["rule_no", "alert_key", "tenant", "mute_no"])
