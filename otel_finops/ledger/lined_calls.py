@@ -40,7 +40,7 @@ def lined_calls(transaction: Transaction, question: Question, lower: int, upper:
     """
     where, values = standing_charges(transaction, question)
     for *said, lines in transaction.iterate(_SELECT + where, (every, lower, upper, lower, upper, *values)):
-        yield LinedCall(*said, [CostLine(*line) for line in orjson.loads(lines)])
+        yield LinedCall._make((*said, [CostLine(*line) for line in orjson.loads(lines)]))
     for net in changed_calls(transaction, question, lower, upper):
         if net.cost_pico and net.trace_no % every == 0:
             model = net.response_model or net.request_model
