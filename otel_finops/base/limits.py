@@ -432,6 +432,8 @@ ALERT_MUTES_MAX: Final = 1_000
 # --- what if, routing, quality --------------------------------------------------------------------------------------
 WHATIF_S_MAX: Final = 45.0
 """Seconds for which one question of what calls would have cost reads the ledger: whoever asked still waits for its answer."""
+WHATIF_LOCAL_S_MAX: Final = 900.0
+"""The same for a command on the database itself, whose progress is shown: some hundred million calls."""
 WHATIF_PIECE_CALLS: Final = 32_768
 """Calls that are priced at a time: some 20 MB, and progress is told several times a second."""
 WHATIF_GROUPS_MAX: Final = 1_000

@@ -91,6 +91,12 @@ def date_in(instant_ns: int, zone: tzinfo) -> date:
     return following if local.hour == 23 and instant_ns >= day_start(following, zone) else local.date()
 
 
+def local_minute(instant_ns: int, zone: tzinfo) -> int:
+    """How many minutes after midnight the clocks of a zone show at an instant."""
+    local = _local(instant_ns, zone)
+    return local.hour * 60 + local.minute
+
+
 def day_start(day: date, zone: tzinfo) -> int:
     """The instant at which a day begins; of a midnight that the clocks skip it is the moment at which they skip it."""
     return max(0, _instant(datetime(day.year, day.month, day.day), zone))

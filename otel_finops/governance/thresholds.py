@@ -29,6 +29,11 @@ _CLEAR: Final = (
 """Nothing is cleared while a count lacks entries."""
 _ROLLING: Final = "SELECT DISTINCT count_no FROM budget_crossings WHERE cleared_ns IS NULL AND start_ns = ?"
 _LATEST: Final = f"SELECT crossing_no, {_COLUMNS}, cleared_ns FROM budget_crossings WHERE crossing_no > ? ORDER BY crossing_no LIMIT ?"
+_OF_WINDOWS: Final = (
+    "SELECT c.crossing_no, c.budget_no, c.count_no, c.start_ns, c.percent, c.crossed_ns, c.limit_amount, c.booked_amount, c.cleared_ns "
+    "FROM budget_crossings AS c JOIN (VALUES"
+)
+_THAT_STAND: Final = ") AS v ON c.count_no = v.column1 AND c.start_ns = v.column2 WHERE c.cleared_ns IS NULL"
 _NEWEST: Final = f"SELECT crossing_no, {_COLUMNS}, cleared_ns FROM budget_crossings WHERE crossing_no < ? ORDER BY crossing_no DESC"
 
 _Stand: TypeAlias = tuple[int, int]
@@ -143,10 +148,21 @@ def _standing(transaction: Transaction, places: Iterable[tuple[int, int]]) -> di
 
 def crossings(transaction: Transaction, after_no: int, limit: int) -> list[Crossing]:
     """Crossings that were recorded behind one, in order; of those of other processes some may show only after later ones."""
-    return [Crossing._make((*map(int, row[:-1]), row[-1])) for row in transaction.execute(_LATEST, (after_no, limit))]
+    return [_crossing(row) for row in transaction.execute(_LATEST, (after_no, limit))]
+
+
+def standing_now(transaction: Transaction, budgets: Iterable[Budget], now_ns: int) -> list[Crossing]:
+    """Crossings of the windows that run which nothing has cleared."""
+    windows = _Windows(now_ns)
+    places = sorted({(one.counting, windows.start(one)) for one in budgets})
+    return [_crossing(row) for row in transaction.write_values(_OF_WINDOWS, places, _THAT_STAND)]
 
 
 def newest_crossings(transaction: Transaction, before_no: int | None) -> Iterator[Crossing]:
     """Crossings of budgets that count as they did then, newest first; `before_no`: only those recorded before one."""
     for row in transaction.iterate(_NEWEST, (2**63 - 1 if before_no is None else before_no,)):
-        yield Crossing._make((*map(int, row[:-1]), row[-1]))
+        yield _crossing(row)
+
+
+def _crossing(row: Row) -> Crossing:
+    return Crossing._make((*map(int, row[:-1]), row[-1]))
