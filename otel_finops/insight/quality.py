@@ -207,12 +207,13 @@ def _samples(value: Any, place: str) -> int | None:
 
 
 class ModelOutcomes(NamedTuple):
-    """How the work of a model's calls came out; what is not known is in neither count."""
+    """How the work of a model's calls came out; `task` is the kind of outcome, None: of all kinds."""
 
     provider: str | None
     model: str
     successes: int
     failures: int
+    task: str | None = None
 
 
 def from_outcomes(counts: Iterable[ModelOutcomes], at_ns: int, tenant: str = ANY_TENANT) -> Iterator[Score]:
@@ -220,4 +221,4 @@ def from_outcomes(counts: Iterable[ModelOutcomes], at_ns: int, tenant: str = ANY
     for one in counts:
         samples = one.successes + one.failures
         if samples:
-            yield Score(one.provider, one.model, None, Fraction(one.successes, samples), samples, OUTCOMES, tenant, at_ns)
+            yield Score(one.provider, one.model, one.task, Fraction(one.successes, samples), samples, OUTCOMES, tenant, at_ns)

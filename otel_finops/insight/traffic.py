@@ -100,15 +100,14 @@ def _days(transaction: Transaction, question: Question) -> dict[int, int]:
 
 
 def piece_of(calls: Iterable[SingleCall]) -> Piece:
-    """Calls as columns."""
-    numbers: dict[PricedBy, int] = {}
-    rows = list(calls)
-    kind = [numbers.setdefault(call.facts, len(numbers)) for call in rows]
-    units = sorted({unit for call in rows for unit in call.usage})
+    """Calls, one at least, as columns."""
+    started, costs, usages, facts = zip(*calls, strict=True)
+    numbers = {said: number for number, said in enumerate(dict.fromkeys(facts))}
+    units = sorted(set().union(*usages))
     return Piece(
         list(numbers),
-        kind,
-        [call.started_ns for call in rows],
-        {unit: [call.usage.get(unit, 0) for call in rows] for unit in units},
-        [call.cost_pico for call in rows],
+        [numbers[said] for said in facts],
+        started,
+        {unit: [usage.get(unit, 0) for usage in usages] for unit in units},
+        costs,
     )

@@ -20,7 +20,8 @@ from otel_finops.ledger.spend_entries import PricedBy
 from otel_finops.pricing.bulk import Batch, BulkPricer
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.match import Match
-from otel_finops.pricing.providers import canonical
+from otel_finops.pricing.names import clean
+from otel_finops.pricing.providers import canonical, own_names
 from otel_finops.pricing.quote import COVERED, PriceableCall
 from otel_finops.pricing.rates import BATCH, STANDARD, Sheet, tier_of
 
@@ -110,22 +111,22 @@ class Compared(NamedTuple):
 
     Attributes:
         groups: by provider and model as recorded; both None for what is not told apart any more.
-        left_out: calls that are not compared, by the reason; `no_price`: one of the changes cannot price them.
-        no_price: of the changes, how many calls each cannot price.
+        left_out: calls that are not compared, by the reason; `other_mode`, `no_price`: it holds for one change at least.
+        unable: of the changes, for how many calls one of these two reasons holds.
         targets: of the changes, by what they priced, with how many calls.
         mix: of all compared calls.
     """
 
     groups: Mapping[Pair, Sums]
     left_out: Mapping[Reason, int]
-    no_price: Sequence[int]
+    unable: Sequence[int]
     targets: Sequence[Mapping[Target, int]]
     mix: Mix
 
     @property
     def total(self) -> Sums:
         """Over all groups."""
-        total = Sums(0, 0, 0, (0,) * len(self.no_price))
+        total = Sums(0, 0, 0, (0,) * len(self.unable))
         for sums in self.groups.values():
             total = total.plus(sums)
         return total
@@ -144,7 +145,7 @@ class Comparison:
         self._changes = tuple(changes)
         self._groups: dict[Pair, Sums] = {}
         self._left_out: Counter[Reason] = Counter()
-        self._no_price = [0] * len(changes)
+        self._unable = [0] * len(changes)
         self._targets: list[Counter[Target]] = [Counter() for _ in changes]
         self._mix = Mix()
 
@@ -162,38 +163,36 @@ class Comparison:
 
     def result(self) -> Compared:
         """All that was taken."""
-        return Compared(self._groups, self._left_out, self._no_price, self._targets, self._mix)
+        return Compared(self._groups, self._left_out, self._unable, self._targets, self._mix)
 
     def _otherwise(self, facts: PricedBy, change: Change) -> PriceableCall:
         return otherwise(self._engine, facts, change)
 
     def _compared(self, piece: Piece, projected: Sequence[list[int | None]]) -> list[int]:
         """The numbers of the rows that every change can price; the others are counted by why not."""
-        by_kind = [self._hindrance(facts, piece.at_ns[0]) for facts in piece.kinds]
+        others = [self._others(facts, piece.at_ns[0]) for facts in piece.kinds]
+        is_covered = [facts.cost_method == COVERED for facts in piece.kinds]
         rows = []
         for row, (kind, cost) in enumerate(zip(piece.kind, piece.cost_pico, strict=True)):
-            reason = by_kind[kind] or ("unpriced" if cost is None else None)
-            if reason is not None:
-                self._left_out[reason] += 1
+            if is_covered[kind] or cost is None:
+                self._left_out["covered" if is_covered[kind] else "unpriced"] += 1
                 continue
-            missing = [number for number, costs in enumerate(projected) if costs[row] is None]
-            for number in missing:
-                self._no_price[number] += 1
-            if missing:
-                self._left_out["no_price"] += 1
+            unable = [number for number, costs in enumerate(projected) if costs[row] is None or number in others[kind]]
+            for number in unable:
+                self._unable[number] += 1
+            if unable:
+                self._left_out["no_price" if others[kind].isdisjoint(unable) else "other_mode"] += 1
             else:
                 rows.append(row)
         return rows
 
-    def _hindrance(self, facts: PricedBy, at_ns: int) -> Reason | None:
-        """Why no call of a kind can be compared, whatever it costs."""
-        if facts.cost_method == COVERED:
-            return "covered"
+    def _others(self, facts: PricedBy, at_ns: int) -> frozenset[int]:
+        """The changes by which a kind of calls would be made by something that does another thing."""
         match, _ = self._engine.terms(recorded(facts)._replace(at_ns=at_ns))
-        if match is None:
-            return None
-        others = (self._engine.terms(self._otherwise(facts, change)._replace(at_ns=at_ns))[0] for change in self._changes)
-        return "other_mode" if any(other is not None and _does(other) != _does(match) for other in others) else None
+        found = (self._engine.terms(self._otherwise(facts, change)._replace(at_ns=at_ns))[0] for change in self._changes)
+        return frozenset(
+            number for number, other in enumerate(found) if other is not None and match is not None and _does(other) != _does(match)
+        )
 
     def _add(self, piece: Piece, rows: Sequence[int], listed: Sequence[int | None], projected: Sequence[Sequence[int | None]]) -> None:
         by_kind: dict[int, list[int]] = {}
@@ -245,6 +244,13 @@ def otherwise(engine: PriceEngine, facts: PricedBy, change: Change) -> Priceable
     if provider is not None and facts.provider is not None and canonical(provider) == canonical(facts.provider):
         return call._replace(models=models)
     return call._replace(provider=provider, models=models, region=None, region_kind=None, speed=None)
+
+
+def has_price(engine: PriceEngine, provider: str | None, model: str, at_ns: int | None = None) -> bool:
+    """Whether the price book has the model; without a provider, whether anybody's row is called so."""
+    if engine.resolve(provider, model, at_ns) is not None:
+        return True
+    return provider is None and any(clean(model) in own_names(row.family, row.key.lower()) for row in engine.book.rows())
 
 
 def target_of(engine: PriceEngine, call: PriceableCall) -> Target | None:

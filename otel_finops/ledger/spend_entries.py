@@ -127,6 +127,8 @@ class SingleCall(NamedTuple):
 _SINGLE: Final = f"SELECT started_ns, cost_pico, usage, {', '.join(PricedBy._fields)} FROM entries e WHERE "
 _CHANGED_TRACES: Final = f"SELECT DISTINCT trace_no FROM entries WHERE {CHANGED} AND started_ns >= ? AND started_ns < ? ORDER BY trace_no"
 _TRACES_AT_ONCE: Final = 500
+_new = tuple.__new__
+"""Makes named tuples without their constructors: questions of single calls read millions."""
 
 
 def from_entries(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, Amounts]]:
@@ -152,6 +154,16 @@ def failed_calls(transaction: Transaction, question: Question, lower: int, upper
     [(count,)] = transaction.execute(f"SELECT COUNT(*) FROM entries e WHERE {where}", (lower, upper, lower, upper, *values))
     changed = _changed(transaction, question._replace(group_by=("error_type",)), lower, upper, "cost", FAILED)
     return int(count) + sum(amounts.calls for (error,), amounts in changed if error)
+
+
+def free_failures(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[Key, int]]:
+    """How many calls of each group were answered with an error and without counts, and so cost nothing."""
+    keyed = question._replace(group_by=(*question.group_by, "error_type"), basis="cost")
+    for key, found in _unchanged(transaction, keyed, lower, upper, "cost", f"{FAILED} AND tokens = 0 AND cost_pico = 0"):
+        yield key[:-1], found.calls
+    for key, found in _changed(transaction, keyed, lower, upper, "cost", FAILED):
+        if key[-1] and not (found.tokens or found.amount or found.unknown):
+            yield key[:-1], found.calls
 
 
 def _summed(
@@ -198,14 +210,14 @@ def single_calls(transaction: Transaction, question: Question, lower: int, upper
     """Standing calls that started in [lower, upper), one by one and in no order: those of a few changed traces behind all others."""
     where, values = standing_charges(transaction, question)
     known: dict[Key, PricedBy] = {}
-    for started_ns, cost_pico, usage, *said in transaction.iterate(_SINGLE + where, (lower, upper, lower, upper, *values)):
-        key = tuple(said)
-        facts = known.get(key)
+    for row in transaction.iterate(_SINGLE + where, (lower, upper, lower, upper, *values)):
+        said = row[3:]
+        facts = known.get(said)
         if facts is None:
             if len(known) >= PRICE_MEMO_MAX:
                 known.clear()
-            facts = known[key] = PricedBy(*said)
-        yield SingleCall(started_ns, cost_pico, orjson.loads(usage), facts)
+            facts = known[said] = PricedBy(*said)
+        yield _new(SingleCall, (row[0], row[1], orjson.loads(row[2]), facts))
     for net in changed_calls(transaction, question, lower, upper):
         yield SingleCall(net.started_ns, net.cost_pico, net.usage, PricedBy(*(getattr(net, name) for name in PricedBy._fields)))
 

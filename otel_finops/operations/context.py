@@ -9,7 +9,7 @@ from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
 from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Guardrails, Policies, Replays
-from otel_finops.operations.insight_desks import Jobs
+from otel_finops.operations.insight_desks import Jobs, Routing, WhatIfs
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
 from otel_finops.settings.tree import Features, Settings
 
@@ -49,6 +49,8 @@ class Context(NamedTuple):
         credits: prepaid pools of credits.
         guardrails: what guardrails said.
         replays: what rules would have done with calls of the past.
+        whatif: what recorded calls would have cost otherwise.
+        routing: which model is the cheapest that is good enough, and how good models are.
         jobs: what the service does by the clock.
         health: the state of the parts, in a moment.
         clock: the time.
@@ -83,6 +85,8 @@ class Context(NamedTuple):
     credits: Credits
     guardrails: Guardrails
     replays: Replays
+    whatif: WhatIfs
+    routing: Routing
     jobs: Jobs
     health: Callable[[], Sequence[Health]]
     clock: Clock

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from otel_finops.trees.queries import Tenants
+
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
+    from otel_finops.insight.definitions import Definitions
+    from otel_finops.insight.quality import Score, Wanted
+    from otel_finops.insight.quality_store import QualityStore
+    from otel_finops.insight.repricing import Repriced
+    from otel_finops.insight.routing import Candidate
+    from otel_finops.insight.traffic import Selection
+    from otel_finops.insight.whatif import Change
+    from otel_finops.operations.routing_desk import Simulated
+    from otel_finops.pricing.engine import PriceEngine
     from otel_finops.store.jobs import Failing, Job, JobRun, JobRunner
 
 
@@ -56,4 +68,55 @@ class Jobs(Protocol):
 
     def run(self, name: str, *, who: str) -> JobRun:
         """Run a job now; its fault is told in the run. Raises Busy while another process runs it."""
+        ...
+
+
+class WhatIfs(Protocol):
+    """What recorded calls would have cost otherwise.
+
+    Attributes:
+        scenarios: saved questions.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    scenarios: Definitions
+
+    @property
+    def engine(self) -> PriceEngine:
+        """The prices of now."""
+        ...
+
+    def run(self, selection: Selection, changes: Sequence[Change]) -> Repriced:
+        """Price the selected calls anew. Raises BadInput for an unknown filter, and for an hour cut of which rows were pruned."""
+        ...
+
+
+class Routing(Protocol):
+    """Which model is the cheapest that is good enough, and how good models are.
+
+    Attributes:
+        rules: the stored rules.
+        quality: imported scores.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    rules: Definitions
+    quality: QualityStore
+
+    def scores(self, tenants: Tenants) -> Sequence[Score]:
+        """Imported scores that these tenants may see, and the shares of successes among their outcomes."""
+        ...
+
+    def simulate(
+        self, selection: Selection, candidates: Sequence[Candidate], wanted: Wanted, bar: Fraction, *, own: str, allow_unknown: bool
+    ) -> Simulated:
+        """Judge candidates by the selected calls; `own` is whose own scores count beside those about all calls. Raises as `WhatIfs.run`."""
+        ...
+
+    def fetched(self, origin: str | None) -> tuple[bytes, str]:
+        """A file of scores and what it is called. Raises BadInput for what may not be read, Unavailable for who does not answer."""
         ...

@@ -32,6 +32,7 @@ from otel_finops.identity.principals import LOCAL
 from otel_finops.ledger.allowances import Project
 from otel_finops.ledger.corrections import Corrector
 from otel_finops.ledger.coverage import CoverageReport, coverage
+from otel_finops.insight.quality_outcomes import outcomes_by_model
 from otel_finops.ledger.current_prices import CurrentPrices, base_of
 from otel_finops.ledger.dashboard import Dashboard
 from otel_finops.ledger.export import LedgerExport
@@ -57,6 +58,7 @@ from otel_finops.operations.pricing_desk import PricingDesk
 from otel_finops.operations.readers import Page, Verdict, Window
 from otel_finops.operations.retention_desk import RetentionDesk
 from otel_finops.operations.scheduled import Parts, scheduled
+from otel_finops.operations.routing_desk import RoutingDesk, WhatIfDesk
 from otel_finops.operations.trees_desk import TreesDesk
 from otel_finops.operations.watch_desk import WatchDesk
 from otel_finops.pricing.engine import PriceEngine
@@ -216,6 +218,10 @@ def make_context(
         policies=policies_desk(settings, store, clock, subjects),
         guardrails=GuardrailDesk(store),
         replays=Replays(store, clock, prices.fresh, settings.enforcement, figures=settings.features.figures),
+        whatif=WhatIfDesk(store, clock, prices.fresh, local=anywhere),
+        routing=RoutingDesk(
+            store, clock, prices.fresh, settings.quality, outcomes_by_model if settings.features.outcomes else None, files=anywhere
+        ),
         jobs=JobsDesk(leases, records, JobRunner(leases, records, clock, leases.holder), jobs),
         retention=retention,
         credits=pools,

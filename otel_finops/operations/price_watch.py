@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
-from otel_finops.base.errors import BadInput, NotFound
+from otel_finops.base.errors import NotFound
 from otel_finops.base.money import format_usd
-from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import Name, Paged, page_of
 from otel_finops.operations.prices import PriceMove
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
+from otel_finops.operations.scope_fields import owner_of
 from otel_finops.operations.shapes import At, Count, Usd
 
 if TYPE_CHECKING:  # the rooms load a database toolkit, which `--help` must not wait for
@@ -68,7 +68,7 @@ class WatchNumber(Input):
 )
 def watch(context: Context, principal: Principal, given: NewWatch) -> Changed | Unchanged:
     """The watch; one that is there already is given back as it is."""
-    made, new = context.watches.add(_tenant(principal, given.tenant), given.provider, given.model, who=principal.who)
+    made, new = context.watches.add(owner_of(principal, given.tenant), given.provider, given.model, who=principal.who)
     return Changed(_shown(made), None, _shown(made), made.tenant) if new else Unchanged(_shown(made))
 
 
@@ -160,18 +160,6 @@ def changes(context: Context, principal: Principal, given: ChangeQuery) -> Json:
     now_ns = context.clock.now_ns()
     page, more = page_of(found, given, "prices.changes", lambda one: (-one.change.at_ns, one.watch.no))
     return {"days": days, "changes": [_change(one, now_ns) for one in page], "next_cursor": more}
-
-
-def _tenant(principal: Principal, named: str | None) -> str:
-    """Whose calls the watch is about: the one that is named, else the only one that the principal sees."""
-    if named is None:
-        if principal.tenants is None:
-            return ANY_TENANT
-        if len(principal.tenants) == 1:
-            return principal.tenants[0]
-        raise BadInput("tenant: must be given, one of those that the token is for")
-    principal.must_see(named)
-    return named
 
 
 def _shown(one: Watch) -> dict[str, Any]:

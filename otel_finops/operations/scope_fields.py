@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from otel_finops.base.errors import Forbidden
+from otel_finops.base.errors import BadInput, Forbidden
+from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.identity.principals import Principal
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
@@ -86,3 +87,20 @@ def must_own(principal: Principal, scope: Mapping[str, str], what: str) -> None:
 def on_record(shown: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
     """What of a definition goes on record for ever: as it is shown, but users and sessions as references, who can be erased."""
     return {**shown, "scope": dict(scope.parts)}
+
+
+def owner_of(principal: Principal, named: str | None) -> str:
+    """Whose something is to be: the tenant that is named, else the only one that the principal sees, `*` for whoever sees all.
+
+    Raises:
+        NotFound: another tenant is named.
+        BadInput: none is, and he sees several.
+    """
+    if named is not None:
+        principal.must_see(named)
+        return named
+    if principal.tenants is None:
+        return ANY_TENANT
+    if len(principal.tenants) == 1:
+        return principal.tenants[0]
+    raise BadInput("tenant: must be given, one of those that the token is for")

@@ -25,6 +25,7 @@ from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.settings.money import Currency, Pricing
 from otel_finops.settings.outbound import Outbound
 from otel_finops.settings.outside import checked_headers, checked_place
+from otel_finops.settings.quality import Quality
 from otel_finops.settings.section import SECRET
 from otel_finops.settings.section import Section as _Section
 
@@ -386,6 +387,10 @@ class Features(_Section):
         description="Asking guardrails about calls, and keeping what spans say that guardrails said. Off: neither, and no report.",
     )
     replay: bool = Field(default=True, description="Trying budgets and policies on calls of the past.")
+    whatif: bool = Field(default=True, description="What recorded calls would have cost otherwise, and saved questions of that kind.")
+    routing: bool = Field(
+        default=True, description="Routing rules, and quality scores of models. Off: what is stored stays, and nobody can ask."
+    )
     channels: bool = Field(
         default=True, description="Channels, routes and deliveries of notices. Off: nothing is put into a channel, what waits is not sent."
     )
@@ -557,6 +562,7 @@ class Settings(BaseModel):
     channels: Channels = Channels()
     outbound: Outbound = Outbound()
     display: Display = Display()
+    quality: Quality = Quality()
     retention: Retention = Retention()
     jobs: Jobs = Jobs()
     attribution: Attribution = Attribution()

@@ -133,7 +133,7 @@ def test_calls_that_cannot_be_compared_are_counted_and_not_guessed(store: Store)
         call(3, trace=3, request_model="nobody-s", price_models=("nobody-s",)),
     )  # fmt: skip
     found = asked(rig, Change("openai", "gpt-mini"), Change("openai", "gone"))
-    assert (dict(found.left_out), found.no_price, found.total.calls) == ({"other_mode": 1, "unpriced": 1, "no_price": 1}, [0, 1], 0)
+    assert (dict(found.left_out), found.unable, found.total.calls) == ({"other_mode": 1, "unpriced": 1, "no_price": 1}, [1, 2], 0)
     assert asked(rig, Change("openai", "gpt-mini")).total == Sums(1, 3_500_000_000, 3_500_000_000, (700_000_000,))
 
 
