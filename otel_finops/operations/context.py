@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
+from otel_finops.operations.billing import Billing
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
 from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Guardrails, Policies, Replays
 from otel_finops.operations.insight_desks import Jobs, Routing, WhatIfs
@@ -52,6 +53,7 @@ class Context(NamedTuple):
         whatif: what recorded calls would have cost otherwise.
         routing: which model is the cheapest that is good enough, and how good models are.
         jobs: what the service does by the clock.
+        bills: providers' bills, and whether the ledger agrees with them.
         health: the state of the parts, in a moment.
         clock: the time.
         tokens, senders: stored tokens, for the API and for senders.
@@ -88,6 +90,7 @@ class Context(NamedTuple):
     whatif: WhatIfs
     routing: Routing
     jobs: Jobs
+    bills: Billing
     health: Callable[[], Sequence[Health]]
     clock: Clock
     tokens: Tokens

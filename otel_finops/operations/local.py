@@ -46,6 +46,7 @@ from otel_finops.ledger.spend_entries import Basis
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.subscription_windows import CurrentRules
 from otel_finops.ledger.verify import verify
+from otel_finops.operations.bills_desk import BillsDesk
 from otel_finops.operations.budgets_desk import budgets_desk
 from otel_finops.operations.context import Context, Health
 from otel_finops.operations.corrections_desk import CorrectionsDesk
@@ -225,6 +226,7 @@ def make_context(
         jobs=JobsDesk(leases, records, JobRunner(leases, records, clock, leases.holder), jobs),
         retention=retention,
         credits=pools,
+        bills=BillsDesk(store, clock, prices.fresh, settings.reconciliation, files=anywhere),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,
         tokens=TokenDesk(store, clock, "api", settings.auth.tokens, live),

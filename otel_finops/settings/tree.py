@@ -26,6 +26,7 @@ from otel_finops.settings.money import Currency, Pricing
 from otel_finops.settings.outbound import Outbound
 from otel_finops.settings.outside import checked_headers, checked_place
 from otel_finops.settings.quality import Quality
+from otel_finops.settings.reconciliation import Reconciliation
 from otel_finops.settings.section import SECRET
 from otel_finops.settings.section import Section as _Section
 
@@ -394,6 +395,9 @@ class Features(_Section):
     channels: bool = Field(
         default=True, description="Channels, routes and deliveries of notices. Off: nothing is put into a channel, what waits is not sent."
     )
+    reconciliation: bool = Field(
+        default=True, description="Providers' bills, and holding the ledger against them, by the clock and by hand."
+    )
     audit: bool = Field(
         default=True, description="Reading and proving the trail of changes. Off: every change goes on record all the same."
     )
@@ -561,6 +565,7 @@ class Settings(BaseModel):
     guardrails: Guardrails = Guardrails()
     channels: Channels = Channels()
     outbound: Outbound = Outbound()
+    reconciliation: Reconciliation = Reconciliation()
     display: Display = Display()
     quality: Quality = Quality()
     retention: Retention = Retention()

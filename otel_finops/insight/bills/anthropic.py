@@ -38,7 +38,7 @@ def read(name: str, buckets: Sequence[Mapping[str, Any]], format_: str) -> Bill:
     Raises:
         BadInput: a value that can be none.
     """
-    builder = Builder(name)
+    builder = Builder(name, exact=True)
     for number, bucket in enumerate(buckets, 1):
         where = f"bucket {number}"
         times = _instant(bucket, "starting_at", f"{name}: {where}"), _instant(bucket, "ending_at", f"{name}: {where}")

@@ -26,6 +26,8 @@ COARSE_UNITS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Units of bills that tell less, with what they are the sum of; those of the fewest parts first."""
 UNITS: Final = frozenset({"", *FINE_UNITS, *COARSE_UNITS, *OTHER_UNITS})
+EXACT_PLACES: Final = 12
+"""Decimal places from which on amounts are as exact as ours."""
 _QUANTITY_MAX: Final = 10**18
 
 
@@ -84,10 +86,16 @@ class Bill(NamedTuple):
 
 
 class Builder:
-    """Adds up lines as a file is read, so that any number of them fits the memory."""
+    """Adds up lines as a file is read, so that any number of them fits the memory.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: of the file, for faults.
+        exact: its amounts are not rounded to the decimal places with which they are written.
+    """
+
+    def __init__(self, name: str, *, exact: bool = False) -> None:
         self._name = name
+        self._exact = exact
         self._sums: dict[tuple[int, int, str, str, Category], list[int | None]] = {}
         self._currency: str | None = None
         self.places = self.skipped = 0
@@ -164,7 +172,8 @@ class Builder:
         if self._from_ns is None or self._to_ns is None:
             raise BadInput(f"{self._name}: no line and no time that it tells of; give `from_day` and `to_day` if nothing was used")
         lines = tuple(_line(key, held) for key, held in sorted(self._sums.items()))
-        return Bill(format_, provider, aspect, self._currency or "USD", self._from_ns, self._to_ns, lines, self.places, self.skipped)
+        places = EXACT_PLACES if self._exact else self.places
+        return Bill(format_, provider, aspect, self._currency or "USD", self._from_ns, self._to_ns, lines, places, self.skipped)
 
 
 def _line(key: tuple[int, int, str, str, Category], held: list[int | None]) -> BillLine:

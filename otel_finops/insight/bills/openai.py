@@ -33,13 +33,16 @@ def recognises(results: Sequence[Mapping[str, Any]]) -> str | None:
     return COSTS if said == _COST_RESULT else USAGE if _USAGE_RESULT.fullmatch(said) else None
 
 
-def read(name: str, buckets: Sequence[Mapping[str, Any]], format_: str) -> Bill:
+def read(name: str, buckets: Sequence[Mapping[str, Any]], format_: str, kind: str | None) -> Bill:
     """Read the buckets of all pages.
+
+    Args:
+        kind: of which endpoint usage is where no result says so, e.g. `completions`.
 
     Raises:
         BadInput: a value that can be none, or results of two endpoints in one file.
     """
-    builder, kinds = Builder(name), set()
+    builder, kinds = Builder(name, exact=True), set()
     for number, bucket in enumerate(buckets, 1):
         times = tuple(_seconds(bucket, key, f"{name}: bucket {number}") for key in ("start_time", "end_time"))
         builder.covers(*times)
@@ -51,8 +54,11 @@ def read(name: str, buckets: Sequence[Mapping[str, Any]], format_: str) -> Bill:
                 kinds.add(_usage(builder, times, result, where))
     if len(kinds) > 1:
         raise BadInput(f"{name}: usage of {' and '.join(sorted(kinds))} in one file; import a file for each")
-    aspect = "cost" if format_ == COSTS else f"usage.{next(iter(kinds), 'completions')}"
-    return builder.built(format_, PROVIDER, aspect)
+    if format_ == COSTS:
+        return builder.built(format_, PROVIDER, "cost")
+    if (of := next(iter(kinds), kind)) is None:
+        raise BadInput(f"{name}: without a single result nothing says of which usage it is")
+    return builder.built(format_, PROVIDER, f"usage.{of}")
 
 
 def _seconds(bucket: Mapping[str, Any], key: str, where: str) -> int:

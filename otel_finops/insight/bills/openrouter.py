@@ -25,7 +25,7 @@ def read(name: str, rows: Iterable[Mapping[str, Any]]) -> Bill:
     Raises:
         BadInput: a value that can be none.
     """
-    builder = Builder(name)
+    builder = Builder(name, exact=True)
     builder.in_currency("USD")
     for number, row in enumerate(rows, 1):
         where = f"row {number}"

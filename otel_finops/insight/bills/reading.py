@@ -31,6 +31,7 @@ class Given(NamedTuple):
         provider: the family that bills; None: as the file says.
         mapping, currency, decimal_comma: see `bills.invoice.read`.
         amount_column, model_column: see `bills.focus.read`.
+        kind: see `bills.openai.read`.
     """
 
     data: bytes
@@ -42,6 +43,7 @@ class Given(NamedTuple):
     decimal_comma: bool = False
     amount_column: str = "BilledCost"
     model_column: str | None = None
+    kind: str | None = None
 
 
 def read_bill(given: Given) -> Bill:
@@ -69,7 +71,7 @@ def _of_json(given: Given, raw: bytes) -> Bill:
     results = [result for bucket in data for result in _results(bucket, given.origin)]
     format_ = given.format or openai.recognises(results) or anthropic.recognises(results)
     if format_ in _OPENAI:
-        return openai.read(given.origin, data, str(format_))
+        return openai.read(given.origin, data, str(format_), given.kind)
     if format_ in _ANTHROPIC:
         return anthropic.read(given.origin, data, str(format_))
     raise BadInput(f"{given.origin}: pages of no format that is known, or without a single result; say `format`: {', '.join(FORMATS)}")

@@ -22,6 +22,8 @@ GROUPS: Final = {
     "sessions": "What conversations cost.",
     "spend": "Spend reports.",
     "usage": "The ledger's rows.",
+    "bills": "Providers' bills.",
+    "reconcile": "Whether the ledger agrees with providers' bills, and the gap by cause.",
     "coverage": "Calls that are unpriced, estimated or merged.",
     "ledger": "Export, proof and corrections of the ledger.",
     "periods": "Months of the ledger, and closing them.",

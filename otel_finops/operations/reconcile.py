@@ -1,0 +1,272 @@
+"""Whether the ledger agrees with the bill: capture rates, and the gap by cause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import Field
+
+from otel_finops.base.errors import BadInput, NotFound
+from otel_finops.base.money import format_usd
+from otel_finops.base.times import format_ns
+from otel_finops.identity.principals import Principal
+from otel_finops.operations.context import Context
+from otel_finops.operations.fields import Name, NoInput, Windowed
+from otel_finops.operations.registry import Changed, Json, Output, operation
+from otel_finops.operations.shapes import At, Count, Usd
+
+if TYPE_CHECKING:  # `--help` must not load the database rooms
+    from otel_finops.insight.capture import CaptureRate
+    from otel_finops.insight.reconcile import Verdict
+    from otel_finops.insight.reconciliation import Cell, Reconciled
+
+_CELLS: Final = 100
+_CELLS_MAX: Final = 5_000
+
+
+class CauseShown(Output):
+    """A part of the gap."""
+
+    cause: str
+    meaning: str
+    usd: Usd = Field(description="Negative where the ledger has more than the bill.")
+
+
+class Compared(Output):
+    """The two sides of something, and the gap by cause."""
+
+    billed_usd: Usd
+    booked_usd: Usd
+    gap_usd: Usd = Field(description="Billed less booked; negative: the ledger has more than the bill.")
+    capture_rate: float | None = Field(description="Booked of billed: 1 is all of it, more is too much; null: nothing was billed.")
+    causes: list[CauseShown] = Field(description="They add up to the gap, to the last digit.")
+
+
+class DayCompared(Compared):
+    """A day, or a longer stretch where the bill has no days."""
+
+    from_: At = Field(alias="from")
+    to: At
+
+
+class ModelCompared(Compared):
+    """A model."""
+
+    model: str | None = Field(description="As the bill names it, else as the ledger does; null: lines that name none.")
+
+
+class CellCompared(DayCompared):
+    """A model in a stretch of time."""
+
+    model: str | None
+    on_bill: bool = Field(description="False: the bill has no such model in that time.")
+    requests: int | None = Field(description="Calls on the bill, where it tells.")
+    calls: Count = Field(description="Standing calls that a provider bills.")
+    unpriced_calls: Count = Field(description="Of those, with counts and without a price.")
+    missing_usage_calls: Count = Field(description="Of those, without counts, estimated ones included.")
+    cut_streams: Count = Field(description="Of those, cut off or timed out, without counts.")
+    failed_calls: Count = Field(description="Calls answered with an error, which cost nothing; not among the calls.")
+    covered_calls: Count = Field(description="Calls that a flat fee pays; left out.")
+
+
+class Reconciliation(Compared):
+    """A bill held against the ledger."""
+
+    name: str
+    tenant: str | None = Field(description="Whose calls it is for; null: all tenants'.")
+    provider: str
+    currencies: list[str] = Field(description="Of the bill; amounts are in USD at the rates of their days.")
+    times: list[dict[str, At]] = Field(description="What was compared: whole days of which the bill tells everything.")
+    ledger_exceeds_bill: bool = Field(description="The ledger has more than the bill: an error too.")
+    other_usd: Usd = Field(description="Fees, taxes and credits on the bill, which no call explains; in no other figure.")
+    open_lines: Count = Field(description="Lines of days that were not over when they were imported; in no other figure.")
+    valued: bool = Field(description="The bill has counts alone, of which the amounts are made with the ledger's prices.")
+    days: list[DayCompared]
+    models: list[ModelCompared] = Field(description="Largest gap first.")
+    cells: list[CellCompared] = Field(description="Models by day, largest gap first.")
+    cells_left_out: Count = Field(description="Further ones, of smaller or no gaps.")
+
+
+class ReconcileQuery(Windowed):
+    """Which bill."""
+
+    name: Name | None = Field(default=None, description="The bill's name; may be left out where there is but one.")
+    tenant: Name | None = Field(default=None, description="Whose bill, where several tenants have one of that name.")
+    cells: int = Field(default=_CELLS, ge=0, le=_CELLS_MAX, description="How many models by day are shown.")
+
+
+@operation(
+    "reconcile.report",
+    "reconciliation",
+    takes=ReconcileQuery,
+    output=Reconciliation,
+    permission="view",
+    feature="reconciliation",
+    summary="Hold a bill against the ledger: capture rate by day and model, and the gap by cause.",
+)
+def report(context: Context, principal: Principal, given: ReconcileQuery) -> Json:
+    """From roll-ups, so that it takes no longer for a large ledger; bills with searches and the like read those calls."""
+    window = given.window()
+    tenant, name = _named(context, principal, given)
+    return _shown(context.bills.reconcile(tenant, name, window.from_ns, window.to_ns), given.cells)
+
+
+class Captured(Compared):
+    """How a bill compared when that was last looked at."""
+
+    name: str
+    tenant: str | None
+    provider: str
+    from_: At = Field(alias="from")
+    to: At
+    at: At
+
+
+class CaptureRates(Output):
+    """All bills that one may see."""
+
+    rates: list[Captured]
+
+
+@operation(
+    "reconcile.rates",
+    "reconciliation/rates",
+    takes=NoInput,
+    output=CaptureRates,
+    permission="view",
+    feature="reconciliation",
+    summary="Show how each bill compared with the ledger when that was last looked at.",
+)
+def rates(context: Context, principal: Principal, given: NoInput) -> Json:
+    """What the metric finops_capture_rate and alerts are made of."""
+    return {"rates": [_captured(one) for one in context.bills.rates(principal.tenants)]}
+
+
+class Ran(Output):
+    """What came of holding every bill against the ledger."""
+
+    rates: list[Captured]
+    faults: list[str] = Field(description="Bills that could not be compared, and why.")
+
+
+@operation(
+    "reconcile.run",
+    "reconciliation/run",
+    takes=NoInput,
+    output=Ran,
+    permission="manage",
+    feature="reconciliation",
+    changes=True,
+    runs=True,
+    summary="Hold every bill against the ledger now, as the clock does, and keep the capture rates.",
+)
+def run(context: Context, principal: Principal, given: NoInput) -> Changed:
+    """All bills; bills of tenants are nobody else's to see."""
+    principal.must_see_all("reconcile.run compares the bills of all tenants")
+    found, faults = context.bills.run()
+    answer = {"rates": [_captured(one) for one in found], "faults": list(faults)}
+    return Changed(answer, None, {"bills": len(found), "faults": list(faults)})
+
+
+def _named(context: Context, principal: Principal, given: ReconcileQuery) -> tuple[str, str]:
+    """Tenant and name of the bill that is asked for."""
+    found = [
+        (tenant, name)
+        for tenant, name in context.bills.names(principal.tenants)
+        if given.name in (None, name) and given.tenant in (None, tenant)
+    ]
+    if not found:
+        named = "" if given.name is None else f" {given.name[:60]!r}"
+        raise NotFound(f"There is no bill{named}; import one (bills.import).")
+    if len(found) > 1 and given.name is not None and given.tenant is None:
+        found = [one for one in found if not one[0]] or found
+    if len(found) > 1:
+        said = ", ".join(sorted({name if not tenant else f"{name} (tenant {tenant})" for tenant, name in found})[:20])
+        raise BadInput(f"name, tenant: say which bill: {said}")
+    return found[0]
+
+
+def _shown(found: Reconciled, cells: int) -> Json:
+    label, total = found.label, found.total
+    ordered = sorted(found.cells, key=lambda cell: (-abs(cell.verdict.gap_pico), cell.from_ns, cell.model))
+    models = _grouped(found.cells, lambda cell: cell.model)
+    return {
+        "name": label.name,
+        "tenant": label.tenant or None,
+        "provider": label.provider,
+        "currencies": list(found.currencies),
+        "times": [{"from": format_ns(start), "to": format_ns(end)} for start, end in found.times],
+        "ledger_exceeds_bill": total.gap_pico < 0,
+        "other_usd": format_usd(found.other_pico),
+        "open_lines": found.open_lines,
+        "valued": total.valued,
+        **_compared(total),
+        "days": [
+            {"from": format_ns(span[0]), "to": format_ns(span[1]), **_compared(verdict)}
+            for span, verdict in sorted(_grouped(found.cells, lambda cell: (cell.from_ns, cell.to_ns)).items())
+        ],
+        "models": [
+            {"model": model or None, **_compared(verdict)}
+            for model, verdict in sorted(models.items(), key=lambda one: (-abs(one[1].gap_pico), one[0]))
+        ],
+        "cells": [_cell(cell) for cell in ordered[:cells]],
+        "cells_left_out": max(0, len(ordered) - cells),
+    }
+
+
+def _grouped(cells: Iterable[Cell], key: Callable[[Cell], Any]) -> Mapping[Any, Verdict]:
+    from otel_finops.insight.reconcile import added  # noqa: PLC0415 - `--help` must not load the database rooms
+
+    groups: dict[Any, list[Verdict]] = {}
+    for cell in cells:
+        groups.setdefault(key(cell), []).append(cell.verdict)
+    return {name: added(verdicts) for name, verdicts in groups.items()}
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    ledger = cell.ledger
+    return {
+        "from": format_ns(cell.from_ns),
+        "to": format_ns(cell.to_ns),
+        "model": cell.model or None,
+        "on_bill": cell.bill is not None,
+        "requests": None if cell.bill is None else cell.bill.requests,
+        "calls": ledger.billable,
+        "unpriced_calls": ledger.unpriced,
+        "missing_usage_calls": ledger.missing + ledger.estimated,
+        "cut_streams": ledger.cut,
+        "failed_calls": ledger.failed,
+        "covered_calls": cell.covered,
+        **_compared(cell.verdict),
+    }
+
+
+def _compared(verdict: Verdict) -> dict[str, Any]:
+    from otel_finops.insight.reconciliation import capture_rate  # noqa: PLC0415 - as above
+
+    return _sides(verdict.billed_pico, verdict.booked_pico, capture_rate(verdict), verdict.causes)
+
+
+def _sides(billed_pico: int, booked_pico: int, rate: float | None, causes: Mapping[Any, int]) -> dict[str, Any]:
+    from otel_finops.insight.reconcile import MEANINGS  # noqa: PLC0415 - as above
+
+    return {
+        "billed_usd": format_usd(billed_pico),
+        "booked_usd": format_usd(booked_pico),
+        "gap_usd": format_usd(billed_pico - booked_pico),
+        "capture_rate": rate,
+        "causes": [{"cause": cause, "meaning": MEANINGS[cause], "usd": format_usd(pico)} for cause, pico in causes.items()],
+    }
+
+
+def _captured(one: CaptureRate) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "tenant": one.tenant or None,
+        "provider": one.provider,
+        "from": format_ns(one.from_ns),
+        "to": format_ns(one.to_ns),
+        "at": format_ns(one.at_ns),
+        **_sides(one.billed_pico, one.booked_pico, one.rate, one.causes),
+    }
