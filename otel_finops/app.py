@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from otel_finops.alerting.deliver import Postman
 from otel_finops.audit.clockwork import on_record
 from otel_finops.base.clock import Clock, SystemClock
 from otel_finops.base.errors import Busy, StartRefused, Unavailable
@@ -54,6 +55,7 @@ from otel_finops.operations.context import Context, Health
 from otel_finops.operations.first_admin import first_admin
 from otel_finops.operations.governance_desks import Decisions, Policies
 from otel_finops.operations.local import make_context, product_version, upgraded
+from otel_finops.operations.notifying import deliverer
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.watch_desk import WatchDesk
 from otel_finops.otlp.admission import Admission
@@ -239,6 +241,7 @@ class Service:
         self._followers = [Follower("the price book", core.prices.fresh, POLL_S), *self._entrance.followers()]
         if core.settings.features.policies:  # so that the first decision on a condition does not wait for its library to be loaded
             self._followers.append(Follower("the policies", self._context.policies.all, POLL_S))
+        self._postman = Postman(deliverer(core.settings, core.store, core.clock, core.leases)) if core.settings.features.channels else None
         self._forwarder = _forwarder(core)
         self._receivers = _receivers(core, _pipeline(core, self._forwarder), self._entrance.senders)
         self._web = _web(core, self._context, self._entrance.principals) if core.settings.http.address else None
@@ -269,6 +272,8 @@ class Service:
             self._forwarder.start()
         for follower in self._followers:
             follower.start()
+        if self._postman:
+            self._postman.start()
         if self.core.settings.metering.enabled:
             self._settling.start()
         self._scheduler.start()
@@ -291,6 +296,8 @@ class Service:
         for follower in self._followers:
             follower.stop(STOP_S / 8 / len(self._followers))
         self._scheduler.stop(STOP_S / 8)
+        if self._postman:
+            self._postman.stop(STOP_S / 8)
         if self._web:
             self._web.stop(1)
         self._entrance.close()

@@ -42,7 +42,7 @@ class Secrets(NamedTuple):
 
     def packed(self) -> Mapping[str, Any]:
         """As it is stored."""
-        return self._asdict()
+        return {**self._asdict(), "keys": [list(key) for key in self.keys]}
 
     def signing(self, now_ns: int) -> list[str]:
         """The keys that sign now."""

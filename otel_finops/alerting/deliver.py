@@ -182,6 +182,14 @@ class Deliverer:
             self._record(transaction, one, tried)
         return tried.outcome
 
+    def attempt_once(self, no: int, channel: Channel, notice: Notice) -> Outcome:
+        """Attempt what this process put into the outbox and holds (`claim_until_ns`), this one time."""
+        return self.attempt(Claimed(no, channel.no, 1, self._now_ns() - self._patience_ns, notice))
+
+    def claim_until_ns(self) -> int:
+        """Until when a claim holds that is made now."""
+        return self._now_ns() + _CLAIM_NS
+
     def _attempted(self, one: Claimed, ended: SimpleQueue[str]) -> None:
         """An attempt on a thread of its own. What cannot be recorded is attempted again when the claim has run out."""
         outcome: str = "lost"
@@ -211,7 +219,7 @@ class Deliverer:
         """What failed, given up where it was tried for long enough."""
         delay_s = self._delay_s(one.attempt, tried.wait_s)
         if self._now_ns() + delay_s * NS_PER_SECOND > one.made_ns + self._patience_ns:
-            return tried._replace(outcome="failed", said=f"{tried.said}; given up after {one.attempt} attempts")
+            return tried._replace(outcome="failed", said=f"{tried.said}; given up after {_times(one.attempt)}")
         return tried._replace(wait_s=delay_s)
 
     def _delay_s(self, attempts: int, asked_s: float) -> float:
@@ -263,6 +271,10 @@ class Postman:
         if trouble != self._trouble:
             _log.log(logging.ERROR if with_stack else logging.WARNING, "%s", trouble, exc_info=with_stack)
         self._trouble = trouble
+
+
+def _times(attempts: int) -> str:
+    return "1 attempt" if attempts == 1 else f"{attempts} attempts"
 
 
 def _claimed(transaction: Transaction, now_ns: int, most: int) -> Iterator[Claimed]:

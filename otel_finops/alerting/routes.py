@@ -106,6 +106,10 @@ class Routing:
         self.routes = {one.no: one for one in routes}
         self._routed = frozenset(no for route in self.routes.values() for no in route.channels)
 
+    def is_routed(self, no: int) -> bool:
+        """Whether any route names a channel, be it switched off."""
+        return no in self._routed
+
     def channels_for(self, notice: Notice) -> list[Channel]:
         """The enabled channels that are to carry a notice, each once, by number.
 

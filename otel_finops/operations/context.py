@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
+from otel_finops.operations.delivery_desks import Channels
 from otel_finops.operations.billing import Billing
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
 from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Guardrails, Policies, Replays
@@ -53,6 +54,7 @@ class Context(NamedTuple):
         whatif: what recorded calls would have cost otherwise.
         routing: which model is the cheapest that is good enough, and how good models are.
         jobs: what the service does by the clock.
+        channels: channels, routes to them, and what became of notices.
         bills: providers' bills, and whether the ledger agrees with them.
         health: the state of the parts, in a moment.
         clock: the time.
@@ -90,6 +92,7 @@ class Context(NamedTuple):
     whatif: WhatIfs
     routing: Routing
     jobs: Jobs
+    channels: Channels
     bills: Billing
     health: Callable[[], Sequence[Health]]
     clock: Clock

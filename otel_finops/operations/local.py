@@ -54,6 +54,7 @@ from otel_finops.operations.governing import decision_desk, policies_desk
 from otel_finops.operations.idempotency import StoredAnswers
 from otel_finops.operations.jobs_desk import JobsDesk
 from otel_finops.operations.money_desk import MoneyDesk
+from otel_finops.operations.notifying import channel_desk
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.pricing_desk import PricingDesk
 from otel_finops.operations.readers import Page, Verdict, Window
@@ -192,9 +193,12 @@ def make_context(
     corrections, retention = corrections_desk(settings, store, prices, clock), retention_desk(settings, store, clock)
     pools = CreditDesk(store, clock, subjects, CreditRates())
     leases, records = _leases(store, clock, "jobs"), JobRuns(store)
+    channels = channel_desk(settings, store, clock, leases)
 
     def jobs(is_stopping: Callable[[], bool]) -> Sequence[Job]:
-        return scheduled(Parts(settings, store, clock, leases, prices, corrections, retention, pools, decisions.expire, is_stopping))
+        return scheduled(
+            Parts(settings, store, clock, leases, prices, corrections, retention, pools, decisions.expire, channels.deliver, is_stopping)
+        )
 
     return Context(
         reads=StoreReads(store, subjects),
@@ -224,6 +228,7 @@ def make_context(
             store, clock, prices.fresh, settings.quality, outcomes_by_model if settings.features.outcomes else None, files=anywhere
         ),
         jobs=JobsDesk(leases, records, JobRunner(leases, records, clock, leases.holder), jobs),
+        channels=channels,
         retention=retention,
         credits=pools,
         bills=BillsDesk(store, clock, prices.fresh, settings.reconciliation, files=anywhere),

@@ -50,6 +50,7 @@ class Parts(NamedTuple):
 
     Attributes:
         expire: gives back what decisions hold for too long.
+        deliver: attempts the notices that are due.
         is_stopping: whether no further round is to begin.
     """
 
@@ -62,6 +63,7 @@ class Parts(NamedTuple):
     retention: RetentionDesk
     credits: CreditDesk
     expire: Callable[[], str]
+    deliver: Callable[[], object]
     is_stopping: Callable[[], bool]
 
 
@@ -182,6 +184,10 @@ def _governance_jobs(parts: Parts) -> Iterator[_Planned]:
     lapse = _work(parts, "credits.expire", lambda: parts.credits.expire_due(parts.is_stopping))
     summary = "Post what is left of expired grants as lapsed."
     yield _Planned(Job("expire_credits", _MINUTE_S, lapse, 0.0, summary, "credits.expire"), features.credits)
+    summary = "Deliver notices that wait; a running service does so within a second too."
+    yield _Planned(
+        Job("deliver", _MINUTE_S, lambda lease: str(parts.deliver()), _MINUTE_S, summary, "deliveries.run"), features.channels
+    )  # fmt: skip
     summary = "Give back what decisions held for too long."
     yield _Planned(Job("expire_reservations", _EXPIRE_S, lambda lease: parts.expire(), _EXPIRE_S, summary, prompt=True))
 
