@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from otel_finops.base.limits import BACKTEST_MOMENTS_MAX
 from otel_finops.insight.forecast import HISTORY_MIN, outlook
 from otel_finops.insight.methods import History
 from otel_finops.insight.trials import METHODS, Method, tried
+
+_ROUNDING: Final = 1e-9
+"""The interval of an even series has no width: what floats lose by adding up is no miss."""
 
 
 class Scored(NamedTuple):
@@ -70,7 +73,8 @@ def _asked(history: History, steps: int, came: float, methods: Sequence[Method])
     for method in methods:
         one = outlook(history, found, steps, method)
         if one is not None:
-            within = None if one.low is None or one.high is None else one.low[-1] <= came <= one.high[-1]
+            slack = _ROUNDING * came
+            within = None if one.low is None or one.high is None else one.low[-1] - slack <= came <= one.high[-1] + slack
             said[method] = _Said(one.expected[-1], came, within)
     return said
 

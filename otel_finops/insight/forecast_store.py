@@ -10,7 +10,8 @@ from otel_finops.base.clock import Clock
 from otel_finops.base.limits import FORECASTS_AT_ONCE, FORECASTS_MAX
 from otel_finops.governance.budgets import Budget, BudgetSet, BudgetStatus, Spending
 from otel_finops.governance.followed import Followed
-from otel_finops.insight.budget_forecast import BudgetForecast, budget_forecast, past_of
+from otel_finops.insight.budget_forecast import BudgetForecast, budget_forecast
+from otel_finops.insight.courses import past_of
 from otel_finops.insight.trials import Method
 from otel_finops.pricing.fx import MissingRate
 from otel_finops.store.engine import Store

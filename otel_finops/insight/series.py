@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
+from operator import add
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from otel_finops.base.errors import BadInput
@@ -11,9 +12,10 @@ from otel_finops.base.limits import SERIES_CELLS_MAX, SERIES_PIECES_MAX
 from otel_finops.base.times import NS_PER_HOUR
 from otel_finops.base.zones import pieces, zone_of
 from otel_finops.ledger.course import Span, cells_of
-from otel_finops.ledger.reader import by_reference
-from otel_finops.ledger.spend import Question
+from otel_finops.ledger.reader import SUBJECT_KEYS, by_reference
+from otel_finops.ledger.spend import PERIOD, TIME_KEYS, Question
 from otel_finops.ledger.spend_entries import Amounts
+from otel_finops.ledger.subjects import Subjects
 from otel_finops.store.unit_of_work import Transaction
 
 Step: TypeAlias = Literal["day", "hour"]
@@ -61,6 +63,8 @@ def read_series(
     Raises:
         BadInput: an unknown key or zone, too many keys, pieces or groups, or a range that ends before it begins.
     """
+    if any(name in (PERIOD, *TIME_KEYS) for name in by):
+        raise BadInput("by: keys that are no times; the steps are the times")
     if len(by) > DIMENSIONS_MAX:
         raise BadInput(f"by: at most {DIMENSIONS_MAX} keys")
     spans = _cut(from_ns, to_ns, step, zone)
@@ -73,6 +77,29 @@ def read_series(
     for (place, *key), found in cells.items():
         rows[tuple(map(str, key))][int(place)] = found.amounts
     return Series(tuple(start for start, _ in spans), {key: tuple(row) for key, row in rows.items()})
+
+
+def by_name(transaction: Transaction, subjects: Subjects, by: Sequence[str], series: Series) -> Series:
+    """The series with users and sessions as people call them: one of a name has a reference in every realm, and is one group.
+
+    Erased ones keep their references.
+
+    Args:
+        by: the keys that it was read by.
+    """
+    places = [place for place, name in enumerate(by) if name in SUBJECT_KEYS]
+    if not places:
+        return series
+    clear = subjects.clear(transaction, {key[place] for key in series.groups for place in places if key[place]})
+    groups: dict[tuple[str, ...], tuple[Amounts, ...]] = {}
+    for key, row in series.groups.items():
+        named = tuple(clear.get(value, value) if place in places else value for place, value in enumerate(key))
+        groups[named] = tuple(map(_added, groups[named], row)) if named in groups else row
+    return Series(series.starts_ns, groups)
+
+
+def _added(one: Amounts, other: Amounts) -> Amounts:
+    return Amounts._make(map(add, one, other))
 
 
 def _cut(from_ns: int, to_ns: int, step: Step, zone: str) -> list[Span]:

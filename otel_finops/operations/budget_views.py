@@ -27,12 +27,13 @@ from otel_finops.operations.budget_fields import (
 )
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import Instant, Name, Paged, page_of, place_cursor
+from otel_finops.operations.forecast import ForecastStep, shown_steps
 from otel_finops.operations.registry import Json, Output, operation
 from otel_finops.operations.shapes import At, Count
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
     from otel_finops.governance.budgets import Budget, BudgetSet
-    from otel_finops.governance.burndown import Step
+    from otel_finops.governance.burndown import Burndown, Step
     from otel_finops.governance.thresholds import Crossing
 
 _LIST: Final = "budgets.list"
@@ -180,6 +181,10 @@ class ShownBurndown(Output):
     to: At
     limit: ShownAmount = Field(description="What may be spent in the window, what it was given from the one before included.")
     steps: list[BurndownStep] = Field(description="From the first to the last, those to come too.")
+    forecast: list[ForecastStep] | None = Field(
+        description="What will be spent in all by the end of the steps to come, with what is pending and reserved now; null: the window "
+        "is not the one that runs, or nobody can tell (forecast.budget says why)."
+    )
 
 
 @operation(
@@ -197,7 +202,20 @@ def burndown(context: Context, principal: Principal, given: BurndownQuery) -> Js
     course = context.budgets.burndown(budget, None if given.at is None else parse_ns(given.at))
     [shown] = shown_budgets(context, [budget])
     steps = [_step(one, course.limit, budget.kind) for one in course.steps]
-    return {"budget": shown, **edges(course.window), "limit": amount_text(course.limit, budget.kind), "steps": steps}
+    return {
+        "budget": shown,
+        **edges(course.window),
+        "limit": amount_text(course.limit, budget.kind),
+        "steps": steps,
+        "forecast": _band(context, budget, course),
+    }
+
+
+def _band(context: Context, budget: Budget, course: Burndown) -> list[dict[str, Any]] | None:
+    if not context.features.forecast or not course.window.has(context.clock.now_ns()):
+        return None
+    [one] = context.forecasts.of_budgets([budget])
+    return None if one.forecast is None else shown_steps(one.forecast.steps, budget.kind)
 
 
 class CrossingQuery(Paged):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -10,16 +10,49 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from otel_finops.trees.queries import Tenants
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
+    from otel_finops.governance.budgets import Budget
+    from otel_finops.insight.backtest import Backtest
     from otel_finops.insight.definitions import Definitions
+    from otel_finops.insight.forecast_store import Forecasted, StoredForecast
+    from otel_finops.insight.forecasts import SpendAsked, SpendOutlook
     from otel_finops.insight.quality import Score, Wanted
     from otel_finops.insight.quality_store import QualityStore
     from otel_finops.insight.repricing import Repriced
     from otel_finops.insight.routing import Candidate
     from otel_finops.insight.traffic import Selection
+    from otel_finops.insight.trials import Method
     from otel_finops.insight.whatif import Change
     from otel_finops.operations.routing_desk import Simulated
     from otel_finops.pricing.engine import PriceEngine
     from otel_finops.store.jobs import Failing, Job, JobRun, JobRunner
+
+
+class Forecasts(Protocol):
+    """What budgets and calls will come to.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def of_budgets(self, budgets: Sequence[Budget], method: Method = "auto") -> Sequence[Forecasted]:
+        """These budgets, how they stand and what they will come to."""
+        ...
+
+    def kept(self, budgets: Sequence[Budget]) -> Mapping[int, StoredForecast]:
+        """What the job last kept of these budgets' forecasts, by number."""
+        ...
+
+    def of_spend(self, asked: SpendAsked, method: Method, limit: int) -> SpendOutlook:
+        """What calls will come to; raises BadInput for an unknown key, or too many groups."""
+        ...
+
+    def backtest_spend(self, asked: SpendAsked, steps: int) -> Backtest:
+        """How well the spend of so many days would have been forecast; raises BadInput where the past is too short."""
+        ...
+
+    def backtest_budget(self, budget: Budget, steps: int) -> Backtest:
+        """The same of what was counted for a budget; raises MissingRate where a day with spend has no rate."""
+        ...
 
 
 class JobState(NamedTuple):

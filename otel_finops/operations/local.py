@@ -29,10 +29,11 @@ from otel_finops.governance.verdicts import GuardrailDesk
 from otel_finops.identity.desk import TokenDesk
 from otel_finops.identity.live import LiveTokens
 from otel_finops.identity.principals import LOCAL
+from otel_finops.insight.forecasts import Forecasts
+from otel_finops.insight.quality_outcomes import outcomes_by_model
 from otel_finops.ledger.allowances import Project
 from otel_finops.ledger.corrections import Corrector
 from otel_finops.ledger.coverage import CoverageReport, coverage
-from otel_finops.insight.quality_outcomes import outcomes_by_model
 from otel_finops.ledger.current_prices import CurrentPrices, base_of
 from otel_finops.ledger.dashboard import Dashboard
 from otel_finops.ledger.export import LedgerExport
@@ -59,8 +60,8 @@ from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.pricing_desk import PricingDesk
 from otel_finops.operations.readers import Page, Verdict, Window
 from otel_finops.operations.retention_desk import RetentionDesk
-from otel_finops.operations.scheduled import Parts, scheduled
 from otel_finops.operations.routing_desk import RoutingDesk, WhatIfDesk
+from otel_finops.operations.scheduled import Parts, scheduled
 from otel_finops.operations.trees_desk import TreesDesk
 from otel_finops.operations.watch_desk import WatchDesk
 from otel_finops.pricing.engine import PriceEngine
@@ -232,6 +233,7 @@ def make_context(
         retention=retention,
         credits=pools,
         bills=BillsDesk(store, clock, prices.fresh, settings.reconciliation, files=anywhere),
+        forecasts=Forecasts(store, clock, subjects),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,
         tokens=TokenDesk(store, clock, "api", settings.auth.tokens, live),

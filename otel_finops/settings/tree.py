@@ -401,6 +401,7 @@ class Features(_Section):
     audit: bool = Field(
         default=True, description="Reading and proving the trail of changes. Off: every change goes on record all the same."
     )
+    forecast: bool = Field(default=True, description="Forecasts of budgets and of spend, and making those that are kept by the clock.")
     settings: bool = Field(default=True, description="What is set, and from where.")
     jobs: bool = Field(default=True, description="Seeing and starting what runs by the clock. Off: it runs all the same.")
     diagnostics: bool = Field(default=True, description="What a call would cost and whether it would be let through.")

@@ -8,7 +8,8 @@ from otel_finops.base.times import NS_PER_DAY, NS_PER_HOUR, parse_ns
 from otel_finops.governance.budgets import Budget, BudgetStatus
 from otel_finops.governance.periods import Period, Window
 from otel_finops.governance.scopes import Scope
-from otel_finops.insight.budget_forecast import BudgetForecast, budget_forecast, history_of, past_of
+from otel_finops.insight.budget_forecast import BudgetForecast, budget_forecast
+from otel_finops.insight.courses import history_of, past_of
 
 NOON = parse_ns("2026-11-21T12:00:00Z")
 """The 21st day of a month of 30, half of it over."""

@@ -9,7 +9,7 @@ from ledger_rig import SECOND, Rig, call
 
 from otel_finops.base.errors import BadInput
 from otel_finops.base.times import parse_ns
-from otel_finops.insight.series import Series, read_series
+from otel_finops.insight.series import Series, by_name, read_series
 from otel_finops.ledger.spend_entries import Amounts
 from otel_finops.store.engine import Store
 
@@ -78,6 +78,17 @@ def test_people_are_asked_for_by_name_and_come_as_references(rig: Rig) -> None:
     found = series(rig, "2026-10-23", "2026-10-26", "user", filters={"user": ("bob",)})
     assert list(found.groups.values()) == [(ZERO, ZERO, CALL)]
     assert found.groups.keys() != {("bob",)}
+
+
+def test_one_person_of_two_realms_is_one_group(store: Store) -> None:
+    rig = Rig(store)
+    rig.settle(call(1, attribution=ANN), call(2, trace=2, realm="acme", attribution=ANN), call(3, trace=3, attribution=BOB))
+    with store.read() as transaction:
+        found = read_series(transaction, None, ("user", "model"), parse_ns("2026-11-21"), parse_ns("2026-11-22"), "day")
+        named = by_name(transaction, rig.subjects, ("user", "model"), found)
+    assert len(found.groups) == 3
+    twice = Amounts(7_000_000_000, calls=2, tokens=2200, prompt=2000)
+    assert named.groups == {("ann", "gpt-4o"): (twice,), ("bob", "gpt-4o"): (CALL,)}
 
 
 def test_tokens_from_a_cache_are_kept_apart(store: Store) -> None:

@@ -47,6 +47,8 @@ NEUTRAL = {
     "condition", "downgrade_to", "rate", "retry_after_s", "priority", "description", "ready", "document", "replace", "policy",
     # decisions and what they hold
     "action", "gate", "observed", "halted", "estimate_usd", "actual_usd", "tokens", "idempotency_key",
+    # forecasts
+    "steps", "will_exceed", "method",
     # what is asked of the service
     "status", "min_cost_usd", "top", "section", "changed", "search", "class", "fee", "providers", "environments", "accounts",
 }  # fmt: skip
@@ -130,6 +132,7 @@ LOOKUPS: dict[tuple[str, str], tuple[str, str, str, Any]] = {
     ("decisions", "rule_id"): ("approvals", "approvals", "policy_id", "nobody-policy"),
     ("reservations", "reservation_id"): ("reservations", "reservations", "reservation_id", "0" * 24),
     ("budgets", "no"): ("budgets", "budgets", "no", NOBODYS_NUMBER),
+    ("forecast", "no"): ("budgets", "budgets", "no", NOBODYS_NUMBER),
     ("budgets", "parent"): ("budgets", "budgets", "no", NOBODYS_NUMBER),
     ("budgets", "scope"): ("budgets", "budgets", "scope", {"tenant": "nobody"}),
     ("approvals", "policy"): ("approvals", "approvals", "policy_id", "nobody-policy"),

@@ -65,6 +65,8 @@ HARMLESS: dict[str, Harmless] = {
     "credits.topup": Harmless({"no": 1, "amount": "5", "why": "tried", "dry_run": True}, ["1", "5", "--why", "tried", "--dry-run"]),
     "credits.update": Harmless({"no": 1, "low": "2", "why": "tried", "dry_run": True}, ["1", "--low", "2", "--why", "tried", "--dry-run"]),
     "budgets.burndown": Harmless({"no": 1}, ["1"]),
+    "forecast.backtest": Harmless({"no": 1, "steps": 1}, ["--no", "1", "--steps", "1"]),
+    "forecast.budget": Harmless({"no": 1}, ["1"]),
     "budgets.create": Harmless(
         {"name": "tried", "amount": "5", "scope": {"tenant": "acme"}, "dry_run": True},
         ["tried", "5", "--scope", "tenant=acme", "--dry-run"],

@@ -29,6 +29,7 @@ GROUPS: Final = {
     "periods": "Months of the ledger, and closing them.",
     "prices": "The price book.",
     "fx": "Exchange rates.",
+    "forecast": "What budgets and calls will come to, and how well that would have been known.",
     "subscriptions": "Flat fees, and the calls that they cover.",
     "pricing": "What a call costs and why, models without a price, and house rules.",
     "quarantine": "Spans that cannot be recorded.",
