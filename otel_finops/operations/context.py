@@ -11,7 +11,7 @@ from otel_finops.operations.billing import Billing
 from otel_finops.operations.delivery_desks import Channels
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
 from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Guardrails, Policies, Replays
-from otel_finops.operations.insight_desks import Forecasts, Jobs, Routing, WhatIfs
+from otel_finops.operations.insight_desks import Chargebacks, Forecasts, Jobs, Routing, WhatIfs
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
 from otel_finops.settings.tree import Features, Settings
 
@@ -57,6 +57,7 @@ class Context(NamedTuple):
         channels: channels, routes to them, and what became of notices.
         bills: providers' bills, and whether the ledger agrees with them.
         forecasts: what budgets and calls will come to.
+        chargebacks: cost centres, rules for shared costs, and who bears what.
         health: the state of the parts, in a moment.
         clock: the time.
         tokens, senders: stored tokens, for the API and for senders.
@@ -96,6 +97,7 @@ class Context(NamedTuple):
     channels: Channels
     bills: Billing
     forecasts: Forecasts
+    chargebacks: Chargebacks
     health: Callable[[], Sequence[Health]]
     clock: Clock
     tokens: Tokens

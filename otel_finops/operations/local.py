@@ -49,6 +49,7 @@ from otel_finops.ledger.subscription_windows import CurrentRules
 from otel_finops.ledger.verify import verify
 from otel_finops.operations.bills_desk import BillsDesk
 from otel_finops.operations.budgets_desk import budgets_desk
+from otel_finops.operations.chargeback_desk import ChargebackDesk
 from otel_finops.operations.context import Context, Health
 from otel_finops.operations.corrections_desk import CorrectionsDesk
 from otel_finops.operations.governing import decision_desk, policies_desk
@@ -234,6 +235,12 @@ def make_context(
         credits=pools,
         bills=BillsDesk(store, clock, prices.fresh, settings.reconciliation, files=anywhere),
         forecasts=Forecasts(store, clock, subjects),
+        chargebacks=ChargebackDesk(
+            store,
+            clock,
+            lambda: CurrentRules(store, settings.pricing)().subscriptions,
+            CreditDesk(store, clock, subjects, CreditRates()).all,
+        ),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,
         tokens=TokenDesk(store, clock, "api", settings.auth.tokens, live),

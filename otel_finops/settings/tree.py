@@ -388,6 +388,9 @@ class Features(_Section):
         description="Asking guardrails about calls, and keeping what spans say that guardrails said. Off: neither, and no report.",
     )
     replay: bool = Field(default=True, description="Trying budgets and policies on calls of the past.")
+    chargeback: bool = Field(
+        default=True, description="Cost centres, rules for shared costs, and reports on who bears what. Off: none of it; codes are kept on."
+    )
     whatif: bool = Field(default=True, description="What recorded calls would have cost otherwise, and saved questions of that kind.")
     routing: bool = Field(
         default=True, description="Routing rules, and quality scores of models. Off: what is stored stays, and nobody can ask."

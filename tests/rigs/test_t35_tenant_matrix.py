@@ -49,6 +49,8 @@ NEUTRAL = {
     "action", "gate", "observed", "halted", "estimate_usd", "actual_usd", "tokens", "idempotency_key",
     # forecasts
     "steps", "will_exceed", "method",
+    # cost centres and shared costs
+    "every", "weight", "place",
     # what is asked of the service
     "status", "min_cost_usd", "top", "section", "changed", "search", "class", "fee", "providers", "environments", "accounts",
 }  # fmt: skip
@@ -85,6 +87,11 @@ NAMES = {
     "users": Twins(["walrus-user-0"], ["nobody-user-0"]),
     "services": Twins(["walrus-service"], ["nobody-service"]),
     "cost_centers": Twins(["walrus-costs-0"], ["nobody-costs-0"]),
+    "owner": Twins("walrus herself", "nobody herself"),
+    "department": Twins("walrus herself", "nobody herself"),
+    "targets": Twins(["walrus-costs-0"], ["nobody-costs-0"]),
+    "shares": Twins({"walrus-costs-0": "50"}, {"nobody-costs-0": "50"}),
+    "values": Twins({"a": "walrus-costs-0"}, {"a": "nobody-costs-0"}),
     "purposes": Twins(["walrus-purpose-0"], ["nobody-purpose-0"]),
     "realms": Twins([OTHER], ["nobody"]),
     "tag": Twins("team=walrus-team-0", "team=nobody-team-0"),
@@ -135,6 +142,11 @@ LOOKUPS: dict[tuple[str, str], tuple[str, str, str, Any]] = {
     ("forecast", "no"): ("budgets", "budgets", "no", NOBODYS_NUMBER),
     ("budgets", "parent"): ("budgets", "budgets", "no", NOBODYS_NUMBER),
     ("budgets", "scope"): ("budgets", "budgets", "scope", {"tenant": "nobody"}),
+    ("cost_centers", "no"): ("cost-centers", "cost_centers", "no", NOBODYS_NUMBER),
+    ("cost_centers", "code"): ("cost-centers", "cost_centers", "code", "nobody-costs-0"),
+    ("cost_centers", "parent"): ("cost-centers", "cost_centers", "code", "nobody-costs-0"),
+    ("allocations", "no"): ("allocations", "rules", "no", NOBODYS_NUMBER),
+    ("allocations", "source"): ("allocations", "rules", "source", {"tenant": "nobody"}),
     ("approvals", "policy"): ("approvals", "approvals", "policy_id", "nobody-policy"),
     ("policies", "no"): ("policies", "policies", "no", NOBODYS_NUMBER),
     ("policies", "scope"): ("policies", "policies", "scope", {"tenant": "nobody"}),

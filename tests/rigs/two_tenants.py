@@ -130,6 +130,17 @@ def _govern(service: Service) -> None:
             ),
             ("ledger/reprice", {"tenant": tenant, "why": f"{mark} wants it"}),
             ("decisions", _asked(tenant, mark)),
+            ("cost-centers", {"code": f"{mark}-costs-0", "owner": f"{mark} herself", "tenant": tenant}),
+            (
+                "allocations",
+                {
+                    "name": f"{mark}-rule",
+                    "source": {"tenant": tenant, "cost_center": ""},
+                    "method": "even",
+                    "targets": [f"{mark}-costs-0"],
+                    "tenant": tenant,
+                },
+            ),
             ("credits/pools", {"name": f"{mark}-credits", "scope": {"tenant": tenant}, "amount": "5", "low": "9", "why": f"{mark} paid"}),
         ]
         for path, body in wanted:

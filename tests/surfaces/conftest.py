@@ -23,6 +23,8 @@ from otel_finops.governance.policy_store import Editor as PolicyEditor
 from otel_finops.governance.policy_store import PolicyStore
 from otel_finops.governance.rulings import Reason, Ruling
 from otel_finops.identity.stored import TokenDraft
+from otel_finops.insight.cost_center_store import Editor as CenterEditor
+from otel_finops.insight.cost_centers import CostCenter, Rule
 from otel_finops.ledger.fx_store import store_rates
 from otel_finops.ledger.journal import JournalRow, record
 from otel_finops.ledger.price_refresh import PriceRefresher
@@ -59,6 +61,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         _approvals(room)
         _decisions(room)
         _budgets(room)
+        _cost_centers(room)
         PolicyStore(room.store, clock, room.subjects).create(POLICY, PolicyEditor("ann", ("acme",)))
         pool = PoolDraft("acme's credits", {"tenant": "acme"}, low=PICO_PER_USD)
         room.context.credits.create(pool, 20 * PICO_PER_USD, PoolEditor("ann", "bought", ("acme",)))
@@ -108,6 +111,14 @@ def _budgets(room: Room) -> None:
         said = {"name": name, "amount": 100 * PICO_PER_USD, "parent": parent}
         edit = Edit(lambda budget, said=said: budget._replace(**said), scope)  # type: ignore[misc]
         room.context.budgets.create(edit, Editor("ann"))
+
+
+def _cost_centers(room: Room) -> None:
+    """One of everybody's, and one of acme's; nobody's calls are borne by the former."""
+    for code, tenant in (("platform", None), ("search", "acme")):
+        room.context.chargebacks.create_center(CostCenter(0, code, tenant=tenant), CenterEditor("ann"), dry_run=False)
+    rule = Rule(0, "rest", source={"cost_center": ""}, method="even", targets=("platform",))
+    room.context.chargebacks.create_rule(rule, CenterEditor("ann"), dry_run=False)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ WHOLE = {
     "approvals.show": "the reasons for one request",
     "budgets.burndown": "the days, or pieces, of one window",
     "budgets.show": "one budget, and the numbers of those right below it",
+    "chargeback.report": "a row for each cost centre, bounded by base.limits; `chargeback.export` writes them to a file",
     "coverage.report": "one report, by service and scope; models are the five with most calls",
     "dashboard.kpis": "three windows",
     "dashboard.top": "the first ones and the sum of the others; `limit` says how many",
