@@ -204,6 +204,8 @@ ANOMALY_SERIES_MAX: Final = 1_000
 """Scopes that have an anomaly score in /metrics, those with the highest score."""
 ANOMALIES_EXPLAINED_MAX: Final = 200
 """Anomalies whose drivers are worked out in one run, the newest first: each reads up to twice `DRIVER_CALLS_MAX` calls."""
+ANOMALY_WHY_CHARS_MAX: Final = 500
+"""Longest word on why an anomaly is acknowledged or muted: a sentence or two."""
 ANOMALY_MUTES_MAX: Final = 1_000
 """Mutes that stand: every finding that is shown is held against each of them."""
 DRIVER_CALLS_MAX: Final = 200_000

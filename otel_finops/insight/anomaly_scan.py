@@ -17,7 +17,6 @@ from otel_finops.insight.anomaly_rules import DAYS_BACK, HOURS_BACK, HOURS_OF_DA
 from otel_finops.insight.drivers import Driver, Known, drivers_of
 from otel_finops.insight.series import Step, read_series
 from otel_finops.insight.uses import read_uses
-from otel_finops.ledger.reader import by_reference
 from otel_finops.ledger.spend import Question, tally
 from otel_finops.ledger.spend_entries import Amounts
 from otel_finops.settings.anomalies import Anomalies
@@ -216,13 +215,13 @@ def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def read_known(transaction: Transaction, question: Question, from_ns: int, to_ns: int, one: Looked | None = None) -> Known:
-    """Who was seen in [from_ns, to_ns), the piece in question left out."""
+    """Who was seen in [from_ns, to_ns), the piece in question left out; users and sessions are filtered by reference."""
     spans = [(from_ns, to_ns)] if one is None else [(from_ns, one.start_ns), (one.end_ns, to_ns)]
     agents: set[tuple[str, str]] = set()
     models: set[tuple[str, str]] = set()
     for lower, upper in spans:
         if lower < upper:
-            within = question._replace(from_ns=lower, to_ns=upper, filters=by_reference(transaction, question.filters))
+            within = question._replace(from_ns=lower, to_ns=upper)
             agents.update(_pairs(transaction, within, ("tenant", "agent")))
             models.update(_pairs(transaction, within, ("provider", "model")))
     return Known(frozenset(tenant for tenant, _ in agents), frozenset(agents), frozenset(models))

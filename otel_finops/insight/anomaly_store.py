@@ -35,6 +35,7 @@ _FORGET: Final = (
     "DELETE FROM anomalies WHERE start_ns < ?",
 )
 _ADD_NOTE: Final = "INSERT INTO anomaly_notes (anomaly_no, verb, why, who, at_ns) VALUES (?, ?, ?, ?, ?)"
+_NOTES: Final = "SELECT verb, why, who, at_ns FROM anomaly_notes WHERE anomaly_no = ? ORDER BY note_no"
 _MUTES: Final = "SELECT mute_no, ends_no, tenant, scope, name, step, until_ns, why, who, at_ns FROM anomaly_mutes ORDER BY mute_no"
 _ADD_MUTE: Final = (
     "INSERT INTO anomaly_mutes (ends_no, tenant, scope, name, step, until_ns, why, who, at_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -167,10 +168,12 @@ def list_anomalies(transaction: Transaction, wanted: Wanted) -> list[Finding]:
         if (value := getattr(wanted, name)) is not None:
             conditions.append(f"a.{name} = ?")
             values.append(value)
-    for condition, bound in (("a.start_ns >= ?", wanted.from_ns), ("a.start_ns < ?", wanted.to_ns)):
-        if bound is not None:
-            conditions.append(condition)
-            values.append(bound)
+    if wanted.from_ns is not None:
+        conditions.append("a.start_ns >= ?")
+        values.append(wanted.from_ns)
+    if wanted.to_ns is not None:
+        conditions.append("a.start_ns < ?")
+        values.append(wanted.to_ns)
     if wanted.tenants is not None:
         conditions.append(f"a.tenant IN ({', '.join('?' * len(wanted.tenants)) or 'NULL'})")
         values += sorted(wanted.tenants)
@@ -213,6 +216,11 @@ def forget_anomalies(transaction: Transaction, before_ns: int) -> None:
 def add_note(transaction: Transaction, no: int, note: Note) -> None:
     """Put on record what somebody says of an anomaly."""
     transaction.execute(_ADD_NOTE, (no, *note))
+
+
+def read_notes(transaction: Transaction, no: int) -> list[Note]:
+    """What was said of an anomaly, oldest first."""
+    return [Note(*row) for row in transaction.execute(_NOTES, (no,))]
 
 
 def standing_mutes(transaction: Transaction, tenants: Tenants, now_ns: int) -> list[Mute]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
+from otel_finops.operations.anomaly_desks import Anomalies
 from otel_finops.operations.billing import Billing
 from otel_finops.operations.delivery_desks import Channels
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
@@ -58,6 +59,7 @@ class Context(NamedTuple):
         bills: providers' bills, and whether the ledger agrees with them.
         forecasts: what budgets and calls will come to.
         chargebacks: cost centres, rules for shared costs, and who bears what.
+        anomalies: what of spend stands out, and why.
         health: the state of the parts, in a moment.
         clock: the time.
         tokens, senders: stored tokens, for the API and for senders.
@@ -98,6 +100,7 @@ class Context(NamedTuple):
     bills: Billing
     forecasts: Forecasts
     chargebacks: Chargebacks
+    anomalies: Anomalies
     health: Callable[[], Sequence[Health]]
     clock: Clock
     tokens: Tokens

@@ -29,6 +29,7 @@ from otel_finops.governance.verdicts import GuardrailDesk
 from otel_finops.identity.desk import TokenDesk
 from otel_finops.identity.live import LiveTokens
 from otel_finops.identity.principals import LOCAL
+from otel_finops.insight.anomaly_desk import anomaly_desk
 from otel_finops.insight.forecasts import Forecasts
 from otel_finops.insight.quality_outcomes import outcomes_by_model
 from otel_finops.ledger.allowances import Project
@@ -241,6 +242,7 @@ def make_context(
             lambda: CurrentRules(store, settings.pricing)().subscriptions,
             CreditDesk(store, clock, subjects, CreditRates()).all,
         ),
+        anomalies=anomaly_desk(store, leases, clock, settings.anomalies, settings.display.zone),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,
         tokens=TokenDesk(store, clock, "api", settings.auth.tokens, live),

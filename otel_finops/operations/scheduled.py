@@ -17,6 +17,7 @@ from otel_finops.governance.credit_desk import CreditDesk
 from otel_finops.governance.pending import PendingCalls
 from otel_finops.governance.spending import StoredSpending
 from otel_finops.governance.thresholds import Thresholds
+from otel_finops.insight.anomaly_watch import AnomalyWatch
 from otel_finops.ledger.current_prices import CurrentPrices
 from otel_finops.ledger.fee_spread import FeeSpreader
 from otel_finops.ledger.journal import prune_skeletons
@@ -33,6 +34,8 @@ from otel_finops.trees.projected import TraceFigures, fill
 
 _MINUTE_S: Final = 60.0
 _HOUR_S: Final = 3_600.0
+_LOOK_S: Final = 900.0
+"""A quarter of an hour: hours and days of spend are judged while they run."""
 _DAY_S: Final = 86_400.0
 _FILL_BUDGETS_S: Final = 15.0
 """Whoever made a budget over a large ledger waits for it; where nothing is to be filled this costs a lease."""
@@ -80,7 +83,7 @@ def scheduled(parts: Parts) -> list[Job]:
     Raises:
         StartRefused: the settings give an interval to a job that there is not.
     """
-    planned = list(chain(_price_jobs(parts), _figure_jobs(parts), _ledger_jobs(parts), _governance_jobs(parts)))
+    planned = list(chain(_price_jobs(parts), _figure_jobs(parts), _ledger_jobs(parts), _governance_jobs(parts), _anomaly_jobs(parts)))
     intervals = parts.settings.jobs.intervals
     names = {one.job.name for one in planned}
     if unknown := sorted(set(intervals) - names):
@@ -190,6 +193,17 @@ def _governance_jobs(parts: Parts) -> Iterator[_Planned]:
     )  # fmt: skip
     summary = "Give back what decisions held for too long."
     yield _Planned(Job("expire_reservations", _EXPIRE_S, lambda lease: parts.expire(), _EXPIRE_S, summary, prompt=True))
+
+
+def _anomaly_jobs(parts: Parts) -> Iterator[_Planned]:
+    settings = parts.settings
+    watch = AnomalyWatch(parts.store, parts.leases, parts.clock, settings.anomalies, settings.display.zone)
+    summary = "Look for days and hours of spend that stand out, and work out what drives them."
+
+    def look(lease: HeldLease) -> str:
+        return str(watch.run(is_stopping=parts.is_stopping))
+
+    yield _Planned(Job("find_anomalies", _LOOK_S, look, _MINUTE_S, summary, "anomalies.run"), settings.features.anomalies)
 
 
 def _work(parts: Parts, what: str, body: Callable[[], str]) -> JobBody:

@@ -16,6 +16,7 @@ from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import API_BODY_MIB, API_BODY_MIB_MAX, MIB, NAME_CHARS_MAX, RESERVE_BYTES, SERIES_MAX, TAGS_MAX
 from otel_finops.base.zones import zone_of
 from otel_finops.settings.addresses import Address, parse_address
+from otel_finops.settings.anomalies import Anomalies
 from otel_finops.settings.approvals import Approvals
 from otel_finops.settings.channels import Channels
 from otel_finops.settings.enforcement import Enforcement
@@ -401,6 +402,7 @@ class Features(_Section):
     reconciliation: bool = Field(
         default=True, description="Providers' bills, and holding the ledger against them, by the clock and by hand."
     )
+    anomalies: bool = Field(default=True, description="Days and hours of spend that stand out, and what drives them. Off: nobody looks.")
     audit: bool = Field(
         default=True, description="Reading and proving the trail of changes. Off: every change goes on record all the same."
     )
@@ -570,6 +572,7 @@ class Settings(BaseModel):
     channels: Channels = Channels()
     outbound: Outbound = Outbound()
     reconciliation: Reconciliation = Reconciliation()
+    anomalies: Anomalies = Anomalies()
     display: Display = Display()
     quality: Quality = Quality()
     retention: Retention = Retention()

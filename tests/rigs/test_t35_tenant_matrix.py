@@ -39,6 +39,8 @@ NEUTRAL = {
     "image_size", "quality", "resolution", "input_tokens", "text_chars", "max_output_tokens",
     # budgets
     "start_day", "start_month", "length", "warn_percent", "thresholds", "carry_over", "fail", "enabled",
+    # anomalies
+    "last", "until", "against_from", "against_to",
     # passes
     "times", "hours", "up_to_usd", "stopped",
     # pools of credits
@@ -128,6 +130,7 @@ def _text(value: Any) -> Any:
 
 
 LOOKUPS: dict[tuple[str, str], tuple[str, str, str, Any]] = {
+    ("anomalies", "no"): ("anomalies", "anomalies", "no", NOBODYS_NUMBER),
     ("credits", "no"): ("credits/pools", "pools", "no", NOBODYS_NUMBER),
     ("prices", "no"): ("prices/watches", "watches", "no", NOBODYS_NUMBER),
     ("tokens", "no"): ("tokens", "tokens", "no", NOBODYS_NUMBER),

@@ -18,6 +18,8 @@ from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.governance.approvals import StoredApprovals
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.rulings import Reason, Ruling
+from otel_finops.insight.anomaly_scan import Scope
+from otel_finops.insight.anomaly_store import Finding, Mute, Note, add_mute, add_note, put_anomaly
 from otel_finops.ledger.journal import JournalRow
 from otel_finops.ledger.quarantine import Failed, Quarantine
 from otel_finops.ledger.subjects import Subjects
@@ -70,6 +72,7 @@ def two_tenants(folder: Path) -> Iterator[Service]:
         _send_shared(service)
         service.settled()
         _govern(service)
+        _anomalies(service)
         _approvals(service)
         _quarantine(service)
         yield service
@@ -157,6 +160,20 @@ def _asked(tenant: str, mark: str) -> dict[str, Any]:
         "trace_id": trace(tenant, 1).hex(),
     }
     return {"provider": "openai", "model": f"{mark}-model", "tenant": tenant, "estimate_usd": "0.5", **said, **more}
+
+
+def _anomalies(service: Service) -> None:
+    """A day of each tenant's agent that stood out, and a mute of the same number."""
+    store, now_ns = Store.open(service.database.url, SystemClock()), SystemClock().now_ns()
+    try:
+        for tenant, mark in TENANTS.items():
+            scope = Scope("agent", tenant, f"{mark}-agent-0")
+            found = Finding(0, scope, "day", now_ns, now_ns + 1, True, now_ns, now_ns, 10, 1, 1, 9.0, 4, 1, [])
+            with store.write() as transaction:
+                add_note(transaction, put_anomaly(transaction, found), Note("ack", f"{mark} knows", f"{mark} herself", now_ns))
+                add_mute(transaction, Mute(0, tenant, "agent", f"{mark}-agent-0", "", None, f"{mark} knows", f"{mark} herself", now_ns))
+    finally:
+        store.close()
 
 
 def _approvals(service: Service) -> None:

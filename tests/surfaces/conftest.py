@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from fractions import Fraction
 
 import pytest
 from surfaces_world import DECIDED, PASSING, RATES, SIGHTINGS, WAITING
@@ -25,6 +26,10 @@ from otel_finops.governance.rulings import Reason, Ruling
 from otel_finops.identity.stored import TokenDraft
 from otel_finops.insight.cost_center_store import Editor as CenterEditor
 from otel_finops.insight.cost_centers import CostCenter, Rule
+from otel_finops.insight.anomaly_scan import Scope
+from otel_finops.insight.anomaly_store import Finding, Mute, Note, add_mute, add_note, put_anomaly
+from otel_finops.insight.anomaly_words import drivers_json
+from otel_finops.insight.drivers import Cell, Detail, Driver
 from otel_finops.ledger.fx_store import store_rates
 from otel_finops.ledger.journal import JournalRow, record
 from otel_finops.ledger.price_refresh import PriceRefresher
@@ -60,6 +65,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         KillSwitches(room.store, clock, KillSwitch()).set(Target("agent", "nobody"), who="ann", why="never seen")
         _approvals(room)
         _decisions(room)
+        _anomalies(room)
         _budgets(room)
         _cost_centers(room)
         PolicyStore(room.store, clock, room.subjects).create(POLICY, PolicyEditor("ann", ("acme",)))
@@ -103,6 +109,19 @@ def _decisions(room: Room) -> None:
     question = Question(Asked(DECIDED, call), Estimate(PICO_PER_USD, "given"), lambda model: Estimate(None, "unknown"))
     assert room.context.decisions.decide(question)["reservation_id"] == DECIDED
     room.context.decisions.release(DECIDED, None)
+
+
+def _anomalies(room: Room) -> None:
+    """A day of acme's that stood out and is acknowledged, and a mute."""
+    day, now_ns = parse_ns("2026-11-20"), parse_ns("2026-11-21T06:00:00Z")
+    dearer = Detail(9 * PICO_PER_USD, Cell("", "", "openai", "gpt-4o"), "output", Fraction(1), Fraction(2))
+    found = Finding(
+        0, Scope("tenant", "acme"), "day", day, parse_ns("2026-11-21"), False, now_ns, now_ns, 10 * PICO_PER_USD, PICO_PER_USD,
+        PICO_PER_USD, 9.0, 4, 7, drivers_json([Driver("price", dearer.amount, (dearer,))]),
+    )  # fmt: skip
+    with room.store.write() as transaction:
+        add_note(transaction, put_anomaly(transaction, found), Note("ack", "load test", "ann", now_ns))
+        add_mute(transaction, Mute(0, "acme", "agent", "planner", "", None, "load test", "ann", now_ns))
 
 
 def _budgets(room: Room) -> None:

@@ -46,6 +46,13 @@ _CONTENT = base64.b64encode(PRICE_LIST.read_bytes()).decode()
 _PACKAGED = packaged_snapshot().version
 _RATES = base64.b64encode(RATES.read_bytes()).decode()
 HARMLESS: dict[str, Harmless] = {
+    "anomalies.ack": Harmless({"no": 1, "why": "tried", "dry_run": True}, ["1", "--why", "tried", "--dry-run"]),
+    "anomalies.explain": Harmless({"from": "2026-11-20", "to": "2026-11-23"}, ["--from", "2026-11-20", "--to", "2026-11-23"]),
+    "anomalies.mute": Harmless({"tenant": "acme", "step": "hour", "dry_run": True}, ["--tenant", "acme", "--step", "hour", "--dry-run"]),
+    "anomalies.reopen": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
+    "anomalies.run": Harmless({"dry_run": True}, ["--dry-run"]),
+    "anomalies.show": Harmless({"no": 1}, ["1"]),
+    "anomalies.unmute": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
     "approvals.approve": Harmless({"approval_id": WAITING, "why": "tried", "dry_run": True}, [WAITING, "--why", "tried", "--dry-run"]),
     "approvals.reject": Harmless({"approval_id": WAITING, "why": "tried", "dry_run": True}, [WAITING, "--why", "tried", "--dry-run"]),
     "approvals.revoke": Harmless({"approval_id": PASSING, "why": "tried", "dry_run": True}, [PASSING, "--why", "tried", "--dry-run"]),

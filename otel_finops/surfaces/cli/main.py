@@ -28,6 +28,7 @@ GROUPS: Final = {
     "ledger": "Export, proof and corrections of the ledger.",
     "periods": "Months of the ledger, and closing them.",
     "prices": "The price book.",
+    "anomalies": "Days and hours of spend that stand out, and what drives them.",
     "fx": "Exchange rates.",
     "forecast": "What budgets and calls will come to, and how well that would have been known.",
     "subscriptions": "Flat fees, and the calls that they cover.",
