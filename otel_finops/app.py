@@ -30,6 +30,7 @@ from otel_finops.governance.spending import StoredSpending
 from otel_finops.identity.entrance import entrance
 from otel_finops.identity.principals import LOCAL, Principals
 from otel_finops.identity.senders import Senders
+from otel_finops.insight.projections import told_outcomes
 from otel_finops.ledger.current_prices import POLL_S, CurrentPrices, base_of
 from otel_finops.ledger.group_commit import GroupCommitter
 from otel_finops.ledger.identity import ledger_id
@@ -171,7 +172,7 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
         {str(name): value for name, value in said.defaults.items()},
         said.tags,
     )
-    normaliser = Normaliser(load_dialects(), attribution)
+    normaliser = Normaliser(load_dialects(), attribution, settings.outcomes)
     metering = settings.metering.enabled
     wanted = normaliser.wanted if metering else NOTHING
     pipeline = Pipeline(normaliser, prices, committer, admission, metrics, own, clock, wanted, metering=metering)
@@ -188,7 +189,7 @@ def _build_core(settings: Settings, store: Store, purpose: str, clock: Clock) ->
         clock,
         cascade=rules.seen_by,
         recent=recent,
-        trace_projections=(*figures, *trace_projections(settings)),
+        trace_projections=(*figures, *trace_projections(settings), *told_outcomes(settings)),
         pending=pending,
     )
     return Core(

@@ -130,7 +130,8 @@ class OutcomeDesk:
     def spent(self, query: OutcomeQuery) -> int:
         """What was spent in the query's time on calls of its tenants, pico-USD."""
         with self._store.read() as transaction:
-            sums = tally(transaction, Question(query.tenants, (), query.from_ns, query.to_ns).checked())
+            to_ns = None if query.to_ns == OutcomeQuery(None).to_ns else query.to_ns
+            sums = tally(transaction, Question(query.tenants, (), query.from_ns or None, to_ns).checked())
         return sum(one.cost_pico for one in sums.values())
 
     def given(

@@ -18,7 +18,7 @@ from otel_finops.store.unit_of_work import Transaction
 
 SideClass: TypeAlias = Literal[
     "skeletons", "quarantine", "audit", "idempotency_keys", "correction_runs", "price_refreshes", "decisions", "reservations", "approvals",
-    "approval_uses", "guardrail_rulings",
+    "approval_uses", "guardrail_rulings", "outcomes",
 ]  # fmt: skip
 
 
@@ -50,6 +50,7 @@ _CLASSES: Final[dict[SideClass, _Rows]] = {
     "approvals": _Rows("approvals", "approval_no", "expires_ns"),
     "approval_uses": _Rows("approval_uses", "approval_no, decision_id", "at_ns"),
     "guardrail_rulings": _Rows("guardrail_rulings", "decision_id, guardrail", "at_ns"),
+    "outcomes": _Rows("outcomes_given", "outcome_no", "at_ns"),
 }
 
 

@@ -12,7 +12,7 @@ from otel_finops.operations.billing import Billing
 from otel_finops.operations.delivery_desks import Channels
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
 from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Guardrails, Policies, Replays
-from otel_finops.operations.insight_desks import Chargebacks, Forecasts, Jobs, Routing, WhatIfs
+from otel_finops.operations.insight_desks import Chargebacks, Forecasts, Jobs, Outcomes, Routing, WhatIfs
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
 from otel_finops.settings.tree import Features, Settings
 
@@ -51,6 +51,7 @@ class Context(NamedTuple):
         policies: policies, and what they would say of a call.
         credits: prepaid pools of credits.
         guardrails: what guardrails said.
+        outcomes: how work came out, and what it cost.
         replays: what rules would have done with calls of the past.
         whatif: what recorded calls would have cost otherwise.
         routing: which model is the cheapest that is good enough, and how good models are.
@@ -92,6 +93,7 @@ class Context(NamedTuple):
     policies: Policies
     credits: Credits
     guardrails: Guardrails
+    outcomes: Outcomes
     replays: Replays
     whatif: WhatIfs
     routing: Routing

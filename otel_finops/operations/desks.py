@@ -401,7 +401,7 @@ class Answers(Protocol):
 
 ClassOfData: TypeAlias = Literal[
     "entries", "journal", "skeletons", "quarantine", "audit", "idempotency_keys", "correction_runs", "price_refreshes", "decisions",
-    "reservations", "approvals", "approval_uses", "guardrail_rulings",
+    "reservations", "approvals", "approval_uses", "guardrail_rulings", "outcomes",
 ]  # fmt: skip
 CLASSES: Final[tuple[ClassOfData, ...]] = get_args(ClassOfData)
 """What retention tells apart."""

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from otel_finops.trees.queries import Tenants
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
+    from otel_finops.insight.outcome_reads import OutcomeQuery
+    from otel_finops.insight.outcome_report import OutcomeReport
+    from otel_finops.insight.outcomes_given import Given, Saying
     from otel_finops.governance.budgets import Budget
     from otel_finops.insight.backtest import Backtest
     from otel_finops.insight.chargeback import Asked, Chargeback
@@ -55,6 +58,34 @@ class Forecasts(Protocol):
 
     def backtest_budget(self, budget: Budget, steps: int) -> Backtest:
         """The same of what was counted for a budget; raises MissingRate where a day with spend has no rate."""
+        ...
+
+
+class Outcomes(Protocol):
+    """How work came out, and what it cost.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def record(self, said: Sequence[Saying], tenants: Tenants, *, who: str, dry_run: bool = False) -> int:
+        """Put on record what somebody who sees these tenants says; how much of it was new.
+
+        Raises:
+            BadInput, NotFound: see `insight.outcomes_given`; nothing of it is on record then.
+        """
+        ...
+
+    def report(self, query: OutcomeQuery, group_by: Sequence[str]) -> OutcomeReport:
+        """Success, failure and cost; raises BadInput for an unknown key, too many outcomes or too many groups."""
+        ...
+
+    def spent(self, query: OutcomeQuery) -> int:
+        """What was spent in the query's time on calls of its tenants, pico-USD."""
+        ...
+
+    def given(self, tenants: Tenants, trace_id: str | None, name: str | None, before_no: int | None, limit: int) -> Sequence[Given]:
+        """What somebody said of traces, newest first; `before_no` is the last number of the page before."""
         ...
 
 

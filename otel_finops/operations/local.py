@@ -29,6 +29,8 @@ from otel_finops.governance.verdicts import GuardrailDesk
 from otel_finops.identity.desk import TokenDesk
 from otel_finops.identity.live import LiveTokens
 from otel_finops.identity.principals import LOCAL
+from otel_finops.insight.outcomes_given import OutcomeDesk
+from otel_finops.insight.projections import told_outcomes
 from otel_finops.insight.anomaly_desk import anomaly_desk
 from otel_finops.insight.forecasts import Forecasts
 from otel_finops.insight.quality_outcomes import outcomes_by_model
@@ -225,6 +227,7 @@ def make_context(
         decisions=decisions,
         policies=policies_desk(settings, store, clock, subjects),
         guardrails=GuardrailDesk(store),
+        outcomes=OutcomeDesk(store, clock),
         replays=Replays(store, clock, prices.fresh, settings.enforcement, figures=settings.features.figures),
         whatif=WhatIfDesk(store, clock, prices.fresh, local=anywhere),
         routing=RoutingDesk(
@@ -272,7 +275,7 @@ def _corrector(settings: Settings, store: Store, clock: Clock, engine: PriceEngi
     """What corrects the ledger by these prices, under the settings' rules of money."""
     rules = CurrentRules(store, settings.pricing)
     figures = (TraceFigures(),) if settings.features.figures else ()
-    kept = Rollups(), *figures, *projections(settings, store, clock)
+    kept = Rollups(), *figures, *told_outcomes(settings), *projections(settings, store, clock)
     return Corrector(store, _leases(store, clock), engine, kept, clock, rules.seen_by)
 
 

@@ -37,6 +37,7 @@ SETTINGS: Final[Mapping[ClassOfData, str]] = {
     "approvals": "retention.decisions_days",
     "approval_uses": "retention.decisions_days",
     "guardrail_rulings": "retention.decisions_days",
+    "outcomes": "retention.outcomes_days",
 }
 """Which setting says how long a class is kept; '' where that is fixed."""
 LOST: Final[Mapping[ClassOfData, str]] = {
@@ -53,6 +54,7 @@ LOST: Final[Mapping[ClassOfData, str]] = {
     "approvals": "Requests for approval and passes, counted from when they expired; those that wait or hold stay.",
     "approval_uses": "Which decisions passes let through.",
     "guardrail_rulings": "What guardrails said of calls that were asked for; what spans tell of them stays with the spans.",
+    "outcomes": "What somebody said of how traces came out; what spans tell of it goes with their traces.",
 }
 """What is lost with a class."""
 WHY_HELD: Final[Mapping[str, str]] = {

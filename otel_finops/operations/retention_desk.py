@@ -57,6 +57,7 @@ class RetentionDesk:
             "approvals": self._settings.decisions_days,
             "approval_uses": self._settings.decisions_days,
             "guardrail_rulings": self._settings.decisions_days,
+            "outcomes": self._settings.outcomes_days,
         }
         if name == "skeletons":
             return self._settings.skeletons_hours

@@ -25,6 +25,7 @@ from otel_finops.settings.jobs import Jobs
 from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.settings.money import Currency, Pricing
 from otel_finops.settings.outbound import Outbound
+from otel_finops.settings.outcomes import Outcomes
 from otel_finops.settings.outside import checked_headers, checked_place
 from otel_finops.settings.quality import Quality
 from otel_finops.settings.reconciliation import Reconciliation
@@ -389,6 +390,12 @@ class Features(_Section):
         description="Asking guardrails about calls, and keeping what spans say that guardrails said. Off: neither, and no report.",
     )
     replay: bool = Field(default=True, description="Trying budgets and policies on calls of the past.")
+    outcomes: bool = Field(
+        default=True,
+        description="How work came out and what each success cost. Off: what spans say of it is not kept, and nothing is taken.",
+    )
+    unit_costs: bool = Field(default=True, description="What a call, trace, session, user and thousand tokens cost.")
+    waste: bool = Field(default=True, description="What was spent for nothing, with its dollars and what would have stopped it.")
     chargeback: bool = Field(
         default=True, description="Cost centres, rules for shared costs, and reports on who bears what. Off: none of it; codes are kept on."
     )
@@ -497,6 +504,11 @@ class Retention(_Section):
     decisions_days: Days = Field(
         default=90, description="Days for which decisions on calls, and what was held and approved for them, are kept; 0: for ever."
     )
+    outcomes_days: Days = Field(
+        default=762,
+        description="Days for which it is kept what somebody said of how traces came out, as long as the entries of a whole month and a "
+        "month more unless it is set otherwise; 0: for ever.",
+    )
 
 
 class Attribution(_Section):
@@ -578,6 +590,7 @@ class Settings(BaseModel):
     retention: Retention = Retention()
     jobs: Jobs = Jobs()
     attribution: Attribution = Attribution()
+    outcomes: Outcomes = Outcomes()
     metrics: Metrics = Metrics()
     telemetry: Telemetry = Telemetry()
     log: Log = Log()

@@ -53,6 +53,8 @@ NEUTRAL = {
     "steps", "will_exceed", "method",
     # cost centres and shared costs
     "every", "weight", "place",
+    # outcomes
+    "note",
     # what is asked of the service
     "status", "min_cost_usd", "top", "section", "changed", "search", "class", "fee", "providers", "environments", "accounts",
 }  # fmt: skip
@@ -100,6 +102,9 @@ NAMES = {
     "tags": Twins({"team": "walrus-team-0"}, {"team": "nobody-team-0"}),
     "name": Twins("walrus-agent-9", "nobody-agent-9"),
     "who": Twins("boss of globex", "boss of nobody"),
+    "outcomes": Twins(
+        [{"trace_id": trace(OTHER, 1).hex(), "outcome": "success"}], [{"trace_id": trace("nobody", 1).hex(), "outcome": "success"}]
+    ),
 }
 """By parameter. What has a number or an id of its own is looked up: see `numbers`."""
 TRY = {"dry_run": True}

@@ -112,6 +112,10 @@ HARMLESS: dict[str, Harmless] = {
     "ledger.allowances": Harmless({"dry_run": True}, ["--dry-run"]),
     "ledger.estimate": Harmless({"dry_run": True}, ["--dry-run"]),
     "ledger.reprice": Harmless({"dry_run": True}, ["--dry-run"]),
+    "outcomes.record": Harmless(
+        {"trace_id": ACME_TRACE, "outcome": "success", "tenant": "acme", "dry_run": True},
+        [ACME_TRACE, "success", "--tenant", "acme", "--dry-run"],
+    ),
     "periods.close": Harmless({"month": "2026-10", "dry_run": True}, ["--month", "2026-10", "--dry-run"]),
     "policies.create": Harmless(
         {"name": "tried", "action": "block", "scope": {"tenant": "acme"}, "condition": "trace.calls > 5", "dry_run": True},

@@ -48,6 +48,7 @@ GROUPS: Final = {
     "cost-centers": "Who bears what calls cost: codes with owners, one within the other.",
     "allocations": "Rules for shared costs, fees and credits.",
     "chargeback": "What each cost centre bears, with what is not allocated.",
+    "outcomes": "How work came out, and what each success cost.",
     "replay": "What budgets and policies would have done with calls of the past.",
     "kill-switch": "Stopping calls at once.",
     "jobs": "What is done by the clock, and doing it now.",
