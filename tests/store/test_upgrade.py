@@ -25,7 +25,6 @@ from otel_finops.governance import decision_tables as _decision_tables  # noqa: 
 from otel_finops.governance import policy_tables as _policy_tables  # noqa: F401 - as below
 from otel_finops.governance import tables as _governance_tables  # noqa: F401 - declares them in `metadata`
 from otel_finops.identity import tables as _identity_tables  # noqa: F401 - declares them in `metadata`
-from otel_finops.insight import outcome_tables as _outcome_tables  # noqa: F401 - as above
 from otel_finops.insight import anomaly_tables as _anomaly_tables  # noqa: F401 - as below
 from otel_finops.insight import bill_tables as _bill_tables  # noqa: F401 - as below
 from otel_finops.insight import cost_center_tables as _cost_center_tables  # noqa: F401 - as below
@@ -193,15 +192,6 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "0006": {
-        "outcomes_said": {
-            "trace_no": 1, "span_id": b"s" * 8, "tenant": "acme", "at_ns": 1, "name": "task", "success": True, "agent": "planner",
-            "workflow": None, "service": None, "environment": None, "provider": "openai", "model": "gpt-4o", "calls": 1, "failed_calls": 0,
-            "unpriced_calls": 0, "tokens": 5, "cost_usd": 0, "cost_pico": 7,
-        },
-        "outcomes_given": {
-            "outcome_no": 1, "tenant": "acme", "trace_id": b"t" * 16, "name": "task", "success": None, "at_ns": 1, "note": "a mistake",
-            "who": "ann", "recorded_ns": 2,
-        },
         "budget_forecasts": {
             "budget_no": 1, "revision": 1, "made_ns": 5, "window_start_ns": 0, "window_end_ns": 9, "limit_amount": "7", "spent_amount": "1",
             "projected_amount": "8", "low_amount": "6", "high_amount": None, "chance": 0.25, "exceeds_ns": 8, "earliest_ns": 7,
