@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 import pytest
-from cli_world import Said, run, scripted, self_signed, serving
+from certificates import self_signed
+from cli_world import Said, run, scripted, serving
 from surfaces_world import ACME_TRACE, HARMLESS, NO_INPUT, SHARED_TRACE
 
 from otel_finops.base.errors import BadInput, Busy, FinopsError, Unavailable
