@@ -49,6 +49,7 @@ from otel_finops.ledger.subscription_windows import CurrentRules
 from otel_finops.log_pipeline import LogPipeline
 from otel_finops.metrics import catalog, telemetry
 from otel_finops.metrics.budget_gauges import BudgetCollector, budget_source
+from otel_finops.metrics.capture_gauge import CaptureCollector, capture_source
 from otel_finops.metrics.exposition import LedgerCollector, MetricsPage
 from otel_finops.metrics.ledger_source import ledger_source
 from otel_finops.metrics.self_metrics import SelfMetrics
@@ -442,7 +443,8 @@ def _metrics_page(core: Core, decisions: Decisions, policies: Policies) -> Metri
         policy_failures=policies.failed,
     )
     ledger = LedgerCollector(source, labels=labels, series_max=series_max)
+    bills = (CaptureCollector(capture_source(core.store)),) if core.settings.features.reconciliation else ()
     if not core.settings.features.budgets:
-        return MetricsPage(ledger, core.metrics)
+        return MetricsPage(ledger, *bills, core.metrics)
     budgets = budget_source(core.store, core.clock, followed_budgets(core.store, core.clock), StoredSpending(), series_max=series_max)
-    return MetricsPage(ledger, BudgetCollector(budgets), core.metrics)
+    return MetricsPage(ledger, BudgetCollector(budgets), *bills, core.metrics)

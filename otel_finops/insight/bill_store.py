@@ -141,8 +141,8 @@ class Bills:
                 [(no,)] = transaction.execute(_INSERT, (None, *stored, gzip.compress(payload, mtime=0)))
         return _stored((no, *stored)), True
 
-    def remove(self, no: int, tenants: Tenants, *, who: str) -> StoredBill:
-        """Take a bill away; what it replaced stands again.
+    def remove(self, no: int, tenants: Tenants, *, who: str, dry_run: bool = False) -> StoredBill:
+        """Take a bill away, or in a dry run say which; what it replaced stands again.
 
         Raises:
             NotFound: there is none of this number for these tenants.
@@ -155,7 +155,8 @@ class Bills:
                 raise NotFound(f"There is no bill {no}.")
             label = found.label
             values = (label.tenant, label.name, found.aspect, label.provider, found.format, found.currency, "{}", 0, 0, 0, "0", "", "")
-            transaction.execute(_INSERT, (no, *values, who, self._clock.now_ns(), b""))
+            if not dry_run:
+                transaction.execute(_INSERT, (no, *values, who, self._clock.now_ns(), b""))
         return found
 
     def _check(self, transaction: Transaction, held: Sequence[StoredBill], same: Sequence[StoredBill], bill: Bill, label: Label) -> None:

@@ -107,6 +107,14 @@ BUDGET_RATIO: Final = Metric(
 BUDGETS_LEFT_OUT: Final = Metric("finops_budgets_left_out", "gauge", (), "Budgets that have no series, since there are too many.")
 BUDGET_METRICS: Final = (BUDGET_LIMIT, BUDGET_SPENT, BUDGET_RATIO, BUDGETS_LEFT_OUT)
 
+CAPTURE_RATE: Final = Metric(
+    "finops_capture_rate",
+    "gauge",
+    ("bill", "tenant", "provider"),
+    "Booked of billed when the bill was last held against the ledger: 1 is all of it, more is too much.",
+)
+BILL_METRICS: Final = (CAPTURE_RATE,)
+
 RECEIVED: Final = Metric(
     "finops_received_spans", "counter", (), "Spans of recorded requests = journalled + duplicate + rejected + ignored, at every scrape."
 )
@@ -236,6 +244,12 @@ Of every budget that is enabled, by number, at most {BUDGET_SERIES_MAX:,} (fewer
 name, `tenant` whose it is, empty where it is for calls of several. They are left out while `finops_ledger_readable` is 0, and with the
 feature `budgets` off.
 """
+_BILL_INTRODUCTION: Final = """\
+## Of bills
+
+Of every imported bill (docs/insight.md), as the clock last held it against the ledger; `tenant` is empty where a bill is for all tenants.
+Bills on which nothing was billed have no series. None are there with the feature `reconciliation` off.
+"""
 _SELF_INTRODUCTION: Final = """\
 ## About the service itself
 
@@ -252,6 +266,9 @@ def render_docs() -> str:
         _GENAI_NOTE,
         _BUDGET_INTRODUCTION,
         *_table(BUDGET_METRICS),
+        "",
+        _BILL_INTRODUCTION,
+        *_table(BILL_METRICS),
         "",
         _SELF_INTRODUCTION,
         *_table(SELF_METRICS),

@@ -43,8 +43,8 @@ class Billing(Protocol):
         """The imports that these tenants may see, oldest first."""
         ...
 
-    def remove(self, no: int, tenants: Tenants, *, who: str) -> StoredBill:
-        """Take one away; raises NotFound where there is none for these tenants."""
+    def remove(self, no: int, tenants: Tenants, *, who: str, dry_run: bool) -> StoredBill:
+        """Take one away, or in a dry run say which; raises NotFound where there is none for these tenants."""
         ...
 
     def names(self, tenants: Tenants) -> Sequence[tuple[str, str]]:
@@ -59,10 +59,12 @@ class Billing(Protocol):
         """How each bill compared when that was last looked at."""
         ...
 
-    def run(self) -> tuple[Sequence[CaptureRate], Sequence[str]]:
-        """Hold every bill against the ledger and keep what comes of it; also the faults of those that cannot be compared."""
+    def run(self, *, dry_run: bool = False) -> tuple[Sequence[CaptureRate], Sequence[str]]:
+        """Hold every bill against the ledger and, unless it is a dry run, keep what comes of it; also the faults of those that cannot be
+        compared.
+        """
         ...
 
-    def pull(self, name: str | None, *, who: str) -> Sequence[PulledBill]:
-        """Ask the billing APIs of the settings; raises BadInput where there is none of that name."""
+    def pull(self, name: str | None, *, who: str, dry_run: bool) -> Sequence[PulledBill]:
+        """Ask the billing APIs of the settings, or in a dry run say which; raises BadInput where there is none of that name."""
         ...

@@ -129,6 +129,7 @@ class BillNumber(Input):
     """Which import."""
 
     no: int = Field(ge=1, le=2**53, description="Its number, as bills.list shows it.")
+    dry_run: bool = Field(default=False, description="Say which one would be taken away; none is.")
 
 
 class Removed(Output):
@@ -189,16 +190,18 @@ def listed(context: Context, principal: Principal, given: Paged) -> Json:
     agents=False,
     summary="Take an imported bill away; what it replaced stands again.",
 )
-def remove(context: Context, principal: Principal, given: BillNumber) -> Changed:
+def remove(context: Context, principal: Principal, given: BillNumber) -> Changed | Unchanged:
     """It stays on record that it was there."""
-    removed = context.bills.remove(given.no, principal.tenants, who=principal.who)
-    return Changed({"bill": shown_bill(removed)}, shown_bill(removed), None, removed.label.tenant or None)
+    removed = context.bills.remove(given.no, principal.tenants, who=principal.who, dry_run=given.dry_run)
+    answer = {"bill": shown_bill(removed)}
+    return Unchanged(answer) if given.dry_run else Changed(answer, shown_bill(removed), None, removed.label.tenant or None)
 
 
 class PullInput(Input):
     """Which source."""
 
     name: Name | None = Field(default=None, description="Only the source of this name; all of the settings when not given.")
+    dry_run: bool = Field(default=False, description="Say which would be asked; none is.")
 
 
 class SourcePulled(Output):
@@ -228,11 +231,11 @@ class Pulled(Output):
     agents=False,
     summary="Fetch bills from the billing APIs that the settings name.",
 )
-def pull(context: Context, principal: Principal, given: PullInput) -> Changed:
+def pull(context: Context, principal: Principal, given: PullInput) -> Changed | Unchanged:
     """Keys come from the settings alone."""
     principal.must_see_all("bills.pull asks for the bills of the whole service")
-    answer = {"sources": [_pulled(one) for one in context.bills.pull(given.name, who=principal.who)]}
-    return Changed(answer, None, answer)
+    answer = {"sources": [_pulled(one) for one in context.bills.pull(given.name, who=principal.who, dry_run=given.dry_run)]}
+    return Unchanged(answer) if given.dry_run else Changed(answer, None, answer)
 
 
 def shown_bill(one: StoredBill) -> dict[str, Any]:

@@ -84,9 +84,9 @@ class BillsDesk:
         """See `Billing.all`."""
         return self._bills.all(tenants)
 
-    def remove(self, no: int, tenants: Tenants, *, who: str) -> StoredBill:
+    def remove(self, no: int, tenants: Tenants, *, who: str, dry_run: bool) -> StoredBill:
         """See `Billing.remove`."""
-        return self._bills.remove(no, tenants, who=who)
+        return self._bills.remove(no, tenants, who=who, dry_run=dry_run)
 
     def names(self, tenants: Tenants) -> Sequence[tuple[str, str]]:
         """See `Billing.names`."""
@@ -104,7 +104,7 @@ class BillsDesk:
         with self._store.read() as transaction:
             return capture_rates(transaction, tenants)
 
-    def run(self) -> tuple[Sequence[CaptureRate], Sequence[str]]:
+    def run(self, *, dry_run: bool = False) -> tuple[Sequence[CaptureRate], Sequence[str]]:
         """See `Billing.run`."""
         now_ns = self._clock.now_ns()
         since_ns = max(0, now_ns - now_ns % NS_PER_DAY - self._settings.days * NS_PER_DAY)
@@ -115,21 +115,21 @@ class BillsDesk:
                     rates.append(rate)
             except BadInput as fault:  # of this bill alone, such as exchange rates that are missing
                 faults.append(f"{name}: {fault}")
-        with self._store.write() as transaction:
-            keep(transaction, rates)
+        if not dry_run and (rates or self.rates(None)):
+            with self._store.write() as transaction:
+                keep(transaction, rates)
         return rates, faults
 
-    def pull(self, name: str | None, *, who: str) -> Sequence[PulledBill]:
+    def pull(self, name: str | None, *, who: str, dry_run: bool = False) -> Sequence[PulledBill]:
         """See `Billing.pull`."""
         sources = [one for one in self._settings.sources if name in (None, one.called)]
-        if not sources:
-            named = "" if name is None else f" of the name {name[:60]!r}"
-            raise BadInput(f"there is no source{named} in the settings (reconciliation.sources)")
-        return [self._pulled(one, who) for one in sources]
+        if not sources and name is not None:
+            raise BadInput(f"name: there is no source {name[:60]!r} in the settings (reconciliation.sources)")
+        return [PulledBill(one.called, (), None) if dry_run else self._pulled(one, who) for one in sources]
 
     def by_the_clock(self) -> str:
         """Ask the sources there are, hold every bill against the ledger; what that came to in a line for a person."""
-        pulled = self.pull(None, who="scheduler") if self._settings.sources else ()
+        pulled = self.pull(None, who="scheduler")
         rates, faults = self.run()
         faults = [*(f"{one.name}: {one.fault}" for one in pulled if one.fault is not None), *faults]
         new = sum(is_new for one in pulled for _, is_new in one.bills)

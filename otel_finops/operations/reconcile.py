@@ -13,7 +13,7 @@ from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import Name, NoInput, Windowed
-from otel_finops.operations.registry import Changed, Json, Output, operation
+from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.shapes import At, Count, Usd
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
@@ -150,10 +150,16 @@ class Ran(Output):
     faults: list[str] = Field(description="Bills that could not be compared, and why.")
 
 
+class RunInput(Input):
+    """Whether it is to be kept."""
+
+    dry_run: bool = Field(default=False, description="Compare, and keep nothing.")
+
+
 @operation(
     "reconcile.run",
     "reconciliation/run",
-    takes=NoInput,
+    takes=RunInput,
     output=Ran,
     permission="manage",
     feature="reconciliation",
@@ -161,11 +167,13 @@ class Ran(Output):
     runs=True,
     summary="Hold every bill against the ledger now, as the clock does, and keep the capture rates.",
 )
-def run(context: Context, principal: Principal, given: NoInput) -> Changed:
+def run(context: Context, principal: Principal, given: RunInput) -> Changed | Unchanged:
     """All bills; bills of tenants are nobody else's to see."""
     principal.must_see_all("reconcile.run compares the bills of all tenants")
-    found, faults = context.bills.run()
+    found, faults = context.bills.run(dry_run=given.dry_run)
     answer = {"rates": [_captured(one) for one in found], "faults": list(faults)}
+    if given.dry_run:
+        return Unchanged(answer)
     return Changed(answer, None, {"bills": len(found), "faults": list(faults)})
 
 

@@ -23,6 +23,7 @@ from otel_finops.ledger.fee_spread import FeeSpreader
 from otel_finops.ledger.journal import prune_skeletons
 from otel_finops.ledger.rollups import Rollups
 from otel_finops.ledger.subscription_windows import CurrentRules
+from otel_finops.operations.bills_desk import BillsDesk
 from otel_finops.operations.corrections_desk import CorrectionsDesk
 from otel_finops.operations.price_lists import PriceLists
 from otel_finops.operations.retention_desk import RetentionDesk
@@ -43,6 +44,7 @@ _EXPIRE_S: Final = 15.0
 """How soon what is held for too long is given back where nobody asks for decisions; whoever does gives it back at once."""
 _RETAIN_FIRST_S: Final = 5_400.0
 """Behind the first look for months to close, since only closed ones are pruned."""
+_RECONCILE_FIRST_S: Final = 1_200.0
 _PRUNE_TRACES: Final = 5_000
 _SPREAD_BACK_DAYS: Final = 45
 """How long after its end a period's fee is spread again when calls come late."""
@@ -129,6 +131,7 @@ def _figure_jobs(parts: Parts) -> Iterator[_Planned]:
 def _ledger_jobs(parts: Parts) -> Iterator[_Planned]:
     settings, corrections = parts.settings, parts.corrections
     features = settings.features
+    yield _Planned(_reconcile_job(parts), features.reconciliation)
     spread = _work(parts, "subscriptions.spread", lambda: _spread(parts))
     summary = "Spread flat fees over the calls that they covered."
     yield _Planned(Job("spread_fees", 6 * _HOUR_S, spread, 600.0, summary, "subscriptions.spread"), features.subscriptions)
@@ -151,6 +154,13 @@ def _ledger_jobs(parts: Parts) -> Iterator[_Planned]:
     prune = _work(parts, "retention.prune", lambda: parts.retention.prune_due(parts.is_stopping))
     summary = "Take away data that is older than it is kept for."
     yield _Planned(Job("prune", _DAY_S, prune, _RETAIN_FIRST_S, summary, "retention.prune"), features.retention)
+
+
+def _reconcile_job(parts: Parts) -> Job:
+    desk = BillsDesk(parts.store, parts.clock, parts.prices.fresh, parts.settings.reconciliation, files=False)
+    work = _work(parts, "reconcile.run", desk.by_the_clock)
+    summary = "Fetch bills from the billing APIs that the settings name, and hold every bill against the ledger."
+    return Job("reconcile", 6 * _HOUR_S, work, _RECONCILE_FIRST_S, summary, "reconcile.run")
 
 
 def _spread(parts: Parts) -> str:

@@ -55,6 +55,8 @@ NEUTRAL = {
     "every", "weight", "place",
     # outcomes
     "note",
+    # bills
+    "mapping", "decimal_comma", "amount_column", "model_column", "models", "from_day", "to_day", "cells",
     # what is asked of the service
     "status", "min_cost_usd", "top", "section", "changed", "search", "class", "fee", "providers", "environments", "accounts",
 }  # fmt: skip
@@ -136,6 +138,7 @@ def _text(value: Any) -> Any:
 
 LOOKUPS: dict[tuple[str, str], tuple[str, str, str, Any]] = {
     ("anomalies", "no"): ("anomalies", "anomalies", "no", NOBODYS_NUMBER),
+    ("bills", "no"): ("bills", "bills", "no", NOBODYS_NUMBER),
     ("credits", "no"): ("credits/pools", "pools", "no", NOBODYS_NUMBER),
     ("prices", "no"): ("prices/watches", "watches", "no", NOBODYS_NUMBER),
     ("tokens", "no"): ("tokens", "tokens", "no", NOBODYS_NUMBER),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from otel_finops.store.engine import Store
 TENANTS = {"acme": "zebra", "globex": "walrus"}
 """Each tenant's mark: it stands in every name that is the tenant's."""
 ALL = "all-tenants-token"
+BILL = base64.b64encode(b"date,model,cost\n2026-10-01,gpt-4o,1\n").decode()
 SENDER = "sends-for-both"
 NAMED = {
     "gen_ai.agent.name": "agent", "finops.step": "step", "finops.user": "user", "session.id": "session", "finops.cost_center": "costs",
@@ -144,6 +146,7 @@ def _govern(service: Service) -> None:
                     "tenant": tenant,
                 },
             ),
+            ("bills", {"content": BILL, "name": f"{mark}-agent-9", "provider": "openai", "tenant": tenant}),
             ("credits/pools", {"name": f"{mark}-credits", "scope": {"tenant": tenant}, "amount": "5", "low": "9", "why": f"{mark} paid"}),
         ]
         for path, body in wanted:

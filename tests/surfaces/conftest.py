@@ -7,7 +7,7 @@ from datetime import date
 from fractions import Fraction
 
 import pytest
-from surfaces_world import DECIDED, PASSING, RATES, SIGHTINGS, WAITING
+from surfaces_world import BILL, DECIDED, PASSING, RATES, SIGHTINGS, WAITING
 
 from otel_finops.base.money import PICO_PER_USD
 from otel_finops.base.times import parse_ns
@@ -24,6 +24,8 @@ from otel_finops.governance.policy_store import Editor as PolicyEditor
 from otel_finops.governance.policy_store import PolicyStore
 from otel_finops.governance.rulings import Reason, Ruling
 from otel_finops.identity.stored import TokenDraft
+from otel_finops.insight.bill_store import OF_ALL, Bills, Label
+from otel_finops.insight.bills.reading import Given, read_bill
 from otel_finops.insight.cost_center_store import Editor as CenterEditor
 from otel_finops.insight.cost_centers import CostCenter, Rule
 from otel_finops.insight.anomaly_scan import Scope
@@ -77,6 +79,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
             desk.revoke(2, None, who="ann")
         seats = SubscriptionRule.model_validate_json('{"id": "old-seats", "fee": 0, "from": "2026-01-01", "providers": ["mistral"]}')
         SubscriptionWindows(room.store, clock, settings.pricing).add(seats, who="ann", why="bought")
+        bill = read_bill(Given(BILL.read_bytes(), BILL.name))
+        Bills(room.store, clock).add(bill, Label(OF_ALL, "openai", "openai"), BILL.name, who="ann")
         watches = PriceWatches(room.store, clock)
         watches.add("*", None, "claude-opus-4-5", who="ann")
         watches.end(1, None, who="ann")

@@ -42,6 +42,7 @@ class Harmless(NamedTuple):
     words: list[str]
 
 
+BILL = PRICE_LIST.parents[1] / "bills" / "bill.csv"
 _CONTENT = base64.b64encode(PRICE_LIST.read_bytes()).decode()
 _PACKAGED = packaged_snapshot().version
 _RATES = base64.b64encode(RATES.read_bytes()).decode()
@@ -80,6 +81,12 @@ HARMLESS: dict[str, Harmless] = {
     "cost_centers.create": Harmless({"code": "tried", "tenant": "acme", "dry_run": True}, ["tried", "--tenant", "acme", "--dry-run"]),
     "cost_centers.delete": Harmless({"no": 2, "dry_run": True}, ["2", "--dry-run"]),
     "cost_centers.update": Harmless({"no": 2, "owner": "ann", "dry_run": True}, ["2", "--owner", "ann", "--dry-run"]),
+    "bills.import": Harmless(
+        {"from": BILL.name, "content": base64.b64encode(BILL.read_bytes()).decode(), "provider": "openai", "dry_run": True},
+        ["--from", str(BILL), "--provider", "openai", "--dry-run"],
+    ),
+    "bills.pull": Harmless({"dry_run": True}, ["--dry-run"]),
+    "bills.remove": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
     "budgets.burndown": Harmless({"no": 1}, ["1"]),
     "forecast.backtest": Harmless({"no": 1, "steps": 1}, ["--no", "1", "--steps", "1"]),
     "forecast.budget": Harmless({"no": 1}, ["1"]),
@@ -154,6 +161,7 @@ HARMLESS: dict[str, Harmless] = {
     "pricing.quote": Harmless({"model": "gpt-4o", "output_tokens": 7}, ["--model", "gpt-4o", "--output-tokens", "7"]),
     "quarantine.drop": Harmless({"no": "all"}, ["all"]),
     "quarantine.retry": Harmless({"no": "all"}, ["all"]),
+    "reconcile.run": Harmless({"dry_run": True}, ["--dry-run"]),
     "reservations.release": Harmless({"reservation_id": DECIDED}, [DECIDED]),
     "reservations.settle": Harmless({"reservation_id": DECIDED, "actual_usd": "0.5"}, [DECIDED, "--actual-usd", "0.5"]),
     "reservations.show": Harmless({"reservation_id": DECIDED}, [DECIDED]),
