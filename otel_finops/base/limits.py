@@ -396,6 +396,10 @@ OUTCOMES_READ_MAX: Final = 500_000
 """Outcomes that one report adds up: some ten seconds; beyond it somebody has to narrow the time."""
 OUTCOMES_AT_ONCE: Final = 10_000
 """Outcomes that are looked up at a time, some 10 MB."""
+DISTINCT_SUBJECTS_MAX: Final = 500_000
+"""Sessions, or users, of one group that are told apart, some 60 MB."""
+UNIT_COST_DAYS: Final = 30
+"""Days of unit costs when nobody says which: traces, sessions and users are counted from single rows."""
 OUTCOME_NOTE_CHARS_MAX: Final = 500
 """A sentence about why it came out so."""
 

@@ -177,7 +177,7 @@ def _summed(
 def _unchanged(
     transaction: Transaction, question: Question, lower: int, upper: int, basis: str, only: str | None
 ) -> Iterator[tuple[Key, Amounts]]:
-    keys = [_grouped(name) for name in question.group_by]
+    keys = [grouped(name) for name in question.group_by]
     amount = _AMOUNTS[basis]
     sums = (
         f"{exact_sum(amount)}, COUNT(*), SUM(tokens), COUNT(*) - COUNT({amount}), "
@@ -227,16 +227,18 @@ def changed_calls(transaction: Transaction, question: Question, lower: int, uppe
     numbers = [int(no) for (no,) in transaction.execute(_CHANGED_TRACES, (lower, upper))]
     for start in range(0, len(numbers), _TRACES_AT_ONCE):
         for net in fold(entries_of_traces(transaction, numbers[start : start + _TRACES_AT_ONCE])).values():
-            known = {name: _of_entry(net, name) for name in (*question.filters, "tenant")}
+            known = {name: of_entry(net, name) for name in (*question.filters, "tenant")}
             if net.role == ROLE_CALL and lower <= net.started_ns < upper and _wanted(question, known):
                 yield net
 
 
-def _of_entry(net: Entry, name: str) -> Any:
+def of_entry(net: Entry, name: str) -> Any:
+    """A key's value of a standing call, None for not known; of the keys that are no times."""
     return net.response_model or net.request_model if name == "model" else getattr(net, name)
 
 
-def _grouped(name: str) -> str:
+def grouped(name: str) -> str:
+    """A key as SQL over entries, '' for not known; times as the start of the day or hour."""
     if name in _TIMES:
         return f"started_ns - started_ns % {_TIMES[name]}"
     return f"COALESCE({_COLUMNS[name]}, '')"
