@@ -184,8 +184,8 @@ def _unchanged(
         f"SUM(CASE WHEN ({amount}) IS NULL THEN tokens ELSE 0 END), {', '.join(_cache_sums(transaction, question))}"
     )
     where, values = standing_charges(transaction, question, only)
-    grouped = f" GROUP BY {', '.join(str(place + 1) for place in range(len(keys)))}" if keys else ""
-    sql = f"SELECT {', '.join((*keys, sums))} FROM entries e WHERE {where}{grouped}"
+    by_place = f" GROUP BY {', '.join(str(place + 1) for place in range(len(keys)))}" if keys else ""
+    sql = f"SELECT {', '.join((*keys, sums))} FROM entries e WHERE {where}{by_place}"
     for row in transaction.iterate(sql, (lower, upper, lower, upper, *values)):
         whole, rest, calls, tokens, unknown, unknown_tokens, output, cached = (int(value or 0) for value in row[len(keys) :])
         if calls:
