@@ -446,5 +446,12 @@ def _metrics_page(core: Core, decisions: Decisions, policies: Policies) -> Metri
     bills = (CaptureCollector(capture_source(core.store)),) if core.settings.features.reconciliation else ()
     if not core.settings.features.budgets:
         return MetricsPage(ledger, *bills, core.metrics)
-    budgets = budget_source(core.store, core.clock, followed_budgets(core.store, core.clock), StoredSpending(), series_max=series_max)
+    budgets = budget_source(
+        core.store,
+        core.clock,
+        followed_budgets(core.store, core.clock),
+        StoredSpending(),
+        series_max=series_max,
+        forecasts=core.settings.features.forecast,
+    )
     return MetricsPage(ledger, BudgetCollector(budgets), *bills, core.metrics)

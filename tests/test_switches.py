@@ -38,6 +38,7 @@ JOBS = {
     "close_periods": "ledger",
     "prune": "retention",
     "fill_budgets": "budgets",
+    "forecast_budgets": "forecast",
     "sweep_pending": "budgets",
 }
 """The switch on which each job hangs; jobs that are not here run always."""

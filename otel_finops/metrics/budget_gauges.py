@@ -17,6 +17,7 @@ from otel_finops.base.money import PICO_PER_USD
 from otel_finops.base.times import format_ns
 from otel_finops.governance.budgets import Budget, BudgetSet, BudgetStatus, Spending
 from otel_finops.governance.followed import Followed
+from otel_finops.insight.forecast_store import stored_forecasts
 from otel_finops.ledger.fx_store import dated_rates
 from otel_finops.metrics import catalog
 from otel_finops.metrics.series_guard import safe_label
@@ -34,6 +35,7 @@ class BudgetReading(NamedTuple):
         name, tenant: its labels; tenant "" where it is for calls of several.
         limit_pico, spent_pico: pico-USD, of another currency at today's rate; None where no money is limited, or there is no rate.
         ratio: spent of the limit; None where it cannot be told.
+        forecast_pico: what the window comes to; None where no money is limited, or nobody knows.
     """
 
     name: str
@@ -41,6 +43,7 @@ class BudgetReading(NamedTuple):
     limit_pico: int | None
     spent_pico: int | None
     ratio: float | None
+    forecast_pico: int | None = None
 
 
 class BudgetReadings(NamedTuple):
@@ -54,9 +57,19 @@ BudgetSource = Callable[[], BudgetReadings]
 
 
 def budget_source(
-    store: Store, clock: Clock, budgets: Followed[BudgetSet], spending: Spending, *, series_max: int = BUDGET_SERIES_MAX
+    store: Store,
+    clock: Clock,
+    budgets: Followed[BudgetSet],
+    spending: Spending,
+    *,
+    series_max: int = BUDGET_SERIES_MAX,
+    forecasts: bool = True,
 ) -> BudgetSource:
-    """A source that reads how the first budgets stand that are asked; later ones have no series, so that none ever leaves."""
+    """A source that reads how the first budgets stand that are asked; later ones have no series, so that none ever leaves.
+
+    Args:
+        forecasts: also show what windows come to, as it is kept.
+    """
 
     def read() -> BudgetReadings:
         asked = [one for one in budgets.current() if one.enabled]
@@ -65,7 +78,9 @@ def budget_source(
         with store.read() as transaction:
             standing = spending.statuses(transaction, shown, now_ns)
             rates = _rates(transaction, shown, today)
-        return BudgetReadings([_reading(one, standing[one.no], rates, today) for one in shown], len(asked) - len(shown))
+            kept = stored_forecasts(transaction, shown) if forecasts else {}
+        ahead = {no: one.projected for no, one in kept.items() if one.window_end_ns > now_ns}
+        return BudgetReadings([_reading(one, standing[one.no], ahead.get(one.no), rates, today) for one in shown], len(asked) - len(shown))
 
     return read
 
@@ -83,9 +98,9 @@ class BudgetCollector(Collector):
         except (Busy, Unavailable) as fault:
             _log.warning("metrics of budgets are left out of this scrape: %s", fault)
             return
-        limit, spent, ratio = (
+        limit, spent, ratio, forecast = (
             GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-            for metric in (catalog.BUDGET_LIMIT, catalog.BUDGET_SPENT, catalog.BUDGET_RATIO)
+            for metric in (catalog.BUDGET_LIMIT, catalog.BUDGET_SPENT, catalog.BUDGET_RATIO, catalog.BUDGET_FORECAST)
         )
         for one in readings.shown:
             labels = [safe_label(one.name), safe_label(one.tenant)]
@@ -94,7 +109,9 @@ class BudgetCollector(Collector):
                 spent.add_metric(labels, one.spent_pico / PICO_PER_USD)
             if one.ratio is not None:
                 ratio.add_metric(labels, one.ratio)
-        yield from (limit, spent, ratio)
+            if one.forecast_pico is not None:
+                forecast.add_metric(labels, one.forecast_pico / PICO_PER_USD)
+        yield from (limit, spent, ratio, forecast)
         yield GaugeMetricFamily(catalog.BUDGETS_LEFT_OUT.name, catalog.BUDGETS_LEFT_OUT.meaning, value=readings.left_out)
 
 
@@ -111,9 +128,10 @@ def _rates(transaction: Transaction, budgets: Iterable[Budget], today: str) -> d
     return found
 
 
-def _reading(budget: Budget, status: BudgetStatus, rates: dict[str, DatedRates], today: str) -> BudgetReading:
+def _reading(budget: Budget, status: BudgetStatus, ahead: int | None, rates: dict[str, DatedRates], today: str) -> BudgetReading:
     ratio = None if status.fault is not None else float(status.ratio)
-    limit = spent = None
+    limit = spent = forecast = None
     if budget.kind == "money" and status.fault is None and budget.currency in rates:
         limit, spent = (rates[budget.currency].to_usd(amount, today) for amount in (status.limit, status.spent))
-    return BudgetReading(budget.name, budget.tenant or "", limit, spent, ratio)
+        forecast = None if ahead is None else rates[budget.currency].to_usd(ahead, today)
+    return BudgetReading(budget.name, budget.tenant or "", limit, spent, ratio, forecast)

@@ -104,8 +104,14 @@ BUDGET_SPENT: Final = Metric(
 BUDGET_RATIO: Final = Metric(
     "finops_budget_utilization_ratio", "gauge", _BUDGET_LABELS, "Spent of the limit, 1 is all of it; of budgets in tokens and calls too."
 )
+BUDGET_FORECAST: Final = Metric(
+    "finops_budget_forecast_usd",
+    "gauge",
+    _BUDGET_LABELS,
+    "What the budget's window comes to at its end, as last forecast; other currencies at today's rate. None while nothing was ever spent.",
+)
 BUDGETS_LEFT_OUT: Final = Metric("finops_budgets_left_out", "gauge", (), "Budgets that have no series, since there are too many.")
-BUDGET_METRICS: Final = (BUDGET_LIMIT, BUDGET_SPENT, BUDGET_RATIO, BUDGETS_LEFT_OUT)
+BUDGET_METRICS: Final = (BUDGET_LIMIT, BUDGET_SPENT, BUDGET_RATIO, BUDGET_FORECAST, BUDGETS_LEFT_OUT)
 
 CAPTURE_RATE: Final = Metric(
     "finops_capture_rate",
@@ -242,7 +248,7 @@ _BUDGET_INTRODUCTION: Final = f"""\
 
 Of every budget that is enabled, by number, at most {BUDGET_SERIES_MAX:,} (fewer where `metrics.series_max` is less). `budget` is its
 name, `tenant` whose it is, empty where it is for calls of several. They are left out while `finops_ledger_readable` is 0, and with the
-feature `budgets` off.
+feature `budgets` off. Forecasts are made by the job `forecast_budgets`, every ten minutes, and left out with the feature `forecast` off.
 """
 _BILL_INTRODUCTION: Final = """\
 ## Of bills

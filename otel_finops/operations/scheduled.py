@@ -18,6 +18,7 @@ from otel_finops.governance.pending import PendingCalls
 from otel_finops.governance.spending import StoredSpending
 from otel_finops.governance.thresholds import Thresholds
 from otel_finops.insight.anomaly_watch import AnomalyWatch
+from otel_finops.insight.forecast_store import ForecastKeeper
 from otel_finops.ledger.current_prices import CurrentPrices
 from otel_finops.ledger.fee_spread import FeeSpreader
 from otel_finops.ledger.journal import prune_skeletons
@@ -40,6 +41,9 @@ _LOOK_S: Final = 900.0
 _DAY_S: Final = 86_400.0
 _FILL_BUDGETS_S: Final = 15.0
 """Whoever made a budget over a large ledger waits for it; where nothing is to be filled this costs a lease."""
+_FORECAST_S: Final = 600.0
+"""A forecast of a day's or a month's end moves little in ten minutes."""
+_FORECAST_FIRST_S: Final = 30.0
 _EXPIRE_S: Final = 15.0
 """How soon what is held for too long is given back where nobody asks for decisions; whoever does gives it back at once."""
 _RETAIN_FIRST_S: Final = 5_400.0
@@ -189,11 +193,16 @@ def _governance_jobs(parts: Parts) -> Iterator[_Planned]:
             thresholds.move_on(transaction, budgets.seen_by(transaction), parts.clock.now_ns())
         return f"{left} settled traces were still taken for pending" if left else "what is pending is pending"
 
+    def forecast(lease: HeldLease) -> str:
+        return f"{ForecastKeeper(parts.store, parts.clock, budgets, StoredSpending()).run(parts.is_stopping)} budgets forecast"
+
     features = parts.settings.features
     summary = "Count for new budgets what was booked before they were made."
     yield _Planned(Job("fill_budgets", _FILL_BUDGETS_S, fill_in, _FILL_BUDGETS_S, summary), features.budgets)
     summary = "Forget calls that pend no more, and move rolling windows on."
     yield _Planned(Job("sweep_pending", _MINUTE_S, sweep, _MINUTE_S, summary), features.budgets)
+    summary = "Forecast what the windows of budgets come to, for metrics and alerts."
+    yield _Planned(Job("forecast_budgets", _FORECAST_S, forecast, _FORECAST_FIRST_S, summary), features.forecast)
     lapse = _work(parts, "credits.expire", lambda: parts.credits.expire_due(parts.is_stopping))
     summary = "Post what is left of expired grants as lapsed."
     yield _Planned(Job("expire_credits", _MINUTE_S, lapse, 0.0, summary, "credits.expire"), features.credits)

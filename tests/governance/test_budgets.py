@@ -25,6 +25,7 @@ from otel_finops.governance.periods import Period, Window
 from otel_finops.governance.scopes import Scope
 from otel_finops.identity.principals import LOCAL, Principal
 from otel_finops.identity.roles import ROLES
+from otel_finops.insight.forecast_store import ForecastKeeper
 from otel_finops.ledger.current_prices import CurrentPrices
 from otel_finops.ledger.fx_store import store_rates
 from otel_finops.metrics.budget_gauges import BudgetCollector, budget_source
@@ -220,6 +221,13 @@ def test_metrics_of_budgets(rig: CountingRig) -> None:
     assert "finops_budget_limit_usd{budget=\"acme's" not in page  # tokens are no dollars
     assert "off" not in page.replace("left_out", "")
     assert "finops_budgets_left_out 0.0" in page
+    assert 'finops_budget_forecast_usd{budget="all"' not in page, "none is made yet"
+    ForecastKeeper(rig.store, rig.clock, rig.followed, rig.spending).run()
+    [ahead] = [line for line in metrics(rig).splitlines() if line.startswith("finops_budget_forecast_usd{")]
+    assert ahead.startswith('finops_budget_forecast_usd{budget="all",tenant=""}')
+    assert 0.007 < float(ahead.split()[-1]) < 0.21, "two calls on the first day, and nine and a half days to come"
+    rig.clock.advance(10 * DAY_S)
+    assert "finops_budget_forecast_usd{" not in metrics(rig), "what was forecast of November is not told of December"
     bounded = metrics(rig, series_max=1)
     assert 'ratio{budget="all"' in bounded
     assert "tokens" not in bounded.split("# HELP finops_budgets_left_out")[0].replace("budgets in tokens", "")

@@ -22,7 +22,7 @@ def test_what_is_exported_is_what_is_declared() -> None:
         service.watch(gauge, lambda: 1.0)
     service.spans(1, rejections=[Rejection("bad_span_id", "a span id has 8 bytes")])
     ledger = LedgerCollector(lambda: Counters([FULL_ROW], 0, 0, 1.0))
-    budgets = BudgetCollector(lambda: BudgetReadings([BudgetReading("all", "acme", 2, 1, 0.5)], 0))
+    budgets = BudgetCollector(lambda: BudgetReadings([BudgetReading("all", "acme", 2, 1, 0.5, 3)], 0))
     for declared, collector in (
         (catalog.LEDGER_METRICS, ledger),
         (catalog.BUDGET_METRICS, budgets),
