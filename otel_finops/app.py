@@ -48,6 +48,7 @@ from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.subscription_windows import CurrentRules
 from otel_finops.log_pipeline import LogPipeline
 from otel_finops.metrics import catalog, telemetry
+from otel_finops.metrics.anomaly_gauge import AnomalyCollector, score_source
 from otel_finops.metrics.budget_gauges import BudgetCollector, budget_source
 from otel_finops.metrics.capture_gauge import CaptureCollector, capture_source
 from otel_finops.metrics.exposition import LedgerCollector, MetricsPage
@@ -431,6 +432,13 @@ def _web(core: Core, context: Context, authenticate: Principals) -> AsgiServer:
     return AsgiServer(app, address, Listener("the web side", "http.address"))
 
 
+def _anomaly_scores(core: Core) -> tuple[AnomalyCollector, ...]:
+    if not core.settings.features.anomalies:
+        return ()
+    said = core.settings.metrics
+    return (AnomalyCollector(score_source(core.store), said.labels, said.series_max),)
+
+
 def _metrics_page(core: Core, decisions: Decisions, policies: Policies) -> MetricsPage:
     labels, series_max = core.settings.metrics.labels, core.settings.metrics.series_max
     reader = LedgerReader(core.store, core.subjects)
@@ -443,9 +451,10 @@ def _metrics_page(core: Core, decisions: Decisions, policies: Policies) -> Metri
         policy_failures=policies.failed,
     )
     ledger = LedgerCollector(source, labels=labels, series_max=series_max)
+    anomalies = _anomaly_scores(core)
     bills = (CaptureCollector(capture_source(core.store)),) if core.settings.features.reconciliation else ()
     if not core.settings.features.budgets:
-        return MetricsPage(ledger, *bills, core.metrics)
+        return MetricsPage(ledger, *bills, *anomalies, core.metrics)
     budgets = budget_source(
         core.store,
         core.clock,
@@ -454,4 +463,4 @@ def _metrics_page(core: Core, decisions: Decisions, policies: Policies) -> Metri
         series_max=series_max,
         forecasts=core.settings.features.forecast,
     )
-    return MetricsPage(ledger, BudgetCollector(budgets), *bills, core.metrics)
+    return MetricsPage(ledger, BudgetCollector(budgets), *bills, *anomalies, core.metrics)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
-from otel_finops.base.limits import BUDGET_SERIES_MAX, REPORTED_USD_MAX, SERIES_MAX
+from otel_finops.base.limits import ANOMALY_SERIES_MAX, BUDGET_SERIES_MAX, REPORTED_USD_MAX, SERIES_MAX
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -120,6 +120,15 @@ CAPTURE_RATE: Final = Metric(
     "Booked of billed when the bill was last held against the ledger: 1 is all of it, more is too much.",
 )
 BILL_METRICS: Final = (CAPTURE_RATE,)
+
+ANOMALY_SCORE: Final = Metric(
+    "finops_anomaly_score",
+    "gauge",
+    ("scope", "tenant", "name", "step"),
+    "Robust standard deviations by which the last day or hour lies above what was expected: of the one that is over, or of the running one"
+    " where that is more already.",
+)
+ANOMALY_METRICS: Final = (ANOMALY_SCORE,)
 
 RECEIVED: Final = Metric(
     "finops_received_spans", "counter", (), "Spans of recorded requests = journalled + duplicate + rejected + ignored, at every scrape."
@@ -256,6 +265,14 @@ _BILL_INTRODUCTION: Final = """\
 Of every imported bill (docs/insight.md), as the clock last held it against the ledger; `tenant` is empty where a bill is for all tenants.
 Bills on which nothing was billed have no series. None are there with the feature `reconciliation` off.
 """
+_ANOMALY_INTRODUCTION: Final = f"""\
+## Of anomalies
+
+Of everything together and of each tenant, model, agent and cost centre (`scope`, `name`), by day and by hour (`step`), as the job
+`find_anomalies` last saw them: at most {ANOMALY_SERIES_MAX:,} (fewer where `metrics.series_max` is less), the highest scores. `tenant`,
+and the names of agents and cost centres, are empty until these labels are switched on; scopes that are not told apart then have one
+series, the highest score. None are there with the feature `anomalies` off.
+"""
 _SELF_INTRODUCTION: Final = """\
 ## About the service itself
 
@@ -275,6 +292,9 @@ def render_docs() -> str:
         "",
         _BILL_INTRODUCTION,
         *_table(BILL_METRICS),
+        "",
+        _ANOMALY_INTRODUCTION,
+        *_table(ANOMALY_METRICS),
         "",
         _SELF_INTRODUCTION,
         *_table(SELF_METRICS),

@@ -16,14 +16,15 @@ from otel_finops.base.times import format_ns, parse_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import (
+    NAMED,
     CallFilters,
     Instant,
     Name,
-    NoInput,
     Paged,
     TenantScoped,
     Windowed,
     given_filters,
+    page_of,
     place_cursor,
 )
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
@@ -296,23 +297,25 @@ def mute(context: Context, principal: Principal, given: NewMute) -> Changed | Un
 
 
 class Mutes(Output):
-    """Those that hold, oldest first."""
+    """A page of those that hold, oldest first."""
 
     mutes: list[MuteShown]
+    next_cursor: str | None
 
 
 @operation(
     "anomalies.mutes",
     "anomalies/mutes",
-    takes=NoInput,
+    takes=Paged,
     output=Mutes,
     permission="view",
     feature="anomalies",
     summary="List the mutes of anomalies that hold.",
 )
-def mutes(context: Context, principal: Principal, given: NoInput) -> Json:
+def mutes(context: Context, principal: Principal, given: Paged) -> Json:
     """Those of all tenants are everybody's to see."""
-    return {"mutes": [_mute(one) for one in context.anomalies.mutes(principal.tenants)]}
+    page, more = page_of(context.anomalies.mutes(principal.tenants), given, "anomalies.mutes", lambda one: (one.no,))
+    return {"mutes": [_mute(one) for one in page], "next_cursor": more}
 
 
 class MuteNumber(Input):
@@ -427,8 +430,10 @@ def course(context: Context, principal: Principal, given: CourseQuery) -> Json:
 class ExplainQuery(TenantScoped, CallFilters):
     """Which time, beside which other one."""
 
-    from_: Instant = Field(alias="from", description="Calls that started at this instant or later; a date is midnight UTC.")
-    to: Instant = Field(description="Calls that started before this instant.")
+    from_: Instant = Field(
+        alias="from", description="Calls that started at this instant or later; a date is midnight UTC.", json_schema_extra=NAMED
+    )
+    to: Instant = Field(description="Calls that started before this instant.", json_schema_extra=NAMED)
     against_from: Instant | None = Field(default=None, description="The other time; the same length of time before when not given.")
     against_to: Instant | None = Field(default=None, description="Its end; where the first time begins when not given.")
 

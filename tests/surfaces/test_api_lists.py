@@ -17,6 +17,9 @@ from otel_finops.surfaces.api.app import build_api
 
 WHOLE = {
     "approvals.show": "the reasons for one request",
+    "anomalies.course": "the last days or hours of one group, as many as `last` says",
+    "anomalies.explain": "some ten drivers",
+    "anomalies.show": "one anomaly, what was said of it, and its dearest traces",
     "budgets.burndown": "the days, or pieces, of one window",
     "budgets.show": "one budget, and the numbers of those right below it",
     "chargeback.report": "a row for each cost centre, bounded by base.limits; `chargeback.export` writes them to a file",
