@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
@@ -89,21 +89,22 @@ def _words(*known: str) -> Callable[[Any], list[str]]:
     return read
 
 
-def _windows(given: Any) -> list[list[Any]]:
+def _windows(given: Any) -> list[str]:
     """`60/5/14.4 360/30/6`: minutes of the long and of the short window, and how many times too fast."""
-    texts = [str(part).split("/") for part in str(given).replace(",", " ").split()] if isinstance(given, str) else given
-    if not isinstance(texts, Sequence) or not 1 <= len(texts) <= _PAIRS_MAX:
+    found = _parts(given)
+    if not 1 <= len(found) <= _PAIRS_MAX:
         raise ValueError(f"one to {_PAIRS_MAX} of LONG/SHORT/FACTOR, e.g. 60/5/14.4 360/30/6 (minutes, minutes, times)")
-    return [_window(parts) for parts in texts]
+    return [_window(part) for part in found]
 
 
-def _window(parts: Any) -> list[Any]:
-    if not isinstance(parts, list) or len(parts) != 3:
+def _window(text: str) -> str:
+    parts = text.split("/")
+    if len(parts) != 3:
         raise ValueError("each is LONG/SHORT/FACTOR, e.g. 60/5/14.4 (minutes, minutes, times)")
     long, short = (_whole(1, ALERT_WINDOW_MINUTES_MAX)(part) for part in parts[:2])
     if short >= long:
         raise ValueError("the second window is the shorter one")
-    return [long, short, _decimal(0, 10_000)(parts[2])]
+    return f"{long}/{short}/{_decimal(0, 10_000)(parts[2])}"
 
 
 _BUDGETS: Final = Parameter(_numbers, [], "Numbers of budgets; none: all that the rule's tenant has, or all.")
@@ -125,7 +126,7 @@ PARAMETERS: Final[Mapping[Kind, Mapping[str, Parameter]]] = {
         "budgets": _BUDGETS,
         "windows": Parameter(
             _windows,
-            [[60, 5, "14.4"], [360, 30, "6"]],
+            ["60/5/14.4", "360/30/6"],
             "LONG/SHORT/FACTOR, minutes: spend in the long window and in the short one is FACTOR times what an even pace would be.",
         ),
         "usd_per_hour": Parameter(_decimal(0, 9_000_000), "0", "The even pace where no budget is asked: so many USD an hour; 0: budgets."),
@@ -136,6 +137,7 @@ PARAMETERS: Final[Mapping[Kind, Mapping[str, Parameter]]] = {
             _words("global", "tenant", "model", "agent", "cost_center"), [], "Only findings of these scopes; none: of all."
         ),
         "usd": Parameter(_decimal(0, 9_000_000), "1", "Only findings of at least so many USD more or less than expected."),
+        "hours": Parameter(_HOURS, 48, "Only what began within the last so many hours."),
     },
     "unpriced": {
         "percent": Parameter(_decimal(0, 100), "5", "Above how many percent of the tokens have no price."),

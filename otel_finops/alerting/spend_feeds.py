@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from otel_finops.alerting.amounts import in_words, money_figures
 from otel_finops.alerting.findings import Finding
@@ -39,9 +39,10 @@ class Pair(NamedTuple):
     factor: Fraction
 
     @classmethod
-    def of(cls, said: Sequence[Any]) -> Pair:
+    def of(cls, said: str) -> Pair:
         """From a rule's parameter."""
-        return cls(int(said[0]) * _NS_PER_MINUTE, int(said[1]) * _NS_PER_MINUTE, Fraction(said[2]))
+        long, short, factor = said.split("/")
+        return cls(int(long) * _NS_PER_MINUTE, int(short) * _NS_PER_MINUTE, Fraction(factor))
 
 
 class Burn(NamedTuple):

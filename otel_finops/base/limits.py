@@ -398,6 +398,8 @@ OUTCOMES_AT_ONCE: Final = 10_000
 """Outcomes that are looked up at a time, some 10 MB."""
 DISTINCT_SUBJECTS_MAX: Final = 500_000
 """Sessions, or users, of one group that are told apart, some 60 MB."""
+CACHE_MODELS_MAX: Final = 10_000
+"""Models whose savings by caches are told apart, and different calls without uncached tokens that wait for a rate; some 10 MB."""
 UNIT_COST_DAYS: Final = 30
 """Days of unit costs when nobody says which: traces, sessions and users are counted from single rows."""
 OUTCOME_NOTE_CHARS_MAX: Final = 500
@@ -530,3 +532,5 @@ DELIVERY_BACKOFF_S: Final = 5.0
 """Delay before the second attempt; it doubles with each, up to `DELIVERY_BACKOFF_S_MAX`, and varies by half."""
 DELIVERY_BACKOFF_S_MAX: Final = 3_600.0
 """Longest such delay: an address that is mended is told within the hour."""
+FOCUS_GROUPS_MAX: Final = 20_000
+"""Rows of one hour or day that a FOCUS export holds at a time, some 2 KiB each; what goes beyond is written in a further piece."""

@@ -6,6 +6,8 @@ from typing import Final
 
 from otel_finops.operations import (
     alert_routes,
+    alert_rules,
+    alerts,
     anomalies,
     approvals,
     audit,
@@ -61,6 +63,17 @@ from otel_finops.operations.registry import Registry
 
 OPERATIONS: Final = Registry(
     [
+        alert_rules.create,
+        alert_rules.delete,
+        alert_rules.listed,
+        alert_rules.show,
+        alert_rules.update,
+        alerts.check,
+        alerts.history,
+        alerts.listed,
+        alerts.mute,
+        alerts.mutes,
+        alerts.unmute,
         alert_routes.create,
         alert_routes.delete,
         alert_routes.listed,
@@ -147,7 +160,7 @@ OPERATIONS: Final = Registry(
         guardrails.report,
         health.health,
         jobs.listed,
-        jobs.run,
+        jobs.start,
         jobs.show,
         kill_switches.clear_switch,
         kill_switches.history,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from otel_finops.audit.trail import Trail
 from otel_finops.base.clock import Clock
+from otel_finops.operations.alert_desks import Alerts
 from otel_finops.operations.anomaly_desks import Anomalies
 from otel_finops.operations.billing import Billing
 from otel_finops.operations.delivery_desks import Channels
@@ -56,6 +57,7 @@ class Context(NamedTuple):
         whatif: what recorded calls would have cost otherwise.
         routing: which model is the cheapest that is good enough, and how good models are.
         jobs: what the service does by the clock.
+        alerts: what is worth telling.
         channels: channels, routes to them, and what became of notices.
         bills: providers' bills, and whether the ledger agrees with them.
         forecasts: what budgets and calls will come to.
@@ -98,6 +100,7 @@ class Context(NamedTuple):
     whatif: WhatIfs
     routing: Routing
     jobs: Jobs
+    alerts: Alerts
     channels: Channels
     bills: Billing
     forecasts: Forecasts

@@ -41,7 +41,10 @@ class ShownJob(Output):
     operation: str | None = Field(description="Which operation does the same when a person asks for it; null: jobs.run alone.")
     every_seconds: float = Field(description="From the end of a run to the start of the next.")
     running_in: str | None = Field(description="Which process runs it at this moment; null: nobody does.")
-    last: ShownRun | None = Field(description="The last run that ended; null: it never ran.")
+    last_at: At | None = Field(description="When the last run that ended began; null: it never ran.")
+    seconds: float | None = Field(description="How long that worked.")
+    outcome: str | None = Field(description="What came of it: done or failed.")
+    said: str | None = Field(description="What it said of itself, or its error.")
     next_at: At | None = Field(description="When it is due, if a service runs; null: it never ran, or runs.")
     failing_since: At | None = Field(description="Since when every run failed; null: the last one did not.")
     failures: Count = Field(description="How many runs failed since then, of those that are kept.")
@@ -99,7 +102,7 @@ def show(context: Context, principal: Principal, given: JobQuery) -> Json:
     found = context.jobs.runs(given.job, place[0] if place else None, given.limit + 1)
     page = found[: given.limit]
     more = place_cursor(_SHOW, [page[-1].no]) if len(found) > given.limit else None
-    return {"job": _job(state), "runs": [_run(run) for run in page], "next_cursor": more}
+    return {"job": _job(state), "runs": [shown_run(run) for run in page], "next_cursor": more}
 
 
 class JobName(Input):
@@ -128,12 +131,12 @@ class JobDone(Output):
     agents=False,
     summary="Run a job now, and wait for it; refused while another process runs it.",
 )
-def run(context: Context, principal: Principal, given: JobName) -> Changed | Unchanged:
+def start(context: Context, principal: Principal, given: JobName) -> Changed | Unchanged:
     """It does what it does by the clock, under the same lease; a run that failed says so in its outcome."""
     principal.must_see_all(_OF_ALL)
     if given.dry_run:
         return Unchanged({"job": _job(context.jobs.find(given.job)), "run": None})
-    done = _run(context.jobs.run(given.job, who=principal.who))
+    done = shown_run(context.jobs.run(given.job, who=principal.who))
     answer = {"job": _job(context.jobs.find(given.job)), "run": done}
     return Changed(answer, None, {"job": given.job, "outcome": done["outcome"], "said": done["said"]})
 
@@ -141,20 +144,23 @@ def run(context: Context, principal: Principal, given: JobName) -> Changed | Unc
 def _job(state: JobState) -> dict[str, Any]:
     job, last, failing = state.job, state.last, state.failing
     waits = last is not None and state.holder is None
+    run = None if last is None else shown_run(last)
     return {
         "job": job.name,
         "summary": job.summary,
         "operation": job.operation or None,
         "every_seconds": job.interval_s,
         "running_in": state.holder,
-        "last": None if last is None else _run(last),
+        **{name: None if run is None else run[name] for name in ("seconds", "outcome", "said")},
+        "last_at": None if run is None else run["started_at"],
         "next_at": format_ns(last.ended_ns + round(job.interval_s * NS_PER_SECOND)) if last is not None and waits else None,
         "failing_since": None if failing is None else format_ns(failing.since_ns),
         "failures": 0 if failing is None else failing.times,
     }
 
 
-def _run(run: JobRun) -> dict[str, Any]:
+def shown_run(run: JobRun) -> dict[str, Any]:
+    """A run as answers show it."""
     return {
         "no": run.no or None,
         "started_at": format_ns(run.started_ns),

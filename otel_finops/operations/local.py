@@ -50,6 +50,7 @@ from otel_finops.ledger.spend_entries import Basis
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.subscription_windows import CurrentRules
 from otel_finops.ledger.verify import verify
+from otel_finops.operations.alerting import alerts_desk
 from otel_finops.operations.bills_desk import BillsDesk
 from otel_finops.operations.budgets_desk import budgets_desk
 from otel_finops.operations.chargeback_desk import ChargebackDesk
@@ -199,10 +200,24 @@ def make_context(
     pools = CreditDesk(store, clock, subjects, CreditRates())
     leases, records = _leases(store, clock, "jobs"), JobRuns(store)
     channels = channel_desk(settings, store, clock, leases)
+    alerts = alerts_desk(settings, store, clock, subjects, prices, switches, pools)
 
     def jobs(is_stopping: Callable[[], bool]) -> Sequence[Job]:
         return scheduled(
-            Parts(settings, store, clock, leases, prices, corrections, retention, pools, decisions.expire, channels.deliver, is_stopping)
+            Parts(
+                settings,
+                store,
+                clock,
+                leases,
+                prices,
+                corrections,
+                retention,
+                pools,
+                decisions.expire,
+                channels.deliver,
+                alerts.checker,
+                is_stopping,
+            )
         )
 
     return Context(
@@ -235,6 +250,7 @@ def make_context(
         ),
         jobs=JobsDesk(leases, records, JobRunner(leases, records, clock, leases.holder), jobs),
         channels=channels,
+        alerts=alerts,
         retention=retention,
         credits=pools,
         bills=BillsDesk(store, clock, prices.fresh, settings.reconciliation, files=anywhere),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Final, NamedTuple
 
+from otel_finops.alerting.evaluate import Checker
 from otel_finops.audit.clockwork import on_record
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import StartRefused
@@ -44,6 +45,7 @@ _FILL_BUDGETS_S: Final = 15.0
 _FORECAST_S: Final = 600.0
 """A forecast of a day's or a month's end moves little in ten minutes."""
 _FORECAST_FIRST_S: Final = 30.0
+_CHECK_FIRST_S: Final = 5.0
 _EXPIRE_S: Final = 15.0
 """How soon what is held for too long is given back where nobody asks for decisions; whoever does gives it back at once."""
 _RETAIN_FIRST_S: Final = 5_400.0
@@ -60,6 +62,7 @@ class Parts(NamedTuple):
     Attributes:
         expire: gives back what decisions hold for too long.
         deliver: attempts the notices that are due.
+        checker: checks the alert rules.
         is_stopping: whether no further round is to begin.
     """
 
@@ -73,6 +76,7 @@ class Parts(NamedTuple):
     credits: CreditDesk
     expire: Callable[[], str]
     deliver: Callable[[], object]
+    checker: Checker
     is_stopping: Callable[[], bool]
 
 
@@ -210,6 +214,8 @@ def _governance_jobs(parts: Parts) -> Iterator[_Planned]:
     yield _Planned(
         Job("deliver", _MINUTE_S, lambda lease: str(parts.deliver()), _MINUTE_S, summary, "deliveries.run"), features.channels
     )  # fmt: skip
+    summary = "Check the alert rules, and tell what there is to tell."
+    yield _Planned(Job("check_alerts", _MINUTE_S, parts.checker.run, _CHECK_FIRST_S, summary, "alerts.check", prompt=True), features.alerts)
     summary = "Give back what decisions held for too long."
     yield _Planned(Job("expire_reservations", _EXPIRE_S, lambda lease: parts.expire(), _EXPIRE_S, summary, prompt=True))
 

@@ -403,6 +403,9 @@ class Features(_Section):
     routing: bool = Field(
         default=True, description="Routing rules, and quality scores of models. Off: what is stored stays, and nobody can ask."
     )
+    alerts: bool = Field(
+        default=True, description="Alert rules: checking them, and what they have to tell. Off: nothing is checked, and nobody is told."
+    )
     channels: bool = Field(
         default=True, description="Channels, routes and deliveries of notices. Off: nothing is put into a channel, what waits is not sent."
     )

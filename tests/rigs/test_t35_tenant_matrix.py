@@ -43,18 +43,23 @@ NEUTRAL = {
     "last", "until", "against_from", "against_to",
     # passes
     "times", "hours", "up_to_usd", "stopped",
+    # what if, and routing
+    "to_provider", "to_tier", "cache_hit_rate", "token_factor", "prices_at", "bar", "min_samples", "unknown",
     # pools of credits
     "amount", "hard", "low", "no_low", "closed", "revision",
     # policies
     "condition", "downgrade_to", "rate", "retry_after_s", "priority", "description", "ready", "document", "replace", "policy",
     # decisions and what they hold
     "action", "gate", "observed", "halted", "estimate_usd", "actual_usd", "tokens", "idempotency_key",
-    # forecasts
-    "steps", "will_exceed", "method",
-    # cost centres and shared costs
-    "every", "weight", "place",
     # outcomes
     "note",
+    # cost centres and shared costs
+    "every", "method", "weight", "place",
+    # forecasts
+    "steps", "will_exceed", "method",
+    # alert rules and alerts
+    "severity", "params", "for_seconds", "clear_seconds", "repeat_seconds", "resolved", "quiet", "quiet_zone", "quiet_days", "labels",
+    "phase",
     # bills
     "mapping", "decimal_comma", "amount_column", "model_column", "models", "from_day", "to_day", "cells",
     # what is asked of the service
@@ -85,6 +90,8 @@ NAMES = {
     "cost_center": Twins("walrus-costs-0", "nobody-costs-0"),
     "purpose": Twins("walrus-purpose-0", "nobody-purpose-0"),
     "service": Twins("walrus-service", "nobody-service"),
+    "to_model": Twins("walrus-model", "nobody-model"),
+    "candidates": Twins(["walrus-model"], ["nobody-model"]),
     "model": Twins("walrus-model", "nobody-model"),
     "request_model": Twins("walrus-model", "nobody-model"),
     "response_model": Twins("walrus-model", "nobody-model"),
@@ -137,6 +144,9 @@ def _text(value: Any) -> Any:
 
 
 LOOKUPS: dict[tuple[str, str], tuple[str, str, str, Any]] = {
+    ("alert_rules", "no"): ("alert-rules", "rules", "no", NOBODYS_NUMBER),
+    ("alerts", "rule_no"): ("alert-rules", "rules", "no", NOBODYS_NUMBER),
+    ("alerts", "alert"): ("alerts", "alerts", "alert", "9-000000000000000000000000"),
     ("anomalies", "no"): ("anomalies", "anomalies", "no", NOBODYS_NUMBER),
     ("bills", "no"): ("bills", "bills", "no", NOBODYS_NUMBER),
     ("credits", "no"): ("credits/pools", "pools", "no", NOBODYS_NUMBER),
@@ -163,6 +173,13 @@ LOOKUPS: dict[tuple[str, str], tuple[str, str, str, Any]] = {
     ("policies", "scope"): ("policies", "policies", "scope", {"tenant": "nobody"}),
     ("replay", "policies"): ("policies", "policies", "no", NOBODYS_NUMBER),
     ("replay", "budgets"): ("budgets", "budgets", "no", NOBODYS_NUMBER),
+    ("whatif", "no"): ("whatif/scenarios", "scenarios", "no", NOBODYS_NUMBER),
+    ("whatif", "scenario"): ("whatif/scenarios", "scenarios", "no", NOBODYS_NUMBER),
+    ("routing", "no"): ("routing/rules", "rules", "no", NOBODYS_NUMBER),
+    ("routing", "task"): ("quality/scores", "scores", "task", "nobody-task"),
+    ("routing", "source"): ("quality/sources", "sources", "source", "nobody-evals"),
+    ("quality", "task"): ("quality/scores", "scores", "task", "nobody-task"),
+    ("quality", "source"): ("quality/sources", "sources", "source", "nobody-evals"),
     ("quarantine", "no"): ("quarantine", "spans", "no", NOBODYS_NUMBER),
     ("runs", "run_id"): ("runs", "runs", "run_id", f"{trace('nobody', 1).hex()}-00000000000000ff"),
     ("ledger", "entry"): ("usage", "entries", "entry_id", "0" * 32),

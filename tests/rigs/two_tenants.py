@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -135,6 +136,15 @@ def _govern(service: Service) -> None:
             ),
             ("ledger/reprice", {"tenant": tenant, "why": f"{mark} wants it"}),
             ("decisions", _asked(tenant, mark)),
+            ("whatif/scenarios", {"name": f"{mark}-scenario", "to_tier": "batch", "tenant": tenant, "agent": f"{mark}-agent-0"}),
+            (
+                "routing/rules",
+                {
+                    "name": f"{mark}-route", "candidates": ["gpt-4o-mini"], "bar": 0.5, "tenant": tenant, "agent": f"{mark}-agent-0",
+                    "task": f"{mark}-task", "source": f"{mark}-evals",
+                },
+            ),
+            ("quality/import", {"source": f"{mark}-evals", "content": _scores(mark), "tenant": tenant}),
             ("cost-centers", {"code": f"{mark}-costs-0", "owner": f"{mark} herself", "tenant": tenant}),
             (
                 "allocations",
@@ -146,11 +156,19 @@ def _govern(service: Service) -> None:
                     "tenant": tenant,
                 },
             ),
+            ("alert-rules", {"name": f"{mark}-alerts", "kind": "kill_switch", "tenant": tenant, "labels": {"team": f"{mark}-team"}}),
             ("bills", {"content": BILL, "name": f"{mark}-agent-9", "provider": "openai", "tenant": tenant}),
             ("credits/pools", {"name": f"{mark}-credits", "scope": {"tenant": tenant}, "amount": "5", "low": "9", "why": f"{mark} paid"}),
         ]
         for path, body in wanted:
             http("POST", f"{service.web}/api/v1/{path}", json=body, headers=bearer(token(tenant)))
+    http("POST", f"{service.web}/api/v1/alerts/check", json={}, headers=bearer(ALL))
+
+
+def _scores(mark: str) -> str:
+    """A file of quality scores in base64."""
+    rows = [{"model": model, "task": f"{mark}-task", "score": 0.9} for model in ("gpt-4o-mini", f"{mark}-model")]
+    return b64encode(json.dumps(rows).encode()).decode()
 
 
 def _asked(tenant: str, mark: str) -> dict[str, Any]:

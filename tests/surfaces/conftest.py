@@ -7,8 +7,11 @@ from datetime import date
 from fractions import Fraction
 
 import pytest
-from surfaces_world import BILL, DECIDED, PASSING, RATES, SIGHTINGS, WAITING
+from surfaces_world import BILL, DECIDED, PASSING, RATES, SCORES, SIGHTINGS, WAITING
 
+from otel_finops.alerting.rule_store import Editor as RuleEditor
+from otel_finops.alerting.rule_store import RuleStore
+from otel_finops.alerting.rules import Rule as AlertRule
 from otel_finops.base.money import PICO_PER_USD
 from otel_finops.base.times import parse_ns
 from otel_finops.genai.sighting import CALL
@@ -24,13 +27,14 @@ from otel_finops.governance.policy_store import Editor as PolicyEditor
 from otel_finops.governance.policy_store import PolicyStore
 from otel_finops.governance.rulings import Reason, Ruling
 from otel_finops.identity.stored import TokenDraft
+from otel_finops.insight.anomaly_scan import Scope
+from otel_finops.insight.anomaly_store import Finding, Mute, Note, add_mute, add_note, put_anomaly
+from otel_finops.insight.anomaly_words import drivers_json
 from otel_finops.insight.bill_store import OF_ALL, Bills, Label
 from otel_finops.insight.bills.reading import Given, read_bill
 from otel_finops.insight.cost_center_store import Editor as CenterEditor
 from otel_finops.insight.cost_centers import CostCenter, Rule
-from otel_finops.insight.anomaly_scan import Scope
-from otel_finops.insight.anomaly_store import Finding, Mute, Note, add_mute, add_note, put_anomaly
-from otel_finops.insight.anomaly_words import drivers_json
+from otel_finops.insight.definitions import Editor as DefinitionEditor
 from otel_finops.insight.drivers import Cell, Detail, Driver
 from otel_finops.ledger.fx_store import store_rates
 from otel_finops.ledger.journal import JournalRow, record
@@ -69,7 +73,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         _decisions(room)
         _anomalies(room)
         _budgets(room)
+        _routing(room)
         _cost_centers(room)
+        _alerts(room)
         PolicyStore(room.store, clock, room.subjects).create(POLICY, PolicyEditor("ann", ("acme",)))
         pool = PoolDraft("acme's credits", {"tenant": "acme"}, low=PICO_PER_USD)
         room.context.credits.create(pool, 20 * PICO_PER_USD, PoolEditor("ann", "bought", ("acme",)))
@@ -95,6 +101,14 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         figures = (TraceFigures(),)
         Settler(room.store, leases, engine, [Rollups()], clock, sleep=clock.advance, trace_projections=figures).settle_all()
     return url
+
+
+def _alerts(room: Room) -> None:
+    """A rule of one tenant, one of all, and what that one finds: the kill switch that is set."""
+    rules = RuleStore(room.store, room.clock)
+    rules.create(AlertRule(0, "acme's switches", "kill_switch", tenant="acme"), RuleEditor("ann", ("acme",)))
+    rules.create(AlertRule(0, "Calls are stopped", "kill_switch"), RuleEditor("ann"))
+    assert room.context.jobs.run("check_alerts", who="ann").said == "2 rules, 1 alerts, 1 told"
 
 
 def _approvals(room: Room) -> None:
@@ -126,6 +140,19 @@ def _anomalies(room: Room) -> None:
     with room.store.write() as transaction:
         add_note(transaction, put_anomaly(transaction, found), Note("ack", "load test", "ann", now_ns))
         add_mute(transaction, Mute(0, "acme", "agent", "planner", "", None, "load test", "ann", now_ns))
+
+
+def _routing(room: Room) -> None:
+    """A saved question and a rule of acme's, and scores of the models."""
+    editor = DefinitionEditor("ann", ("acme",))
+    result = {"from": "2026-11-20T00:00:00.000000000Z", "to": "2026-11-23T00:00:00.000000000Z", "finished": True, "calls": 3}
+    result |= {"booked_usd": "0.0105", "list_usd": "0.0105", "projected_usd": "0.00063", "saved_usd": "0.00987"}
+    question = {"to_model": "gpt-4o-mini", "from": "2026-11-20", "to": "2026-11-23", "tenant": "acme"}
+    room.context.whatif.scenarios.create("cheaper", "acme", {"question": question, "result": result}, editor)
+    candidates = [{"provider": "openai", "model": model} for model in ("gpt-4o-mini", "gpt-4o")]
+    said = {"candidates": candidates, "bar": "0.8", "task": None, "source": None, "min_samples": 0, "unknown": "refuse", "filters": {}}
+    room.context.routing.rules.create("answers", "acme", said, editor)
+    room.context.routing.quality.add("*", "evals", SCORES.read_bytes(), SCORES.name, who="ann")
 
 
 def _budgets(room: Room) -> None:

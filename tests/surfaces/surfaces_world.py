@@ -28,6 +28,7 @@ DECIDED = "d" * 24
 POLICY_SET = Path(__file__).parents[1] / "data" / "policies" / "policies.yaml"
 PRICE_LIST = Path(__file__).parents[1] / "data" / "prices" / "llm_prices.json"
 RATES = PRICE_LIST.parents[1] / "fx" / "eurofxref.csv"
+SCORES = PRICE_LIST.parents[1] / "quality" / "scores.csv"
 
 
 class Harmless(NamedTuple):
@@ -46,7 +47,18 @@ BILL = PRICE_LIST.parents[1] / "bills" / "bill.csv"
 _CONTENT = base64.b64encode(PRICE_LIST.read_bytes()).decode()
 _PACKAGED = packaged_snapshot().version
 _RATES = base64.b64encode(RATES.read_bytes()).decode()
+_SCORES = base64.b64encode(SCORES.read_bytes()).decode()
 HARMLESS: dict[str, Harmless] = {
+    "alert_rules.create": Harmless(
+        {"name": "tried", "kind": "kill_switch", "tenant": "acme", "quiet": "22:00-07:00", "dry_run": True},
+        ["tried", "kill_switch", "--tenant", "acme", "--quiet", "22:00-07:00", "--dry-run"],
+    ),
+    "alert_rules.delete": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
+    "alert_rules.show": Harmless({"no": 1}, ["1"]),
+    "alert_rules.update": Harmless({"no": 1, "severity": "critical", "dry_run": True}, ["1", "--severity", "critical", "--dry-run"]),
+    "alerts.check": Harmless({"dry_run": True}, ["--dry-run"]),
+    "alerts.mute": Harmless({"rule_no": 1, "why": "tried", "dry_run": True}, ["--rule-no", "1", "--why", "tried", "--dry-run"]),
+    "alerts.unmute": Harmless({"rule_no": 1, "why": "tried", "dry_run": True}, ["--rule-no", "1", "--why", "tried", "--dry-run"]),
     "anomalies.ack": Harmless({"no": 1, "why": "tried", "dry_run": True}, ["1", "--why", "tried", "--dry-run"]),
     "anomalies.explain": Harmless({"from": "2026-11-20", "to": "2026-11-23"}, ["--from", "2026-11-20", "--to", "2026-11-23"]),
     "anomalies.mute": Harmless({"tenant": "acme", "step": "hour", "dry_run": True}, ["--tenant", "acme", "--step", "hour", "--dry-run"]),
@@ -82,8 +94,8 @@ HARMLESS: dict[str, Harmless] = {
     "cost_centers.delete": Harmless({"no": 2, "dry_run": True}, ["2", "--dry-run"]),
     "cost_centers.update": Harmless({"no": 2, "owner": "ann", "dry_run": True}, ["2", "--owner", "ann", "--dry-run"]),
     "bills.import": Harmless(
-        {"from": BILL.name, "content": base64.b64encode(BILL.read_bytes()).decode(), "provider": "openai", "dry_run": True},
-        ["--from", str(BILL), "--provider", "openai", "--dry-run"],
+        {"from": BILL.name, "content": base64.b64encode(BILL.read_bytes()).decode(), "provider": "openai", "tenant": "acme", "dry_run": True},
+        ["--from", str(BILL), "--provider", "openai", "--tenant", "acme", "--dry-run"],
     ),
     "bills.pull": Harmless({"dry_run": True}, ["--dry-run"]),
     "bills.remove": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
@@ -159,6 +171,10 @@ HARMLESS: dict[str, Harmless] = {
         ["our-model", "input=2.5", "--why", "tried", "--dry-run", "--reprice"],
     ),
     "pricing.quote": Harmless({"model": "gpt-4o", "output_tokens": 7}, ["--model", "gpt-4o", "--output-tokens", "7"]),
+    "quality.import": Harmless(
+        {"from": SCORES.name, "content": _SCORES, "source": "tried", "dry_run": True},
+        ["--from", str(SCORES), "--source", "tried", "--dry-run"],
+    ),
     "quarantine.drop": Harmless({"no": "all"}, ["all"]),
     "quarantine.retry": Harmless({"no": "all"}, ["all"]),
     "reconcile.run": Harmless({"dry_run": True}, ["--dry-run"]),
@@ -167,6 +183,16 @@ HARMLESS: dict[str, Harmless] = {
     "reservations.show": Harmless({"reservation_id": DECIDED}, [DECIDED]),
     "retention.prune": Harmless({"dry_run": True}, ["--dry-run"]),
     "replay.run": Harmless({"from": "2026-11-20", "to": "2026-11-23"}, ["--from", "2026-11-20", "--to", "2026-11-23"]),
+    "routing.create": Harmless(
+        {"name": "tried", "candidates": ["openai/gpt-4o-mini", "openai/gpt-4o"], "bar": 0.8, "dry_run": True},
+        ["tried", "openai/gpt-4o-mini,openai/gpt-4o", "--bar", "0.8", "--dry-run"],
+    ),
+    "routing.delete": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
+    "routing.show": Harmless({"no": 1}, ["1"]),
+    "routing.simulate": Harmless(
+        {"no": 1, "from": "2026-11-20", "to": "2026-11-23"}, ["--no", "1", "--from", "2026-11-20", "--to", "2026-11-23"]
+    ),
+    "routing.update": Harmless({"no": 1, "bar": 0.7, "dry_run": True}, ["1", "--bar", "0.7", "--dry-run"]),
     "runs.show": Harmless({"run_id": f"{ACME_TRACE}-{2:016x}"}, [f"{ACME_TRACE}-{2:016x}"]),
     "senders.create": Harmless({"name": "shop", "tenants": ["acme"], "dry_run": True}, ["shop", "--tenants", "acme", "--dry-run"]),
     "senders.revoke": Harmless({"no": 2}, ["2"]),
@@ -187,6 +213,13 @@ HARMLESS: dict[str, Harmless] = {
         ["old-seats", "--at", "2027-01-01", "--why", "tried", "--dry-run"],
     ),
     "traces.show": Harmless({"trace_id": ACME_TRACE}, [ACME_TRACE]),
+    "whatif.delete": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
+    "whatif.save": Harmless(
+        {"name": "tried", "to_tier": "batch", "from": "2026-11-20", "to": "2026-11-23", "dry_run": True},
+        ["--name", "tried", "--to-tier", "batch", "--from", "2026-11-20", "--to", "2026-11-23", "--dry-run"],
+    ),
+    "whatif.show": Harmless({"no": 1}, ["1"]),
+    "whatif.simulate": Harmless({"scenario": 1, "cache_hit_rate": 0.5}, ["--scenario", "1", "--cache-hit-rate", "0.5"]),
     "usage.show": Harmless({"trace_id": ACME_TRACE, "span_id": f"{3:016x}"}, [ACME_TRACE, f"{3:016x}"]),
 }
 """By operation; one that is not here is asked without any input."""

@@ -51,6 +51,8 @@ GROUPS: Final = {
     "outcomes": "How work came out, and what each success cost.",
     "replay": "What budgets and policies would have done with calls of the past.",
     "kill-switch": "Stopping calls at once.",
+    "alerts": "What holds that is worth telling, and what became of it.",
+    "alert-rules": "What is worth telling, how bad it is, and when people want to hear of it.",
     "jobs": "What is done by the clock, and doing it now.",
     "channels": "How notices reach people and machines: webhooks, chats, mail, SMS, Alertmanager.",
     "alert-routes": "Which notices go to which channels.",
