@@ -1,4 +1,4 @@
-"""Success, failure and cost by whatever outcomes are grouped by; and how often each model succeeds, for who chooses among models."""
+"""Success, failure and cost by whatever outcomes are grouped by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import GROUPS_MAX, OUTCOMES_READ_MAX
 from otel_finops.base.times import format_ns
-from otel_finops.insight.outcomes import Outcome, Pair, Tally
+from otel_finops.insight.outcomes import Outcome, Tally
 
 _DATE_CHARS: Final = len("2026-11-21")
 GROUP_KEYS: Final[Mapping[str, Callable[[Outcome], str | None]]] = {
@@ -65,9 +65,3 @@ def report_of(outcomes: Iterable[Outcome], group_by: Sequence[str] = ()) -> Outc
         total = total.with_one(one.success, one.share)
     ordered = sorted(tallies.items(), key=lambda item: (-item[1].whole.pico, tuple(name or "" for name in item[0])))
     return OutcomeReport(ordered, total, without_cost)
-
-
-def by_model(outcomes: Iterable[Outcome]) -> dict[Pair, Tally]:
-    """How outcomes came about by provider and model, of those whose calls all went to one model: what others did says nothing of it."""
-    report = report_of((one for one in outcomes if one.made_by[1] is not None), ("provider", "model"))
-    return {(provider, model): tally for (provider, model), tally in report.groups}

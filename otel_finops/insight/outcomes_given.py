@@ -13,8 +13,7 @@ from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, NotFound
 from otel_finops.base.limits import OUTCOME_KINDS_OF_TRACE_MAX
 from otel_finops.insight.outcome_reads import STANDS, OutcomeQuery, read_outcomes
-from otel_finops.insight.outcome_report import OutcomeReport, by_model, report_of
-from otel_finops.insight.outcomes import Pair, Tally
+from otel_finops.insight.outcome_report import OutcomeReport, report_of
 from otel_finops.ledger.spend import Question, tally
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction
@@ -121,11 +120,6 @@ class OutcomeDesk:
         """
         with self._store.read() as transaction:
             return report_of(read_outcomes(transaction, query), group_by)
-
-    def by_model(self, query: OutcomeQuery) -> dict[Pair, Tally]:
-        """How often each model succeeds where it worked alone."""
-        with self._store.read() as transaction:
-            return by_model(read_outcomes(transaction, query))
 
     def spent(self, query: OutcomeQuery) -> int:
         """What was spent in the query's time on calls of its tenants, pico-USD."""

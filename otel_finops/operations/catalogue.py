@@ -56,6 +56,7 @@ from otel_finops.operations import (
     subscriptions,
     tokens,
     traces,
+    unit_costs,
     usage,
     whatif,
 )
@@ -249,6 +250,7 @@ OPERATIONS: Final = Registry(
         tokens.whoami,
         traces.search,
         traces.show,
+        unit_costs.report,
         usage.history,
         usage.rows,
         whatif.delete,

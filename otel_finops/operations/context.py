@@ -13,7 +13,7 @@ from otel_finops.operations.billing import Billing
 from otel_finops.operations.delivery_desks import Channels
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
 from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Guardrails, Policies, Replays
-from otel_finops.operations.insight_desks import Chargebacks, Forecasts, Jobs, Outcomes, Routing, WhatIfs
+from otel_finops.operations.insight_desks import Chargebacks, Forecasts, Jobs, Outcomes, Routing, UnitCosts, WhatIfs
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
 from otel_finops.settings.tree import Features, Settings
 
@@ -53,6 +53,7 @@ class Context(NamedTuple):
         credits: prepaid pools of credits.
         guardrails: what guardrails said.
         outcomes: how work came out, and what it cost.
+        unit_costs: what one of each costs.
         replays: what rules would have done with calls of the past.
         whatif: what recorded calls would have cost otherwise.
         routing: which model is the cheapest that is good enough, and how good models are.
@@ -96,6 +97,7 @@ class Context(NamedTuple):
     credits: Credits
     guardrails: Guardrails
     outcomes: Outcomes
+    unit_costs: UnitCosts
     replays: Replays
     whatif: WhatIfs
     routing: Routing

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.insight.outcome_reads import OutcomeQuery
     from otel_finops.insight.outcome_report import OutcomeReport
     from otel_finops.insight.outcomes_given import Given, Saying
+    from otel_finops.insight.unit_costs import UnitAsked, UnitReport
     from otel_finops.governance.budgets import Budget
     from otel_finops.insight.backtest import Backtest
     from otel_finops.insight.chargeback import Asked, Chargeback
@@ -86,6 +87,19 @@ class Outcomes(Protocol):
 
     def given(self, tenants: Tenants, trace_id: str | None, name: str | None, before_no: int | None, limit: int) -> Sequence[Given]:
         """What somebody said of traces, newest first; `before_no` is the last number of the page before."""
+        ...
+
+
+class UnitCosts(Protocol):
+    """What one of each costs.
+
+    Raises:
+        BadInput: an unknown key, or too much of anything.
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def report(self, asked: UnitAsked) -> UnitReport:
+        """Unit costs, savings of caches, and what successes cost, on one snapshot."""
         ...
 
 

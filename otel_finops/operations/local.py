@@ -31,6 +31,7 @@ from otel_finops.identity.live import LiveTokens
 from otel_finops.identity.principals import LOCAL
 from otel_finops.insight.outcomes_given import OutcomeDesk
 from otel_finops.insight.projections import told_outcomes
+from otel_finops.insight.unit_costs import UnitCostDesk
 from otel_finops.insight.anomaly_desk import anomaly_desk
 from otel_finops.insight.forecasts import Forecasts
 from otel_finops.insight.quality_outcomes import outcomes_by_model
@@ -243,6 +244,7 @@ def make_context(
         policies=policies_desk(settings, store, clock, subjects),
         guardrails=GuardrailDesk(store),
         outcomes=OutcomeDesk(store, clock),
+        unit_costs=UnitCostDesk(store),
         replays=Replays(store, clock, prices.fresh, settings.enforcement, figures=settings.features.figures),
         whatif=WhatIfDesk(store, clock, prices.fresh, local=anywhere),
         routing=RoutingDesk(

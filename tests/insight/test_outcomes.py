@@ -13,7 +13,7 @@ from ledger_rig import CENT, call, plain, span_id
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import OUTCOME_KINDS_OF_TRACE_MAX
 from otel_finops.genai.sighting import AGENT, SaidOutcome, Sighting
-from otel_finops.insight.outcome_report import by_model, report_of
+from otel_finops.insight.outcome_report import report_of
 from otel_finops.insight.outcomes import UNKNOWN, Outcome, Said, Share, Tally, said_of, shares
 from otel_finops.ledger.entry import Entry
 from otel_finops.testing import NOON
@@ -154,11 +154,3 @@ def test_groups_are_dearest_first() -> None:
     assert [key for key, _ in report_of(rows, ("day", "name")).groups] == [("2026-11-21", "task")]
     with pytest.raises(BadInput, match="cannot be grouped by 'colour'; use one of name, tenant"):
         report_of(rows, ("colour",))
-
-
-def test_models_are_judged_by_what_they_did_alone() -> None:
-    rows = [outcome(True, 4, made_by=("openai", "gpt-4o")), outcome(False, 2, made_by=("openai", "gpt-4o")), outcome(True, 100)]
-    found = by_model(rows)
-    assert {pair: (tally.attempts, tally.successes, tally.per_success) for pair, tally in found.items()} == {
-        ("openai", "gpt-4o"): (2, 1, 6)
-    }

@@ -49,6 +49,7 @@ GROUPS: Final = {
     "allocations": "Rules for shared costs, fees and credits.",
     "chargeback": "What each cost centre bears, with what is not allocated.",
     "outcomes": "How work came out, and what each success cost.",
+    "unit-costs": "What a call, a trace, a session, a user, a success cost.",
     "replay": "What budgets and policies would have done with calls of the past.",
     "kill-switch": "Stopping calls at once.",
     "alerts": "What holds that is worth telling, and what became of it.",
