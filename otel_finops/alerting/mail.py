@@ -70,8 +70,7 @@ def send(message: EmailMessage, settings: Channels, timeout_s: float, tls: ssl.S
         with _connected(settings, timeout_s, context) as server:
             if settings.smtp_security == "starttls":
                 server.starttls(context=context)
-            if settings.smtp_user:
-                server.login(settings.smtp_user, settings.smtp_password)
+            _log_in(server, settings)
             return Taken(tuple(server.send_message(message)))
     except smtplib.SMTPException as fault:
         raise _undelivered(fault) from fault
@@ -84,6 +83,15 @@ def _connected(settings: Channels, timeout_s: float, context: ssl.SSLContext) ->
     if settings.smtp_security == "tls":
         return smtplib.SMTP_SSL(*place, timeout=timeout_s, context=context)
     return smtplib.SMTP(*place, timeout=timeout_s)
+
+
+def _log_in(server: smtplib.SMTP, settings: Channels) -> None:
+    if not settings.smtp_user:
+        return
+    try:
+        server.login(settings.smtp_user, settings.smtp_password)
+    except smtplib.SMTPServerDisconnected as fault:  # what some servers say of a wrong password
+        raise Undelivered("the mail server ended the connection when it was told user and password (channels.smtp_user)") from fault
 
 
 def _undelivered(fault: smtplib.SMTPException) -> Undelivered:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 import orjson
@@ -77,8 +78,8 @@ def _key_in(file: Path | None, *, make: bool) -> str:
 
 def _make(file: Path) -> None:
     """Put a new key there, whole and readable by this user alone from the first moment on; one that somebody else just put there stays."""
-    draft = file.with_name(f"{file.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+    draft = file.with_name(f"{file.name}.{token_hex(8)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(Fernet.generate_key())
         out.flush()
         os.fsync(out.fileno())
