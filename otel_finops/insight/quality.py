@@ -207,18 +207,19 @@ def _samples(value: Any, place: str) -> int | None:
 
 
 class ModelOutcomes(NamedTuple):
-    """How the work of a model's calls came out; `task` is the kind of outcome, None: of all kinds."""
+    """How the work of a model's calls came out; `task` is the kind of outcome, None: of all kinds, `at_ns` when the last one came out."""
 
     provider: str | None
     model: str
     successes: int
     failures: int
     task: str | None = None
+    at_ns: int = 0
 
 
-def from_outcomes(counts: Iterable[ModelOutcomes], at_ns: int, tenant: str = ANY_TENANT) -> Iterator[Score]:
+def from_outcomes(counts: Iterable[ModelOutcomes], tenant: str = ANY_TENANT) -> Iterator[Score]:
     """The share of successes as a score, for models with any outcome."""
     for one in counts:
         samples = one.successes + one.failures
         if samples:
-            yield Score(one.provider, one.model, one.task, Fraction(one.successes, samples), samples, OUTCOMES, tenant, at_ns)
+            yield Score(one.provider, one.model, one.task, Fraction(one.successes, samples), samples, OUTCOMES, tenant, one.at_ns)

@@ -30,6 +30,7 @@ def outcomes_by_model(transaction: Transaction, selection: Selection) -> list[Mo
         BadInput: more outcomes than `limits.OUTCOMES_READ_MAX`.
     """
     found: dict[_Key, list[int]] = {}
+    newest: dict[_Key, int] = {}
     filters = {name: allowed for name, allowed in selection.filters.items() if name in _FILTERS}
     query = OutcomeQuery(selection.tenants, selection.from_ns, selection.to_ns)
     for number, one in enumerate(read_outcomes(transaction, query)):
@@ -38,9 +39,10 @@ def outcomes_by_model(transaction: Transaction, selection: Selection) -> list[Mo
         provider, model = one.made_by
         if model is None or not _is_wanted(one, filters):
             continue
-        for task in (one.name, None):
-            found.setdefault(_Key(provider, model, task), [0, 0])[not one.success] += 1
-    return [ModelOutcomes(key.provider, key.model, won, lost, key.task) for key, (won, lost) in found.items()]
+        for key in (_Key(provider, model, one.name), _Key(provider, model, None)):
+            found.setdefault(key, [0, 0])[not one.success] += 1
+            newest[key] = max(newest.get(key, 0), one.at_ns)
+    return [ModelOutcomes(key.provider, key.model, won, lost, key.task, newest[key]) for key, (won, lost) in found.items()]
 
 
 def _is_wanted(one: Outcome, filters: Mapping[str, Any]) -> bool:

@@ -173,7 +173,7 @@ def sources(context: Context, principal: Principal, given: Paged) -> Json:
 
 def _import(one: Import) -> dict[str, Any]:
     shown = one._asdict()
-    return {**shown, "at": format_ns(shown.pop("at_ns"))}
+    return {"at": format_ns(shown.pop("at_ns")), **shown}
 
 
 def shown_score(score: Score) -> dict[str, Any]:

@@ -129,7 +129,7 @@ class RoutingDesk:
             return scores
         now_ns = self._clock.now_ns()
         lately = selection._replace(from_ns=max(0, now_ns - self._settings.outcome_days * NS_PER_DAY), to_ns=now_ns + 1)
-        return [*scores, *from_outcomes(self._outcomes(transaction, lately), now_ns, own)]
+        return [*scores, *from_outcomes(self._outcomes(transaction, lately), own)]
 
     def fetched(self, origin: str | None) -> tuple[bytes, str]:
         """See `Routing.fetched`."""

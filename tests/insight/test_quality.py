@@ -78,8 +78,8 @@ def test_the_score_of_the_task_the_tenant_and_the_provider_comes_first() -> None
 
 
 def test_outcomes_are_shares_of_successes() -> None:
-    [score] = from_outcomes([ModelOutcomes("openai", "m", 3, 1), ModelOutcomes("openai", "never", 0, 0)], 7)
-    assert (score.value, score.samples, score.source) == (Fraction(3, 4), 4, "outcomes")
+    [score] = from_outcomes([ModelOutcomes("openai", "m", 3, 1, at_ns=7), ModelOutcomes("openai", "never", 0, 0)])
+    assert (score.value, score.samples, score.source, score.at_ns) == (Fraction(3, 4), 4, "outcomes", 7)
 
 
 def test_the_newest_file_of_a_source_stands_and_tenants_see_their_own_and_all_s(store: Store) -> None:
