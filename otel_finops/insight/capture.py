@@ -15,7 +15,8 @@ _COLUMNS: Final = "tenant, name, provider, from_ns, to_ns, billed_pico, booked_p
 _SELECT: Final = f"SELECT {_COLUMNS} FROM capture_rates ORDER BY tenant, name"
 _UPSERT: Final = (
     f"INSERT INTO capture_rates ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, name) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS.split(", ")[2:])
+    "provider = excluded.provider, from_ns = excluded.from_ns, to_ns = excluded.to_ns, billed_pico = excluded.billed_pico, "
+    "booked_pico = excluded.booked_pico, rate = excluded.rate, causes = excluded.causes, at_ns = excluded.at_ns"
 )
 _DROP: Final = "DELETE FROM capture_rates WHERE tenant = ? AND name = ?"
 

@@ -34,6 +34,7 @@ REASONS = {
     "ledger.retention_classes: rows.table": "names in the table of classes of that module",
     "ledger.retention: self._further": "names of tables, given where the service is put together",
     "ledger.retention: sql": "one of two constants of this module",
+    "ledger.rolled_usage: {**filters, **({} if tenants is None else {'tenant': tenants": "names of DIMENSIONS, which is asserted",
     "ledger.spend: question.group_by": "`Question.checked` takes names of SPEND_KEYS alone",
     "ledger.spend: question.filters": "`Question.checked` takes names of SPEND_KEYS alone; what is looked for is bound",
     "ledger.spend: level": "SQL that the callers in this module write out",

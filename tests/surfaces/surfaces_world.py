@@ -44,6 +44,7 @@ class Harmless(NamedTuple):
 
 
 BILL = PRICE_LIST.parents[1] / "bills" / "bill.csv"
+_BILL = base64.b64encode(BILL.read_bytes()).decode()
 _CONTENT = base64.b64encode(PRICE_LIST.read_bytes()).decode()
 _PACKAGED = packaged_snapshot().version
 _RATES = base64.b64encode(RATES.read_bytes()).decode()
@@ -94,7 +95,7 @@ HARMLESS: dict[str, Harmless] = {
     "cost_centers.delete": Harmless({"no": 2, "dry_run": True}, ["2", "--dry-run"]),
     "cost_centers.update": Harmless({"no": 2, "owner": "ann", "dry_run": True}, ["2", "--owner", "ann", "--dry-run"]),
     "bills.import": Harmless(
-        {"from": BILL.name, "content": base64.b64encode(BILL.read_bytes()).decode(), "provider": "openai", "tenant": "acme", "dry_run": True},
+        {"from": BILL.name, "content": _BILL, "provider": "openai", "tenant": "acme", "dry_run": True},
         ["--from", str(BILL), "--provider", "openai", "--tenant", "acme", "--dry-run"],
     ),
     "bills.pull": Harmless({"dry_run": True}, ["--dry-run"]),
