@@ -13,7 +13,7 @@ from otel_finops.operations.billing import Billing
 from otel_finops.operations.delivery_desks import Channels
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
 from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Guardrails, Policies, Replays
-from otel_finops.operations.insight_desks import Chargebacks, Forecasts, Jobs, Outcomes, Routing, UnitCosts, WhatIfs
+from otel_finops.operations.insight_desks import Chargebacks, Focus, Forecasts, Jobs, Outcomes, Routing, UnitCosts, WhatIfs
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
 from otel_finops.settings.tree import Features, Settings
 
@@ -63,6 +63,7 @@ class Context(NamedTuple):
         bills: providers' bills, and whether the ledger agrees with them.
         forecasts: what budgets and calls will come to.
         chargebacks: cost centres, rules for shared costs, and who bears what.
+        focus: what calls cost as FOCUS rows.
         anomalies: what of spend stands out, and why.
         health: the state of the parts, in a moment.
         clock: the time.
@@ -107,6 +108,7 @@ class Context(NamedTuple):
     bills: Billing
     forecasts: Forecasts
     chargebacks: Chargebacks
+    focus: Focus
     anomalies: Anomalies
     health: Callable[[], Sequence[Health]]
     clock: Clock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -10,25 +10,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from otel_finops.trees.queries import Tenants
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
-    from otel_finops.insight.outcome_reads import OutcomeQuery
-    from otel_finops.insight.outcome_report import OutcomeReport
-    from otel_finops.insight.outcomes_given import Given, Saying
-    from otel_finops.insight.unit_costs import UnitAsked, UnitReport
     from otel_finops.governance.budgets import Budget
     from otel_finops.insight.backtest import Backtest
     from otel_finops.insight.chargeback import Asked, Chargeback
     from otel_finops.insight.cost_center_store import Editor
     from otel_finops.insight.cost_centers import Book, CostCenter, Rule
     from otel_finops.insight.definitions import Definitions
+    from otel_finops.insight.focus import Step, Version
     from otel_finops.insight.forecast_store import Forecasted, StoredForecast
     from otel_finops.insight.forecasts import SpendAsked, SpendOutlook
+    from otel_finops.insight.outcome_reads import OutcomeQuery
+    from otel_finops.insight.outcome_report import OutcomeReport
+    from otel_finops.insight.outcomes_given import Given, Saying
     from otel_finops.insight.quality import Score, Wanted
     from otel_finops.insight.quality_store import QualityStore
     from otel_finops.insight.repricing import Repriced
     from otel_finops.insight.routing import Candidate
     from otel_finops.insight.traffic import Selection
     from otel_finops.insight.trials import Method
+    from otel_finops.insight.unit_costs import UnitAsked, UnitReport
     from otel_finops.insight.whatif import Change
+    from otel_finops.ledger.export import Times
+    from otel_finops.ledger.tenants import Tenants
     from otel_finops.operations.routing_desk import Simulated
     from otel_finops.pricing.engine import PriceEngine
     from otel_finops.store.jobs import Failing, Job, JobRun, JobRunner
@@ -248,4 +251,21 @@ class Chargebacks(Protocol):
 
     def report(self, asked: Asked) -> Chargeback:
         """Who bears what, on one snapshot."""
+        ...
+
+
+class Focus(Protocol):
+    """FOCUS rows, in batches; all of one answer are the state of the moment at which it was asked for.
+
+    Raises:
+        BadInput: no month, or some of what is asked for was pruned.
+        Busy, Unavailable: the store cannot answer now; the batches raise them too.
+    """
+
+    def charges(self, tenants: Tenants, window: Times, step: Step, version: Version) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """Of calls that started in a time, summed up by hour or day."""
+        ...
+
+    def billed(self, tenants: Tenants, month: str, step: Step, version: Version) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """What belongs to a month, with corrections of months that were closed before."""
         ...

@@ -29,12 +29,13 @@ from otel_finops.governance.verdicts import GuardrailDesk
 from otel_finops.identity.desk import TokenDesk
 from otel_finops.identity.live import LiveTokens
 from otel_finops.identity.principals import LOCAL
+from otel_finops.insight.anomaly_desk import anomaly_desk
+from otel_finops.insight.focus_export import FocusExport
+from otel_finops.insight.forecasts import Forecasts
 from otel_finops.insight.outcomes_given import OutcomeDesk
 from otel_finops.insight.projections import told_outcomes
-from otel_finops.insight.unit_costs import UnitCostDesk
-from otel_finops.insight.anomaly_desk import anomaly_desk
-from otel_finops.insight.forecasts import Forecasts
 from otel_finops.insight.quality_outcomes import outcomes_by_model
+from otel_finops.insight.unit_costs import UnitCostDesk
 from otel_finops.ledger.allowances import Project
 from otel_finops.ledger.corrections import Corrector
 from otel_finops.ledger.coverage import CoverageReport, coverage
@@ -257,6 +258,7 @@ def make_context(
         credits=pools,
         bills=BillsDesk(store, clock, prices.fresh, settings.reconciliation, files=anywhere),
         forecasts=Forecasts(store, clock, subjects),
+        focus=FocusExport(store),
         chargebacks=ChargebackDesk(
             store,
             clock,

@@ -17,9 +17,9 @@ from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.registry import Input, Json, Operation, admit
 
-Kind: TypeAlias = Literal["text", "integer", "number", "flag", "money", "instant", "json"]
+Kind: TypeAlias = Literal["text", "integer", "number", "flag", "money", "instant", "second", "json"]
 """What a column holds: `number` may have a fraction, `flag` is true or false, `money` is a decimal string of USD with at most twelve
-digits after the point, `instant` is RFC 3339 in UTC with nine digits, `json` is any JSON value."""
+digits after the point, `instant` is RFC 3339 in UTC with nine digits, `second` the same in whole seconds, `json` is any JSON value."""
 Format: TypeAlias = Literal["jsonl", "csv", "parquet"]
 
 

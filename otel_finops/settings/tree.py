@@ -396,6 +396,7 @@ class Features(_Section):
     )
     unit_costs: bool = Field(default=True, description="What a call, trace, session, user and thousand tokens cost.")
     waste: bool = Field(default=True, description="What was spent for nothing, with its dollars and what would have stopped it.")
+    focus: bool = Field(default=True, description="Files of what calls cost as FOCUS rows.")
     chargeback: bool = Field(
         default=True, description="Cost centres, rules for shared costs, and reports on who bears what. Off: none of it; codes are kept on."
     )

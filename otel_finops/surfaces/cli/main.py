@@ -45,6 +45,7 @@ GROUPS: Final = {
     "whatif": "What recorded calls would have cost by another model, provider, tier or cache-hit rate.",
     "routing": "Which model is the cheapest that is good enough.",
     "quality": "Quality scores of models.",
+    "focus": "What calls cost in the form of the FinOps Open Cost and Usage Specification.",
     "cost-centers": "Who bears what calls cost: codes with owners, one within the other.",
     "allocations": "Rules for shared costs, fees and credits.",
     "chargeback": "What each cost centre bears, with what is not allocated.",

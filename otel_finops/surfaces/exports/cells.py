@@ -25,7 +25,7 @@ _BREAKS: Final = frozenset("\t\r\n\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029")
 """What may end a cell or a line, in this file or in a reader's idea of it."""
 _SEPARATORS: Final = _BREAKS.union(",;|'\"\uff0c\uff1b\uff5c\uff07\uff02")
 _JSON_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
-_REPEATED: Final[frozenset[Kind]] = frozenset(("text", "flag", "instant", "money"))
+_REPEATED: Final[frozenset[Kind]] = frozenset(("text", "flag", "instant", "second", "money"))
 """Kinds of values that often come again in a batch and look alike where they are equal: each is made once."""
 _NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?")
 
@@ -99,5 +99,6 @@ _CELL: Final[dict[Kind, Callable[[Any], str]]] = {
     "flag": _flag,
     "money": _number,
     "instant": _text,
+    "second": _text,
     "json": harmless_json,
 }

@@ -110,12 +110,13 @@ def _types() -> Mapping[Kind, Any]:
         "flag": pa.bool_(),
         "money": pa.decimal128(38, 12),
         "instant": pa.timestamp("ns", "UTC"),
+        "second": pa.timestamp("ms", "UTC"),
         "json": pa.string(),
     }
 
 
 def _array(kind: Kind, type_: Any, values: Cells) -> Any:
-    if kind in ("money", "instant"):
+    if kind in ("money", "instant", "second"):
         return pa.array(values, pa.string()).cast(type_)
     if kind == "json":
         values = [None if value is None else orjson.dumps(value).decode() for value in values]
