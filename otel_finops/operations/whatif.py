@@ -300,7 +300,7 @@ class Scenarios(Output):
 def save(context: Context, principal: Principal, given: NewScenario) -> Changed | Unchanged:
     """A question without a time is asked of the last thirty days whenever it is."""
     owner = owner_of(principal, given.tenant)
-    said = given.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"name", "dry_run", "tenant"})
+    said = given.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True, exclude={"name", "dry_run", "tenant"})
     refuse_people(said)
     question = {**said, **({} if owner == ANY_TENANT else {"tenant": owner})}
     answer = _answered(context, principal, _question(question, "question"))
