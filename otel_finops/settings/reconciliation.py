@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from otel_finops.base.limits import NAME_CHARS_MAX
 from otel_finops.settings.outside import checked_place
@@ -75,9 +75,10 @@ class Reconciliation(Section):
     timeout: float = Field(default=60.0, ge=1, le=300, description="Seconds that one page of such an API may take.")
     days: int = Field(default=35, ge=1, le=400, description="Days back of each bill that are compared with the ledger by the clock.")
 
-    @model_validator(mode="after")
-    def _each_name_once(self) -> Self:
-        names = [(one.tenant, one.called) for one in self.sources]
+    @field_validator("sources")
+    @classmethod
+    def _each_name_once(cls, sources: tuple[BillSource, ...]) -> tuple[BillSource, ...]:
+        names = [(one.tenant, one.called) for one in sources]
         if len(set(names)) != len(names):
-            raise ValueError("sources: two of them make a bill of the same name; give one of them another `name`")
-        return self
+            raise ValueError("two sources make a bill of the same name; give one of them another `name`")
+        return sources

@@ -40,8 +40,8 @@ def read(name: str, buckets: Sequence[Mapping[str, Any]], format_: str) -> Bill:
     """
     builder = Builder(name, exact=True)
     for number, bucket in enumerate(buckets, 1):
-        where = f"bucket {number}"
-        times = _instant(bucket, "starting_at", f"{name}: {where}"), _instant(bucket, "ending_at", f"{name}: {where}")
+        where = f"{name}, bucket {number}"
+        times = _instant(bucket, "starting_at", where), _instant(bucket, "ending_at", where)
         builder.covers(*times)
         for result in bucket.get("results", ()):
             (_cost if format_ == COST else _usage)(builder, times, result, where)

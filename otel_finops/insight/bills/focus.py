@@ -60,7 +60,7 @@ def read(name: str, table: Table, provider: str | None, amount_column: str = "Bi
             builder.skipped += 1
             continue
         seen.add(found)
-        _take(builder, row, f"row {number}", amount_column, model_column)
+        _take(builder, row, f"{name}, row {number}", amount_column, model_column)
     if len(seen) > 1:
         raise BadInput(f"{name}: rows of {', '.join(sorted(seen))}; say `provider`, and import it once for each")
     if not seen:
@@ -77,7 +77,9 @@ def _provider(row: Row) -> str | None:
     for word, family in _SERVICES:
         if word in lowered:
             return "azure" if family == "openai" and _AZURE.search(seller) else family
-    return next((canonical(name) for name in (service, str(row.get("ProviderName") or "")) if is_known(name.strip().lower())), None)
+    if is_known(lowered.strip()):
+        return canonical(service)
+    return next((family for word, family in _SERVICES if word in str(row.get("ProviderName") or "").lower()), None)
 
 
 def _take(builder: Builder, row: Row, where: str, amount_column: str, model_column: str | None) -> None:
@@ -127,7 +129,7 @@ def _measured(builder: Builder, row: Row, details: Mapping[str, Any], where: str
 
 def _unit(row: Row, details: Mapping[str, Any]) -> str:
     said = str(_first(row, _UNIT_COLUMNS) or "")
-    if said in UNITS:
+    if said and said in UNITS:
         return said
     direction, cached = (str(details.get(key) or "").lower() for key in ("TokenDirection", "TokenCacheAction"))
     if direction:

@@ -23,6 +23,8 @@ _HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
     "currency": ("currency",),
     "requests": ("requests", "calls", "num_requests", "num_model_requests", "request_count"),
     "category": ("category", "type"),
+    "unit": ("unit",),
+    "quantity": ("quantity",),
     "prompt": ("prompt_tokens", "input_tokens", "tokens_input", "tokens_prompt"),
     "completion": ("completion_tokens", "output_tokens", "tokens_output", "tokens_completion"),
     "cache_read": ("cache_read_tokens", "cached_tokens", "cache_read_input_tokens"),
@@ -50,7 +52,7 @@ def read(name: str, table: Table, mapping: Mapping[str, str], currency: str | No
     if "currency" not in columns:
         builder.in_currency(currency or "USD")
     for number, row in table.rows:
-        _take(builder, {field: row[column] for field, column in columns.items()}, f"line {number}", decimal_comma)
+        _take(builder, {field: row[column] for field, column in columns.items()}, f"{name}, line {number}", decimal_comma)
     return builder.built(CSV, None, "cost" if "amount" in columns else "usage.calls")
 
 

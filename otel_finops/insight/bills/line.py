@@ -137,30 +137,30 @@ class Builder:
         """Read an amount, exactly.
 
         Args:
-            where: for the fault, e.g. `line 12, column BilledCost`.
+            where: for the fault, e.g. `bill.csv, line 12, BilledCost`.
             cents: it is in hundredths.
         """
-        number = decimal_of(value, f"{self._name}: {where}")
+        number = decimal_of(value, where)
         places = max(0, -int(number.as_tuple().exponent)) + (2 if cents else 0)
         self.places = max(self.places, min(places, 12))
         exact = Fraction(number) * PICO_PER_USD / (100 if cents else 1)
         if abs(exact) > _QUANTITY_MAX * 1_000:
-            raise BadInput(f"{self._name}: {where}: the amount is too large")
+            raise BadInput(f"{where}: the amount is too large")
         return divide_half_even(exact.numerator, exact.denominator)
 
     def count(self, value: Any, where: str) -> int | None:
         """Read a number of tokens or requests; None for none."""
         if value is None or value == "":
             return None
-        number = decimal_of(value, f"{self._name}: {where}")
+        number = decimal_of(value, where)
         if not 0 <= number <= _QUANTITY_MAX:
-            raise BadInput(f"{self._name}: {where}: a count lies between 0 and {_QUANTITY_MAX:.0e}")
+            raise BadInput(f"{where}: a count lies between 0 and {_QUANTITY_MAX:.0e}")
         whole = Fraction(number)
         return divide_half_even(whole.numerator, whole.denominator)
 
     def scaled(self, value: Any, by: int, where: str) -> int | None:
         """Read a quantity in thousands or millions of a unit."""
-        number = decimal_of(value, f"{self._name}: {where}")
+        number = decimal_of(value, where)
         return self.count(number * by, where) if number > 0 else None
 
     def built(self, format_: str, provider: str | None, aspect: str) -> Bill:

@@ -44,10 +44,10 @@ def read(name: str, buckets: Sequence[Mapping[str, Any]], format_: str, kind: st
     """
     builder, kinds = Builder(name, exact=True), set()
     for number, bucket in enumerate(buckets, 1):
-        times = tuple(_seconds(bucket, key, f"{name}: bucket {number}") for key in ("start_time", "end_time"))
+        times = tuple(_seconds(bucket, key, f"{name}, bucket {number}") for key in ("start_time", "end_time"))
         builder.covers(*times)
         for result in bucket.get("results", ()):
-            where = f"bucket {number}"
+            where = f"{name}, bucket {number}"
             if format_ == COSTS:
                 _cost(builder, times, result, where)
             else:

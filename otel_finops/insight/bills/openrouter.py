@@ -28,13 +28,13 @@ def read(name: str, rows: Iterable[Mapping[str, Any]]) -> Bill:
     builder = Builder(name, exact=True)
     builder.in_currency("USD")
     for number, row in enumerate(rows, 1):
-        where = f"row {number}"
+        where = f"{name}, row {number}"
         if not recognises(row):
-            raise BadInput(f"{name}: {where}: needs {', '.join(_NEEDED)}")
+            raise BadInput(f"{where}: needs {', '.join(_NEEDED)}")
         try:
             start = parse_ns(str(row["date"])[:10])
         except ValueError:
-            raise BadInput(f"{name}: {where}: date is none") from None
+            raise BadInput(f"{where}: date is none") from None
         times, model = (start, start + NS_PER_DAY), str(row.get("model_permaslug") or row["model"])
         amount = builder.money(row["usage"], f"{where}, usage")
         requests = builder.count(row["requests"], f"{where}, requests")
