@@ -13,10 +13,12 @@ from otel_finops.identity.principals import Principal
 from otel_finops.identity.roles import Permission
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import TenantScoped, Windowed, given_filters
+from otel_finops.operations.focus import focus_columns
 from otel_finops.operations.registry import Input, Output, operation
 from otel_finops.operations.spend import Group, SpendQuery, report
-from otel_finops.operations.streams import Column, Kind, Stream, Streamed
+from otel_finops.operations.streams import Column, Kind, LedgerFormat, Stream, Streamed
 from otel_finops.operations.usage import RowFilters
+from otel_finops.trees.queries import Tenants
 
 SUBJECTS_PERMISSION: Final[Permission] = "manage"
 """Lists show users and sessions in clear to everyone who may view, a page at a time; a file of all of them leaves the house."""
@@ -99,6 +101,9 @@ def usage(context: Context, principal: Principal, given: UsageExport) -> Stream:
 class LedgerExport(TenantScoped, Subjects, Streamed):
     """What is written, and how."""
 
+    format: LedgerFormat = Field(  # type: ignore[assignment]  # one more than others have
+        default="jsonl", description="jsonl, csv, parquet, or focus: CSV with a row for each meter and day, as focus.export writes it."
+    )
     net: bool = Field(default=False, description="One row for every span that stands, corrections and reversals folded in.")
     canonical: bool = Field(
         default=False,
@@ -122,11 +127,20 @@ def ledger(context: Context, principal: Principal, given: LedgerExport) -> Strea
     if given.canonical and not (given.net and given.format == "jsonl"):
         raise BadInput("canonical: goes with net and with the format jsonl")
     clear, tenants = _shown(principal, given.subjects or given.canonical), given.tenants(principal)
+    if given.format == "focus":
+        return _focus(context, tenants)
     if given.canonical:
         return Stream("ledger-canonical", (), context.exports.canonical(tenants), sorted_keys=True)
     if given.net:
         return Stream("ledger-net", ENTRY_COLUMNS, context.exports.net(tenants, clear=clear))
     return Stream("ledger", ENTRY_COLUMNS, context.exports.entries(tenants, clear=clear))
+
+
+def _focus(context: Context, tenants: Tenants) -> Stream:
+    """All that stands, by the day; what corrects a closed month by itself."""
+    if not context.features.focus:
+        raise BadInput("format: focus is switched off (setting features.focus); write jsonl, csv or parquet")
+    return Stream("focus-1.2", focus_columns("1.2"), context.focus.charges(tenants, (None, None), "day", "1.2"))
 
 
 def _shown(principal: Principal, subjects: bool) -> bool:

@@ -21,6 +21,8 @@ Kind: TypeAlias = Literal["text", "integer", "number", "flag", "money", "instant
 """What a column holds: `number` may have a fraction, `flag` is true or false, `money` is a decimal string of USD with at most twelve
 digits after the point, `instant` is RFC 3339 in UTC with nine digits, `second` the same in whole seconds, `json` is any JSON value."""
 Format: TypeAlias = Literal["jsonl", "csv", "parquet"]
+LedgerFormat: TypeAlias = Literal["jsonl", "csv", "parquet", "focus"]
+"""`focus` is CSV with the columns of FOCUS; its stream must have them."""
 
 
 class Column(NamedTuple):
@@ -55,7 +57,7 @@ class Stream(NamedTuple):
 
 def _format(value: Any) -> Any:
     if value == "focus":
-        raise ValueError("focus is not among the formats yet; write jsonl, csv or parquet")
+        raise ValueError("focus is a form of the whole ledger: ask ledger.export or focus.export; here write jsonl, csv or parquet")
     return value
 
 

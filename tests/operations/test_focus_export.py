@@ -5,6 +5,8 @@ A call of the rig is 1,000 tokens in and 100 out of gpt-4o, which are 0.0025 and
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import subprocess
 from decimal import Decimal
@@ -214,6 +216,16 @@ def test_what_contradicts_itself_is_refused(world: World) -> None:
     for fields, reason in (({"period": "2026-10", "from": "2026-10-01"}, "period: takes the place"), ({"period": "x"}, "is no month")):
         with pytest.raises(BadInput, match=reason):
             world.rows(**fields)
+
+
+def test_the_ledger_is_written_as_focus_too(world: World) -> None:
+    world.mixed()
+    one = OPERATIONS.named("ledger.export")
+    given: Any = one.input.model_validate({"format": "focus"})
+    text = b"".join(encoded(open_stream(one, world.context, LOCAL, given), given)).decode()
+    rows = [dict(row) for row in csv.DictReader(io.StringIO(text))]
+    assert total(rows, "BilledCost") == world.reader.spend(None, basis="billed").total_pico
+    assert len(rows) == len(world.rows())
 
 
 def test_the_newer_version_names_who_sells_and_who_hosts(world: World) -> None:

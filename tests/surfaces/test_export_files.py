@@ -331,7 +331,7 @@ def test_people_are_references_unless_asked(room: Room, path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "query", "says"),
     [
-        ("usage/export", {"format": "focus"}, "format: focus is not among the formats yet; write jsonl, csv or parquet"),
+        ("usage/export", {"format": "focus"}, "format: focus is a form of the whole ledger: ask ledger.export or focus.export"),
         ("usage/export", {"format": "xlsx"}, "format: must be 'jsonl', 'csv' or 'parquet'"),
         ("usage/export", {"format": "parquet", "gzip": "true"}, "gzip: goes with jsonl or csv; parquet is compressed by itself"),
         ("ledger/export", {"canonical": "true"}, "canonical: goes with net and with the format jsonl"),

@@ -12,7 +12,7 @@ import orjson
 
 from otel_finops.base.times import NS_PER_SECOND, format_ns
 from otel_finops.operations.registry import Json
-from otel_finops.operations.streams import Column, Format, Stream, Streamed
+from otel_finops.operations.streams import Column, LedgerFormat, Stream, Streamed
 from otel_finops.surfaces.exports.cells import Cells, cells, harmless
 
 GZIP: Final = "application/gzip"
@@ -28,10 +28,11 @@ class Kind(NamedTuple):
     suffix: str
 
 
-KINDS: Final[dict[Format, Kind]] = {
+KINDS: Final[dict[LedgerFormat, Kind]] = {
     "jsonl": Kind("application/x-ndjson", "jsonl"),
     "csv": Kind("text/csv; charset=utf-8; header=present", "csv"),
     "parquet": Kind("application/vnd.apache.parquet", "parquet"),
+    "focus": Kind("text/csv; charset=utf-8; header=present", "csv"),
 }
 
 
@@ -129,10 +130,10 @@ def file_name(stream: Stream, given: Streamed, now_ns: int) -> str:
     return f"otel-finops-{stream.name}-{moment}Z.{KINDS[given.format].suffix}{'.gz' if given.gzip else ''}"
 
 
-def _encoder(stream: Stream, form: Format) -> Encoder:
+def _encoder(stream: Stream, form: LedgerFormat) -> Encoder:
     if form == "jsonl":
         return JsonLines(sorted_keys=stream.sorted_keys)
-    if form == "csv":
+    if form in ("csv", "focus"):
         return Csv(stream.columns)
     from otel_finops.surfaces.exports.parquet import parquet_of  # noqa: PLC0415 - it needs an optional extra, which takes long to load
 
