@@ -68,11 +68,16 @@ class DriverDetail(Output):
     text: str
 
 
-class DriverShown(Output):
+class DriverSum(Output):
     """What of the difference is due to one kind of cause."""
 
     kind: DriverName
     amount_usd: Usd
+
+
+class DriverShown(DriverSum):
+    """The same with its largest parts."""
+
     details: list[DriverDetail] = Field(description="The largest parts, at most five.")
 
 
@@ -85,7 +90,7 @@ class NoteShown(Output):
     at: At
 
 
-class Anomaly(Output):
+class AnomalyRow(Output):
     """A day or an hour of spend that stands out."""
 
     no: int
@@ -105,12 +110,20 @@ class Anomaly(Output):
     score: float = Field(description="By how many of them it lies above what was expected.")
     compared_with: Count = Field(description="How many other days or hours.")
     calls: Count
-    drivers: list[DriverShown] | None = Field(description="They add up to the difference exactly. Null: not worked out yet.")
+    drivers: list[DriverSum] | None = Field(description="They add up to the difference exactly. Null: not worked out yet.")
     text: str = Field(description="One or two sentences.")
     found_at: At
     seen_at: At = Field(description="When the figures were last worked out.")
     cleared_at: At | None
     note: NoteShown | None = Field(description="What was last said of it.")
+
+
+class Anomaly(AnomalyRow):
+    """The same with the parts of its drivers."""
+
+    drivers: list[DriverShown] | None = Field(  # type: ignore[assignment]  # each is a DriverSum, and nobody adds to an answer's list
+        description="They add up to the difference exactly. Null: not worked out yet."
+    )
 
 
 class AnomalyQuery(TenantScoped, Windowed, Paged):
@@ -125,7 +138,7 @@ class AnomalyQuery(TenantScoped, Windowed, Paged):
 class AnomalyPage(Output):
     """A page of them, newest first."""
 
-    anomalies: list[Anomaly]
+    anomalies: list[AnomalyRow]
     next_cursor: str | None
 
 
@@ -150,7 +163,7 @@ def listed(context: Context, principal: Principal, given: AnomalyQuery) -> Json:
     found, mutes = context.anomalies.page(wanted)
     page = found[: given.limit]
     more = place_cursor(_LIST, (page[-1].start_ns, page[-1].no)) if len(found) > given.limit else None
-    return {"anomalies": [_shown(context, one, mutes) for one in page], "next_cursor": more}
+    return {"anomalies": [_row(context, one, mutes) for one in page], "next_cursor": more}
 
 
 class AnomalyNumber(Input):
@@ -549,6 +562,12 @@ def _shown(context: Context, one: Finding, mutes: Iterable[Mute]) -> dict[str, A
         "cleared_at": None if one.cleared_ns is None else format_ns(one.cleared_ns),
         "note": None if one.note is None else _note(one.note),
     }
+
+
+def _row(context: Context, one: Finding, mutes: Iterable[Mute]) -> dict[str, Any]:
+    """Without the parts of its drivers."""
+    sums = None if one.drivers is None else [{name: driver[name] for name in DriverSum.model_fields} for driver in one.drivers]
+    return {**_shown(context, one, mutes), "drivers": sums}
 
 
 def _note(note: Note) -> dict[str, Any]:

@@ -11,7 +11,7 @@ class Anomalies(Section):
     """When a day or an hour of spend is a finding."""
 
     score: float = Field(
-        default=3.0,
+        default=3.5,
         ge=1,
         le=100,
         description="A day is a finding from so many robust standard deviations above what was expected.",
@@ -29,7 +29,7 @@ class Anomalies(Section):
         description="USD by which a day or an hour lies above what was expected, at least.",
     )
     spread: float = Field(
-        default=0.2,
+        default=0.25,
         ge=0.01,
         le=1,
         description="The smallest standard deviation that is believed, as a part of what was expected: a level that never moved by a cent "

@@ -66,7 +66,7 @@ def found(rig: Rig, *states: Any, **wanted: Any) -> dict[Scope, Finding]:
 
 
 def test_the_running_fifth_day_stands_out_already(rig: Rig) -> None:
-    """Usual is 0.035; a deviation is 0.01 at least, which is more than a fifth of that: (0.35 - 0.035) / 0.01 = 31.5."""
+    """Usual is 0.035; a deviation is 0.01 at least, which is more than a quarter of that: (0.35 - 0.035) / 0.01 = 31.5."""
     done = watch(rig).run(hours=0)
     assert (done.standing, done.new) == (3, 3)
     of_all = found(rig)
@@ -130,7 +130,7 @@ def test_what_comes_late_changes_the_figures_of_what_was_found(rig: Rig) -> None
 
 
 def test_what_does_not_stand_out_any_more_is_cleared(rig: Rig) -> None:
-    """Sixty late calls on each of the days before: usual are 70 now, a deviation is a fifth of 0.245, and 100 are 2.1 of them above."""
+    """Sixty late calls on each of the days before: usual are 70 now, a deviation is a quarter of 0.245, and 100 are 1.7 of them above."""
     watch(rig).run(hours=0)
     rig.settle(*(one for day in (17, 18, 19, 20) for one in calls(60, f"2026-11-{day}T09:00:00Z", "planner")))
     done = watch(rig).run(hours=0)
