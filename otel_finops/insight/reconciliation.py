@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from otel_finops.base.errors import NotFound, TooLarge
 from otel_finops.base.limits import RECONCILED_CELLS_MAX
@@ -68,7 +68,21 @@ class Reconciled(NamedTuple):
     open_lines: int
 
 
-def capture_rate(verdict: Verdict) -> float | None:
+class Sums(Protocol):
+    """Anything with two sides, in pico-USD."""
+
+    @property
+    def billed_pico(self) -> int:
+        """By the bill."""
+        ...
+
+    @property
+    def booked_pico(self) -> int:
+        """By the ledger."""
+        ...
+
+
+def capture_rate(verdict: Sums) -> float | None:
     """Booked of billed: 1 is all of it, more is too much; None where nothing was billed."""
     return round(verdict.booked_pico / verdict.billed_pico, 6) if verdict.billed_pico > 0 else None
 

@@ -33,14 +33,19 @@ class CauseShown(Output):
     usd: Usd = Field(description="Negative where the ledger has more than the bill.")
 
 
-class Compared(Output):
-    """The two sides of something, and the gap by cause."""
+class Sides(Output):
+    """The two sides of something."""
 
     billed_usd: Usd
     booked_usd: Usd
     gap_usd: Usd = Field(description="Billed less booked; negative: the ledger has more than the bill.")
     capture_rate: float | None = Field(description="Booked of billed: 1 is all of it, more is too much; null: nothing was billed.")
-    causes: list[CauseShown] = Field(description="They add up to the gap, to the last digit.")
+
+
+class Compared(Sides):
+    """The two sides of something, and the gap by cause."""
+
+    causes: dict[str, Usd] = Field(description="USD by cause; they add up to the gap, to the last digit.")
 
 
 class DayCompared(Compared):
@@ -70,8 +75,10 @@ class CellCompared(DayCompared):
     covered_calls: Count = Field(description="Calls that a flat fee pays; left out.")
 
 
-class Reconciliation(Compared):
+class Reconciliation(Sides):
     """A bill held against the ledger."""
+
+    causes: list[CauseShown] = Field(description="They add up to the gap, to the last digit.")
 
     name: str
     tenant: str | None = Field(description="Whose calls it is for; null: all tenants'.")
@@ -196,6 +203,8 @@ def _named(context: Context, principal: Principal, given: ReconcileQuery) -> tup
 
 
 def _shown(found: Reconciled, cells: int) -> Json:
+    from otel_finops.insight.reconcile import MEANINGS  # noqa: PLC0415 - `--help` must not load the database rooms
+
     label, total = found.label, found.total
     ordered = sorted(found.cells, key=lambda cell: (-abs(cell.verdict.gap_pico), cell.from_ns, cell.model))
     models = _grouped(found.cells, lambda cell: cell.model)
@@ -209,7 +218,8 @@ def _shown(found: Reconciled, cells: int) -> Json:
         "other_usd": format_usd(found.other_pico),
         "open_lines": found.open_lines,
         "valued": total.valued,
-        **_compared(total),
+        **_sides(total),
+        "causes": [{"cause": cause, "meaning": MEANINGS[cause], "usd": format_usd(pico)} for cause, pico in total.causes.items()],
         "days": [
             {"from": format_ns(span[0]), "to": format_ns(span[1]), **_compared(verdict)}
             for span, verdict in sorted(_grouped(found.cells, lambda cell: (cell.from_ns, cell.to_ns)).items())
@@ -250,21 +260,18 @@ def _cell(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _compared(verdict: Verdict) -> dict[str, Any]:
-    from otel_finops.insight.reconciliation import capture_rate  # noqa: PLC0415 - as above
-
-    return _sides(verdict.billed_pico, verdict.booked_pico, capture_rate(verdict), verdict.causes)
+def _compared(verdict: Verdict | CaptureRate) -> dict[str, Any]:
+    return {**_sides(verdict), "causes": {cause: format_usd(pico) for cause, pico in verdict.causes.items()}}
 
 
-def _sides(billed_pico: int, booked_pico: int, rate: float | None, causes: Mapping[Any, int]) -> dict[str, Any]:
-    from otel_finops.insight.reconcile import MEANINGS  # noqa: PLC0415 - as above
+def _sides(verdict: Verdict | CaptureRate) -> dict[str, Any]:
+    from otel_finops.insight.reconciliation import capture_rate  # noqa: PLC0415 - `--help` must not load the database rooms
 
     return {
-        "billed_usd": format_usd(billed_pico),
-        "booked_usd": format_usd(booked_pico),
-        "gap_usd": format_usd(billed_pico - booked_pico),
-        "capture_rate": rate,
-        "causes": [{"cause": cause, "meaning": MEANINGS[cause], "usd": format_usd(pico)} for cause, pico in causes.items()],
+        "billed_usd": format_usd(verdict.billed_pico),
+        "booked_usd": format_usd(verdict.booked_pico),
+        "gap_usd": format_usd(verdict.billed_pico - verdict.booked_pico),
+        "capture_rate": capture_rate(verdict),
     }
 
 
@@ -276,5 +283,5 @@ def _captured(one: CaptureRate) -> dict[str, Any]:
         "from": format_ns(one.from_ns),
         "to": format_ns(one.to_ns),
         "at": format_ns(one.at_ns),
-        **_sides(one.billed_pico, one.booked_pico, one.rate, one.causes),
+        **_compared(one),
     }
