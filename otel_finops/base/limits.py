@@ -400,6 +400,16 @@ DISTINCT_SUBJECTS_MAX: Final = 500_000
 """Sessions, or users, of one group that are told apart, some 60 MB."""
 CACHE_MODELS_MAX: Final = 10_000
 """Models whose savings by caches are told apart, and different calls without uncached tokens that wait for a rate; some 10 MB."""
+WASTE_DAYS: Final = 7
+"""Days that are looked through for waste when nobody says which."""
+WASTE_CALLS_MAX: Final = 300_000
+"""Calls, the newest, that are looked through for waste at a time: each is read one by one, which takes some 20 seconds for all."""
+WASTE_GROUPS_MAX: Final = 10_000
+"""Agents and models whose waste is told apart, some 20 MB; that of further ones is one finding of its kind and tenant."""
+WASTE_TRACES_SHOWN: Final = 10
+"""Traces that a finding names, the dearest."""
+WASTE_RUNS_MAX: Final = 100_000
+"""Failed runs, the newest, that are looked at for what they cost."""
 UNIT_COST_DAYS: Final = 30
 """Days of unit costs when nobody says which: traces, sessions and users are counted from single rows."""
 OUTCOME_NOTE_CHARS_MAX: Final = 500

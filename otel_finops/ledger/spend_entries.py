@@ -244,9 +244,14 @@ def grouped(name: str) -> str:
     return f"COALESCE({_COLUMNS[name]}, '')"
 
 
+def unit_count(engine: EngineName, unit: str) -> str:
+    """How many of a unit an entry has, as SQL; the unit is one of `genai.usage`."""
+    return _UNITS[engine].format(unit)
+
+
 def _counts(transaction: Transaction, question: Question) -> tuple[str, ...]:
-    form = _UNITS[transaction.engine_name]
-    return (form.format("output"), form.format("cache_read")) if question.with_cache else ()
+    engine = transaction.engine_name
+    return (unit_count(engine, "output"), unit_count(engine, "cache_read")) if question.with_cache else ()
 
 
 def _cache_sums(transaction: Transaction, question: Question) -> tuple[str, ...]:

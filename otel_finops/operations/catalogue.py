@@ -59,6 +59,7 @@ from otel_finops.operations import (
     traces,
     unit_costs,
     usage,
+    waste,
     whatif,
 )
 from otel_finops.operations.registry import Registry
@@ -255,6 +256,7 @@ OPERATIONS: Final = Registry(
         unit_costs.report,
         usage.history,
         usage.rows,
+        waste.report,
         whatif.delete,
         whatif.save,
         whatif.scenarios,

@@ -13,7 +13,7 @@ from otel_finops.operations.billing import Billing
 from otel_finops.operations.delivery_desks import Channels
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
 from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Guardrails, Policies, Replays
-from otel_finops.operations.insight_desks import Chargebacks, Focus, Forecasts, Jobs, Outcomes, Routing, UnitCosts, WhatIfs
+from otel_finops.operations.insight_desks import Chargebacks, Focus, Forecasts, Jobs, Outcomes, Routing, UnitCosts, Wastes, WhatIfs
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
 from otel_finops.settings.tree import Features, Settings
 
@@ -54,6 +54,7 @@ class Context(NamedTuple):
         guardrails: what guardrails said.
         outcomes: how work came out, and what it cost.
         unit_costs: what one of each costs.
+        waste: what was spent for nothing.
         replays: what rules would have done with calls of the past.
         whatif: what recorded calls would have cost otherwise.
         routing: which model is the cheapest that is good enough, and how good models are.
@@ -99,6 +100,7 @@ class Context(NamedTuple):
     guardrails: Guardrails
     outcomes: Outcomes
     unit_costs: UnitCosts
+    waste: Wastes
     replays: Replays
     whatif: WhatIfs
     routing: Routing

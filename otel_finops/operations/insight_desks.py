@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.insight.traffic import Selection
     from otel_finops.insight.trials import Method
     from otel_finops.insight.unit_costs import UnitAsked, UnitReport
+    from otel_finops.insight.waste_reads import WasteAsked, WasteReport
     from otel_finops.insight.whatif import Change
     from otel_finops.ledger.export import Times
     from otel_finops.ledger.tenants import Tenants
@@ -103,6 +104,18 @@ class UnitCosts(Protocol):
 
     def report(self, asked: UnitAsked) -> UnitReport:
         """Unit costs, savings of caches, and what successes cost, on one snapshot."""
+        ...
+
+
+class Wastes(Protocol):
+    """What was spent for nothing.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def report(self, asked: WasteAsked) -> WasteReport:
+        """Findings, dearest first, on one snapshot."""
         ...
 
 

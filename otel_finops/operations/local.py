@@ -36,6 +36,7 @@ from otel_finops.insight.outcomes_given import OutcomeDesk
 from otel_finops.insight.projections import told_outcomes
 from otel_finops.insight.quality_outcomes import outcomes_by_model
 from otel_finops.insight.unit_costs import UnitCostDesk
+from otel_finops.insight.waste_reads import WasteDesk
 from otel_finops.ledger.allowances import Project
 from otel_finops.ledger.corrections import Corrector
 from otel_finops.ledger.coverage import CoverageReport, coverage
@@ -246,6 +247,7 @@ def make_context(
         guardrails=GuardrailDesk(store),
         outcomes=OutcomeDesk(store, clock),
         unit_costs=UnitCostDesk(store),
+        waste=WasteDesk(store, prices.fresh, settings.waste),
         replays=Replays(store, clock, prices.fresh, settings.enforcement, figures=settings.features.figures),
         whatif=WhatIfDesk(store, clock, prices.fresh, local=anywhere),
         routing=RoutingDesk(

@@ -31,6 +31,7 @@ from otel_finops.settings.quality import Quality
 from otel_finops.settings.reconciliation import Reconciliation
 from otel_finops.settings.section import SECRET
 from otel_finops.settings.section import Section as _Section
+from otel_finops.settings.waste import Waste
 
 
 def _address(text: str) -> str:
@@ -595,6 +596,7 @@ class Settings(BaseModel):
     jobs: Jobs = Jobs()
     attribution: Attribution = Attribution()
     outcomes: Outcomes = Outcomes()
+    waste: Waste = Waste()
     metrics: Metrics = Metrics()
     telemetry: Telemetry = Telemetry()
     log: Log = Log()

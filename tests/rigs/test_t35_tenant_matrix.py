@@ -52,7 +52,7 @@ NEUTRAL = {
     # decisions and what they hold
     "action", "gate", "observed", "halted", "estimate_usd", "actual_usd", "tokens", "idempotency_key",
     # outcomes
-    "note",
+    "note", "min_usd",
     # cost centres and shared costs
     "every", "method", "weight", "place",
     # forecasts

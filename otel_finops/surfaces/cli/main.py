@@ -51,6 +51,7 @@ GROUPS: Final = {
     "chargeback": "What each cost centre bears, with what is not allocated.",
     "outcomes": "How work came out, and what each success cost.",
     "unit-costs": "What a call, a trace, a session, a user, a success cost.",
+    "waste": "What was spent for nothing, and what would have stopped it.",
     "replay": "What budgets and policies would have done with calls of the past.",
     "kill-switch": "Stopping calls at once.",
     "alerts": "What holds that is worth telling, and what became of it.",
