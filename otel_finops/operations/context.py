@@ -13,7 +13,18 @@ from otel_finops.operations.billing import Billing
 from otel_finops.operations.delivery_desks import Channels
 from otel_finops.operations.desks import Answers, Corrections, Money, Prices, Pricing, Quarantined, Retention, Switches, Tokens, Watches
 from otel_finops.operations.governance_desks import Approvals, Budgets, Credits, Decisions, Guardrails, Policies, Replays
-from otel_finops.operations.insight_desks import Chargebacks, Focus, Forecasts, Jobs, Outcomes, Routing, UnitCosts, Wastes, WhatIfs
+from otel_finops.operations.insight_desks import (
+    Chargebacks,
+    Focus,
+    Footprints,
+    Forecasts,
+    Jobs,
+    Outcomes,
+    Routing,
+    UnitCosts,
+    Wastes,
+    WhatIfs,
+)
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
 from otel_finops.settings.tree import Features, Settings
 
@@ -66,6 +77,7 @@ class Context(NamedTuple):
         chargebacks: cost centres, rules for shared costs, and who bears what.
         focus: what calls cost as FOCUS rows.
         anomalies: what of spend stands out, and why.
+        footprints: what calls took of electricity.
         health: the state of the parts, in a moment.
         clock: the time.
         tokens, senders: stored tokens, for the API and for senders.
@@ -112,6 +124,7 @@ class Context(NamedTuple):
     chargebacks: Chargebacks
     focus: Focus
     anomalies: Anomalies
+    footprints: Footprints
     health: Callable[[], Sequence[Health]]
     clock: Clock
     tokens: Tokens

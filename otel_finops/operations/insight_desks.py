@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.insight.cost_centers import Book, CostCenter, Rule
     from otel_finops.insight.definitions import Definitions
     from otel_finops.insight.focus import Step, Version
+    from otel_finops.insight.footprint import Basis, Footprint
+    from otel_finops.insight.footprints import Asked as FootprintAsked
+    from otel_finops.insight.footprints import FootprintGroup
     from otel_finops.insight.forecast_store import Forecasted, StoredForecast
     from otel_finops.insight.forecasts import SpendAsked, SpendOutlook
     from otel_finops.insight.outcome_reads import OutcomeQuery
@@ -31,11 +34,40 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.insight.unit_costs import UnitAsked, UnitReport
     from otel_finops.insight.waste_reads import WasteAsked, WasteReport
     from otel_finops.insight.whatif import Change
+    from otel_finops.ledger.course import Span
     from otel_finops.ledger.export import Times
     from otel_finops.ledger.tenants import Tenants
     from otel_finops.operations.routing_desk import Simulated
     from otel_finops.pricing.engine import PriceEngine
     from otel_finops.store.jobs import Failing, Job, JobRun, JobRunner
+
+
+class Footprints(Protocol):
+    """What calls took of electricity, and the greenhouse gases of it.
+
+    Attributes:
+        source: what models are known from; None: nothing is known of any.
+
+    Raises:
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    @property
+    def source(self) -> str | None:
+        """See above."""
+        ...
+
+    def basis(self, provider: str, model: str, region: str) -> Basis:
+        """By what calls of a model in a region are reckoned."""
+        ...
+
+    def summary(self, asked: FootprintAsked) -> tuple[Footprint, Sequence[FootprintGroup]]:
+        """What all calls took, and the groups; raises BadInput for unknown keys, or too many groups."""
+        ...
+
+    def course(self, asked: FootprintAsked, spans: Sequence[Span]) -> Sequence[tuple[Footprint, Sequence[FootprintGroup]]]:
+        """The same of pieces of time that follow each other."""
+        ...
 
 
 class Forecasts(Protocol):

@@ -31,6 +31,7 @@ from otel_finops.identity.live import LiveTokens
 from otel_finops.identity.principals import LOCAL
 from otel_finops.insight.anomaly_desk import anomaly_desk
 from otel_finops.insight.focus_export import FocusExport
+from otel_finops.insight.footprints import Footprints
 from otel_finops.insight.forecasts import Forecasts
 from otel_finops.insight.outcomes_given import OutcomeDesk
 from otel_finops.insight.projections import told_outcomes
@@ -268,6 +269,7 @@ def make_context(
             CreditDesk(store, clock, subjects, CreditRates()).all,
         ),
         anomalies=anomaly_desk(store, leases, clock, settings.anomalies, settings.display.zone),
+        footprints=Footprints(store, subjects, settings.footprint),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
         clock=clock,
         tokens=TokenDesk(store, clock, "api", settings.auth.tokens, live),

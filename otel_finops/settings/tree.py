@@ -20,6 +20,7 @@ from otel_finops.settings.anomalies import Anomalies
 from otel_finops.settings.approvals import Approvals
 from otel_finops.settings.channels import Channels
 from otel_finops.settings.enforcement import Enforcement
+from otel_finops.settings.footprint import Footprint
 from otel_finops.settings.guardrails import Guardrails
 from otel_finops.settings.jobs import Jobs
 from otel_finops.settings.kill_switch import KillSwitch
@@ -418,6 +419,7 @@ class Features(_Section):
     audit: bool = Field(
         default=True, description="Reading and proving the trail of changes. Off: every change goes on record all the same."
     )
+    footprint: bool = Field(default=True, description="Electricity and CO2e of calls.")
     forecast: bool = Field(default=True, description="Forecasts of budgets and of spend, and making those that are kept by the clock.")
     settings: bool = Field(default=True, description="What is set, and from where.")
     jobs: bool = Field(default=True, description="Seeing and starting what runs by the clock. Off: it runs all the same.")
@@ -585,6 +587,7 @@ class Settings(BaseModel):
     kill_switch: KillSwitch = KillSwitch()
     enforcement: Enforcement = Enforcement()
     approvals: Approvals = Approvals()
+    footprint: Footprint = Footprint()
     guardrails: Guardrails = Guardrails()
     channels: Channels = Channels()
     outbound: Outbound = Outbound()

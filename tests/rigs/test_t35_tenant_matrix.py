@@ -55,6 +55,8 @@ NEUTRAL = {
     "note", "min_usd",
     # cost centres and shared costs
     "every", "method", "weight", "place",
+    # footprints
+    "by_region",
     # forecasts
     "steps", "will_exceed", "method",
     # alert rules and alerts

@@ -101,6 +101,7 @@ HARMLESS: dict[str, Harmless] = {
     "bills.pull": Harmless({"dry_run": True}, ["--dry-run"]),
     "bills.remove": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
     "budgets.burndown": Harmless({"no": 1}, ["1"]),
+    "footprint.factors": Harmless({"provider": "openai", "model": "gpt-4o"}, ["openai", "gpt-4o"]),
     "forecast.backtest": Harmless({"no": 1, "steps": 1}, ["--no", "1", "--steps", "1"]),
     "forecast.budget": Harmless({"no": 1}, ["1"]),
     "budgets.create": Harmless(

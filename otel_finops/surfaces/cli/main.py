@@ -30,6 +30,7 @@ GROUPS: Final = {
     "prices": "The price book.",
     "anomalies": "Days and hours of spend that stand out, and what drives them.",
     "fx": "Exchange rates.",
+    "footprint": "Electricity and CO2e of calls.",
     "forecast": "What budgets and calls will come to, and how well that would have been known.",
     "subscriptions": "Flat fees, and the calls that they cover.",
     "pricing": "What a call costs and why, models without a price, and house rules.",
