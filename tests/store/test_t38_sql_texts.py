@@ -40,7 +40,6 @@ REASONS = {
     "ledger.spend: level": "SQL that the callers in this module write out",
     "ledger.spend: prefix": "an alias that the callers write out",
     "ledger.spend_entries: PricedBy._fields": "names of columns that this module writes out",
-    "ledger.spend_entries: only": "a constant of this module or nothing",
     "ledger.unpriced: {'provider': query.provider, 'model': query.model, 'unpriced": "its keys; what is looked for is bound",
     "ledger.unpriced: column": "a name that the callers in this module write out",
     "ledger.unpriced: which": "MIN or MAX, written out by the caller",
