@@ -264,7 +264,8 @@ def _with_requests(unseen: int, ledger: LedgerSide, rest: Fraction, mean: Fracti
 
 def _has_more_of_all(bill: BillSide, ledger: LedgerSide) -> bool:
     """Calls that were booked twice add to every unit; counts that were read wrongly do not."""
-    return all(ledger.quantities.get(unit, 0) >= (said.quantity or 0) for unit, said in bill.units.items())
+    seen, unpriced = ledger.quantities, ledger.unpriced_quantities
+    return all(seen.get(unit, 0) + unpriced.get(unit, 0) >= (said.quantity or 0) for unit, said in bill.units.items())
 
 
 def _among_countless(ledger: LedgerSide, amount: Fraction) -> Parts:
