@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from otel_finops.alerting.channel_store import Tenants
@@ -22,6 +21,13 @@ _AGAIN: Final = (
     "WHERE delivery_no = ? AND status = 'failed' RETURNING delivery_no"
 )
 _COUNTS: Final = "SELECT status, COUNT(*) FROM deliveries GROUP BY status"
+_FILTERS: Final = {
+    "status": " AND d.status = ?",
+    "channel_no": " AND d.channel_no = ?",
+    "rule": " AND d.rule = ?",
+    "notice_id": " AND d.notice_id = ?",
+}
+"""Conditions by field of `Query`."""
 _LAST_NO: Final = 2**63 - 1
 _ATTEMPTS_SHOWN: Final = 50
 
@@ -106,14 +112,15 @@ def counts(transaction: Transaction) -> dict[str, int]:
     return {status: int(count) for status, count in transaction.execute(_COUNTS)}
 
 
-def _conditions(tenants: Tenants, query: Query) -> tuple[str, Sequence[Any]]:
+def _conditions(tenants: Tenants, query: Query) -> tuple[str, list[Any]]:
     """Further conditions with their parameters."""
-    asked = {"d.status": query.status, "d.channel_no": query.channel_no, "d.rule": query.rule, "d.notice_id": query.notice_id}
-    parts: list[tuple[str, tuple[Any, ...]]] = [(f" AND {column} = ?", (value,)) for column, value in asked.items() if value is not None]
-    if tenants is not None:
-        several = ", ".join("?" * len(tenants)) or "NULL"
-        parts.append((f" AND d.tenant IN ({several}) AND c.tenant IN ({several})", (*tenants, *tenants)))
-    return "".join(text for text, _ in parts), [value for _, values in parts for value in values]
+    given = query._asdict()
+    texts = "".join(text for name, text in _FILTERS.items() if given[name] is not None)
+    params = [given[name] for name in _FILTERS if given[name] is not None]
+    if tenants is None:
+        return texts, params
+    several = ", ".join("?" * len(tenants)) or "NULL"
+    return f"{texts} AND d.tenant IN ({several}) AND c.tenant IN ({several})", [*params, *tenants, *tenants]
 
 
 def _delivery(row: Row) -> Delivery:

@@ -25,9 +25,9 @@ _LIST_CHARS_MAX: Final = 20_000
 
 
 def _words(given: Any) -> Any:
-    """`a,b` as a command line says it, or a list."""
+    """`a,b` as a command line says it, one value, or a list."""
     if not isinstance(given, str):
-        return tuple(given) if isinstance(given, list) else given
+        return tuple(given) if isinstance(given, list) else (given,) if type(given) is int else given
     if len(given) > _LIST_CHARS_MAX:
         raise ValueError(f"more than {_LIST_CHARS_MAX} characters")
     return tuple(word.strip() for word in given.split(",") if word.strip())

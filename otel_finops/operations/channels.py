@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
+from otel_finops.base.errors import NotFound
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.channel_fields import (
@@ -164,6 +165,7 @@ class ChannelTest(ChannelNumber):
 class TestAnswer(Output):
     """What came of it."""
 
+    channel: ShownChannel
     delivery: ShownDelivery | None = Field(description="The one attempt that was made; null: this was a dry run.")
 
 
@@ -181,12 +183,16 @@ class TestAnswer(Output):
 )
 def test(context: Context, principal: Principal, given: ChannelTest) -> Changed | Unchanged:
     """The notice goes the way of all others, guard and log included, and is not tried again."""
+    routing = context.channels.all()
+    channel = routing.channels.get(given.no)
+    if channel is None or not _seen(principal, channel):
+        raise NotFound(f"There is no channel {given.no}.")
+    shown = shown_channel(channel, routed=routing.is_routed(given.no))
     if given.dry_run:
-        context.channels.history("channel", given.no, principal.tenants)
-        return Unchanged({"delivery": None})
+        return Unchanged({"channel": shown, "delivery": None})
     delivery = context.channels.test(given.no, given.severity, editor_of(principal))
-    shown = shown_delivery(delivery)
-    return Changed({"delivery": shown}, None, {"delivery": delivery.no, "status": delivery.status}, delivery.channel_tenant)
+    on_record = {"channel": given.no, "delivery": delivery.no, "status": delivery.status}
+    return Changed({"channel": shown, "delivery": shown_delivery(delivery)}, None, on_record, delivery.channel_tenant)
 
 
 class ChannelQuery(Paged):

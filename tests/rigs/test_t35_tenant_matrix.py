@@ -62,6 +62,8 @@ NEUTRAL = {
     # alert rules and alerts
     "severity", "params", "for_seconds", "clear_seconds", "repeat_seconds", "resolved", "quiet", "quiet_zone", "quiet_days", "labels",
     "phase",
+    # channels and routes
+    "type", "url", "headers", "username", "password", "fields", "rules", "kinds", "min_severity",
     # bills
     "mapping", "decimal_comma", "amount_column", "model_column", "models", "from_day", "to_day", "cells",
     # what is asked of the service
@@ -146,6 +148,13 @@ def _text(value: Any) -> Any:
 
 
 LOOKUPS: dict[tuple[str, str], tuple[str, str, str, Any]] = {
+    ("alert_routes", "no"): ("alert-routes", "routes", "no", NOBODYS_NUMBER),
+    ("alert_routes", "channel"): ("channels", "channels", "no", NOBODYS_NUMBER),
+    ("alert_routes", "channels"): ("channels", "channels", "no", NOBODYS_NUMBER),
+    ("channels", "no"): ("channels", "channels", "no", NOBODYS_NUMBER),
+    ("deliveries", "no"): ("deliveries", "deliveries", "no", NOBODYS_NUMBER),
+    ("deliveries", "channel"): ("channels", "channels", "no", NOBODYS_NUMBER),
+    ("deliveries", "notice_id"): ("deliveries", "deliveries", "notice_id", "0" * 24),
     ("alert_rules", "no"): ("alert-rules", "rules", "no", NOBODYS_NUMBER),
     ("alerts", "rule_no"): ("alert-rules", "rules", "no", NOBODYS_NUMBER),
     ("alerts", "alert"): ("alerts", "alerts", "alert", "9-000000000000000000000000"),

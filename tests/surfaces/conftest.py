@@ -9,6 +9,11 @@ from fractions import Fraction
 import pytest
 from surfaces_world import BILL, DECIDED, PASSING, RATES, SCORES, SIGHTINGS, WAITING
 
+from otel_finops.alerting.channel_store import Editor as ChannelEditor
+from otel_finops.alerting.channel_store import RouteEdit
+from otel_finops.alerting.channels import Given as GivenChannel
+from otel_finops.alerting.notices import Notice
+from otel_finops.alerting.outbox import put_for
 from otel_finops.alerting.rule_store import Editor as RuleEditor
 from otel_finops.alerting.rule_store import RuleStore
 from otel_finops.alerting.rules import Rule as AlertRule
@@ -76,6 +81,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         _routing(room)
         _cost_centers(room)
         _alerts(room)
+        _channels(room)
         PolicyStore(room.store, clock, room.subjects).create(POLICY, PolicyEditor("ann", ("acme",)))
         pool = PoolDraft("acme's credits", {"tenant": "acme"}, low=PICO_PER_USD)
         room.context.credits.create(pool, 20 * PICO_PER_USD, PoolEditor("ann", "bought", ("acme",)))
@@ -109,6 +115,19 @@ def _alerts(room: Room) -> None:
     rules.create(AlertRule(0, "acme's switches", "kill_switch", tenant="acme"), RuleEditor("ann", ("acme",)))
     rules.create(AlertRule(0, "Calls are stopped", "kill_switch"), RuleEditor("ann"))
     assert room.context.jobs.run("check_alerts", who="ann").said == "2 rules, 1 alerts, 1 told"
+
+
+def _channels(room: Room) -> None:
+    """A webhook of acme's, a route to it, and a notice that could not be delivered."""
+    editor = ChannelEditor("ann", ("acme",))
+    given = GivenChannel({"name": "acme's hook", "url": "https://hooks.example.com/s3cr3t"})
+    channel, _ = room.context.channels.create_channel("webhook", "acme", given, editor)
+    room.context.channels.create_route("acme", RouteEdit({"name": "acme's", "channels": (channel.no,)}), editor)
+    now_ns = room.clock.now_ns()
+    notice = Notice("n1", "k1", "budgets", "budget", "warning", "firing", "acme", "At 80 %", "8 of 10 USD", {}, {}, "", now_ns, now_ns)
+    with room.store.write() as transaction:
+        assert put_for(transaction, notice, channel) == [1]
+        transaction.execute("UPDATE deliveries SET status = 'failed', attempts = 1, done_ns = made_ns, said = 'answered 410'")
 
 
 def _approvals(room: Room) -> None:

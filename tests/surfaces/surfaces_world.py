@@ -50,6 +50,25 @@ _PACKAGED = packaged_snapshot().version
 _RATES = base64.b64encode(RATES.read_bytes()).decode()
 _SCORES = base64.b64encode(SCORES.read_bytes()).decode()
 HARMLESS: dict[str, Harmless] = {
+    "alert_routes.create": Harmless(
+        {"name": "tried", "channels": [1], "tenant": "acme", "min_severity": "critical", "dry_run": True},
+        ["tried", "--channels", "1", "--tenant", "acme", "--min-severity", "critical", "--dry-run"],
+    ),
+    "alert_routes.delete": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
+    "alert_routes.show": Harmless({"no": 1}, ["1"]),
+    "alert_routes.update": Harmless({"no": 1, "kinds": ["budget"], "dry_run": True}, ["1", "--kinds", "budget", "--dry-run"]),
+    "channels.create": Harmless(
+        {"type": "slack", "name": "tried", "url": "https://hooks.example.com/x", "tenant": "acme", "dry_run": True},
+        ["slack", "tried", "--url", "https://hooks.example.com/x", "--tenant", "acme", "--dry-run"],
+    ),
+    "channels.delete": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
+    "channels.rotate_key": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
+    "channels.show": Harmless({"no": 1}, ["1"]),
+    "channels.test": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
+    "channels.update": Harmless({"no": 1, "enabled": False, "dry_run": True}, ["1", "--enabled", "false", "--dry-run"]),
+    "deliveries.retry": Harmless({"no": 1, "dry_run": True}, ["1", "--dry-run"]),
+    "deliveries.run": Harmless({"dry_run": True}, ["--dry-run"]),
+    "deliveries.show": Harmless({"no": 1}, ["1"]),
     "alert_rules.create": Harmless(
         {"name": "tried", "kind": "kill_switch", "tenant": "acme", "quiet": "22:00-07:00", "dry_run": True},
         ["tried", "kill_switch", "--tenant", "acme", "--quiet", "22:00-07:00", "--dry-run"],

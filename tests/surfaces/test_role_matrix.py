@@ -88,7 +88,7 @@ def test_every_cell_is_as_declared(house: House, one: Any) -> None:
 OF_ALL_TENANTS = {
     "anomalies.run",
     "alerts.check", "credits.expire", "jobs.list", "jobs.run", "jobs.show",
-    "bills.pull", "reconcile.run",
+    "bills.pull", "deliveries.run", "reconcile.run",
     "fx.import", "kill_switch.clear", "kill_switch.set", "ledger.allowances", "ledger.corrections", "ledger.verify", "periods.close",
     "prices.activate", "prices.refresh", "pricing.alias", "pricing.end", "pricing.override", "retention.prune", "retention.status",
     "settings.show", "subscriptions.add", "subscriptions.end", "subscriptions.list", "subscriptions.spread", "subscriptions.windows",
