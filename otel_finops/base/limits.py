@@ -499,7 +499,9 @@ BILL_ROWS_MAX: Final = 5_000_000
 BILL_LINES_MAX: Final = 200_000
 """Lines that are left of a bill once rows are added up by day, model and unit: a year of a hundred models with five units each."""
 BILLS_MAX: Final = 20_000
-"""Imports ever made, those that others replaced included: lists are made from all of them."""
+"""Imports that are there, the last that others replaced included: lists are made from all of them."""
+BILLS_REPLACED_KEPT: Final = 20
+"""Imports of a name that newer ones have replaced wholly: some days of asking an API: a wrong one can be undone."""
 BILL_NAMES_MAX: Final = 200
 """Bills that stand at a time, by name: each is compared with the ledger by the clock and has a series in /metrics."""
 BILL_ALIASES_MAX: Final = 2_000

@@ -1,4 +1,7 @@
-"""Bills as they are stored: imported, replaced day by day by newer imports, taken away; rows are added and never changed."""
+"""Bills as they are stored: imported, replaced day by day by newer imports, taken away; rows are added and never changed.
+
+Of imports that newer ones have replaced wholly the last ones are kept, so that taking away a wrong one brings back the one before.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import orjson
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, NotFound
-from otel_finops.base.limits import BILL_NAMES_MAX, BILLS_MAX
+from otel_finops.base.limits import BILL_NAMES_MAX, BILLS_MAX, BILLS_REPLACED_KEPT
 from otel_finops.base.times import format_ns
 from otel_finops.insight.bills.line import Bill, BillLine
 from otel_finops.ledger.tenants import Tenants, restricted
@@ -35,6 +38,7 @@ _INSERT: Final = (
     "INSERT INTO bills (ends_no, tenant, name, aspect, provider, format, currency, scope, from_ns, to_ns, line_count, amount, digest, "
     "origin, who, at_ns, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING bill_no"
 )
+_DROP: Final = "DELETE FROM bills WHERE bill_no = ?"
 _PAYLOAD: Final = "SELECT payload FROM bills WHERE bill_no = ?"
 _LOCK: Final = "LOCK TABLE bills IN SHARE ROW EXCLUSIVE MODE"
 
@@ -139,6 +143,7 @@ class Bills:
             no = 0
             if not dry_run:
                 [(no,)] = transaction.execute(_INSERT, (None, *stored, gzip.compress(payload, mtime=0)))
+                _forget(transaction, label, bill.aspect)
         return _stored((no, *stored)), True
 
     def remove(self, no: int, tenants: Tenants, *, who: str, dry_run: bool = False) -> StoredBill:
@@ -180,6 +185,17 @@ def live(transaction: Transaction, tenants: Tenants) -> list[StoredBill]:
     allowed = restricted(tenants)
     found = (_stored(row) for row in transaction.execute(_LIVE))
     return [one for one in found if allowed is None or one.label.tenant in allowed]
+
+
+def _forget(transaction: Transaction, label: Label, aspect: str) -> None:
+    """Drop all but the last imports of a name and aspect that newer ones have replaced wholly."""
+    held = [
+        one for one in live(transaction, None) if (one.label.tenant, one.label.name, one.aspect) == (label.tenant, label.name, aspect)
+    ]  # fmt: skip
+    standing = {one.no for one in standing_imports(held)}
+    replaced = [one.no for one in held if one.no not in standing]
+    for no in replaced[:-BILLS_REPLACED_KEPT]:
+        transaction.execute(_DROP, (no,))
 
 
 def standing_imports(imports: Sequence[StoredBill]) -> Iterator[StoredBill]:

@@ -31,7 +31,7 @@ bills: Final = Table(
     Column("payload", LargeBinary, nullable=False, comment="gzipped JSON: lines, names of models, places"),
     sqlite_autoincrement=True,
 )
-"""Bills as they were imported (`insight.bill_store`), append-only."""
+"""Bills as they were imported (`insight.bill_store`), never changed; what newer ones replaced long ago goes."""
 
 capture_rates: Final = Table(
     "capture_rates",

@@ -10,6 +10,7 @@ import pytest
 from ledger_rig import SECOND, Rig, call
 
 from otel_finops.base.errors import BadInput, NotFound
+from otel_finops.insight import bill_store
 from otel_finops.insight.bill_store import OF_ALL, Bills, Label, StoredBill
 from otel_finops.insight.bills.reading import Given, read_bill
 from otel_finops.insight.reconciliation import Cell, Reconciled, capture_rate, reconcile
@@ -246,6 +247,16 @@ def test_the_same_bill_twice_is_one_and_a_newer_version_replaces_its_days(books:
     books.bills.remove(first.no, None, who="ann")
     with pytest.raises(NotFound):
         books.reconciled()
+
+
+def test_of_replaced_imports_the_last_ones_are_kept(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five versions of one day: the last stands, and the two before it can be brought back."""
+    monkeypatch.setattr(bill_store, "BILLS_REPLACED_KEPT", 2)
+    for cents in range(5):
+        books.bill(f"date,model,amount\n{day(1)},gpt-4o,0.0{cents}\n".encode())
+    assert [one.no for one in books.bills.all(None)] == [3, 4, 5]
+    books.bills.remove(5, None, who="ann")
+    assert books.reconciled().total.billed_pico == 3 * USD // 100
 
 
 def day(back: int) -> str:
