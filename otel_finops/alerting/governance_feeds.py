@@ -25,6 +25,7 @@ from otel_finops.store.unit_of_work import Transaction
 _LATE_NS: Final = 60 * NS_PER_SECOND
 """By how much what settlers record may show late: longer than any of their transactions takes."""
 _LOW_SHOWN_MAX: Final = 1_000
+_SECOND_CHARS: Final = len("2026-11-21T12:00:00")
 
 
 class BudgetFeed:
@@ -64,7 +65,7 @@ def _crossed(rule: Rule, budget: Budget, one: Crossing) -> Finding:
         key=f"budget:{budget.no}:{one.start_ns}",
         tenant=budget.tenant or "",
         title=f"{budget.name}: {one.percent} % of the budget spent",
-        text=f"{booked} of {limit} were booked in the window when {one.percent} % was passed at {format_ns(one.crossed_ns)[:19]} UTC.",
+        text=f"{booked} of {limit} were booked when {one.percent} % was passed at {_second(one.crossed_ns)} UTC.",
         labels={"budget": budget.name, "budget_no": str(budget.no)},
         figures={"percent": str(one.percent), **money_figures(budget, booked=one.booked, limit=one.limit)},
         level=one.percent,
@@ -98,7 +99,7 @@ def _low(one: LowBalance) -> Finding:
         key=f"credit:{pool.no}:{one.no}",
         tenant=pool.tenant or "",
         title=f"{pool.name}: credits run low",
-        text=f"{level} were left at {format_ns(one.at_ns)[:19]} UTC; people want to know below {low}.",
+        text=f"{level} were left at {_second(one.at_ns)} UTC; people want to know below {low}.",
         labels={"pool": pool.name, "pool_no": str(pool.no)},
         figures={"level": format_usd(one.level), "low": format_usd(one.low)},
         since_ns=one.at_ns,
@@ -159,8 +160,12 @@ def _failed(policy: Policy, one: Failures) -> Finding:
         key=f"policy:{policy.no}",
         tenant=policy.tenant or "",
         title=f"{policy.name}: the policy cannot be evaluated",
-        text=f"It failed {one.times} times in all, last at {format_ns(one.at_ns)[:19]} UTC: {one.reason}",
+        text=f"It failed {one.times} times in all, last at {_second(one.at_ns)} UTC: {one.reason}",
         labels={"policy": policy.name, "policy_no": str(policy.no)},
         figures={"failures": str(one.times)},
         link=f"/policies/{policy.no}",
     )
+
+
+def _second(at_ns: int) -> str:
+    return format_ns(at_ns)[:_SECOND_CHARS].replace("T", " ")

@@ -39,7 +39,7 @@ class PriceChangeFeed:
 
 def _changed(watch: Watch, change: Change, now_ns: int) -> Finding:
     model = watch.model if watch.provider is None else f"{watch.model} of {watch.provider}"
-    when = f"{'from' if change.at_ns > now_ns else 'since'} {format_ns(change.at_ns)[:19]} UTC"
+    when = f"{'from' if change.at_ns > now_ns else 'since'} {format_ns(change.at_ns)[:19].replace('T', ' ')} UTC"
     moves = [f"{one.field} {_price(one.before)} to {_price(one.after)} USD" for one in change.prices]
     what = {"retired": "the list has it no longer", "appeared": "it has a price now", "unpriced": "it has no price any more"}
     said = "; ".join([what[change.kind]] if change.kind in what else []) or "; ".join(moves)

@@ -135,14 +135,13 @@ def _spent(transaction: Transaction, budget: Budget, from_ns: int, to_ns: int) -
 
 def _burns(budget: Budget, status: BudgetStatus, one: Burn) -> Finding:
     minutes = one.pair.long_ns // _NS_PER_MINUTE, one.pair.short_ns // _NS_PER_MINUTE
-    left_ns = max(0, status.remaining) * one.pair.long_ns // one.long
     return Finding(
         key=f"rate:{budget.no}",
         tenant=budget.tenant or "",
         title=f"{budget.name}: spent {_times(one.long_times)} times too fast",
         text=f"{in_words(budget, one.long)} in the last {minutes[0]} minutes and {in_words(budget, one.short)} in the last {minutes[1]} "
         f"are {_times(one.long_times)} and {_times(one.short_times)} times an even pace of {in_words(budget, status.limit)} in its window. "
-        f"At this rate the {in_words(budget, max(0, status.remaining))} that are left last {_hours(left_ns)} hours.",
+        f"{_left(budget, status, one)}",
         labels={"budget": budget.name, "budget_no": str(budget.no)},
         figures={
             "times": _times(one.long_times), "long_minutes": str(minutes[0]), "short_minutes": str(minutes[1]),
@@ -150,6 +149,13 @@ def _burns(budget: Budget, status: BudgetStatus, one: Burn) -> Finding:
         },
         link=f"/budgets/{budget.no}",
     )  # fmt: skip
+
+
+def _left(budget: Budget, status: BudgetStatus, one: Burn) -> str:
+    if status.remaining <= 0:
+        return "Nothing is left of the budget."
+    hours = _hours(status.remaining * one.pair.long_ns // one.long)
+    return f"At this rate the {in_words(budget, status.remaining)} that are left last {hours} hours."
 
 
 def _beyond_pace(transaction: Transaction, rule: Rule, pairs: Sequence[Pair], even: Fraction, now_ns: int) -> Iterator[Finding]:

@@ -231,9 +231,9 @@ def test_changes_of_watched_prices_are_told_once(rig: CountingRig) -> None:
     watches.add("acme", "openai", "gpt-4.1", who="ann")
     feed = PriceChangeFeed(rig.store, rig.clock, lambda: engine)
     changed, announced = found(rig, feed, rule("price_change"))
-    assert (changed.tenant, changed.title) == ("", "gpt-4o of openai: price changed since 2026-11-21T11:00:00 UTC")
-    assert changed.text.startswith("input_cost_per_token 0.0000025 to 0.000005 USD, since 2026-11-21T11:00:00 UTC.")
-    assert (announced.tenant, announced.title) == ("acme", "gpt-4.1 of openai: price changed from 2027-01-01T00:00:00 UTC")
+    assert (changed.tenant, changed.title) == ("", "gpt-4o of openai: price changed since 2026-11-21 11:00:00 UTC")
+    assert changed.text.startswith("input_cost_per_token 0.0000025 to 0.000005 USD, since 2026-11-21 11:00:00 UTC.")
+    assert (announced.tenant, announced.title) == ("acme", "gpt-4.1 of openai: price changed from 2027-01-01 00:00:00 UTC")
     assert [changed.lasting, announced.lasting] == [False, False]
     rig.clock.advance(DAY)
     assert [one.labels["model"] for one in found(rig, feed, rule("price_change"))] == ["gpt-4.1"]
