@@ -5,15 +5,20 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ledger_rig import CENT, Rig, call
 from price_lists import row
 
 from otel_finops.base.progress import listening
+from otel_finops.genai.usage import prompt_tokens
 from otel_finops.insight.repricing import Repricings
-from otel_finops.insight.traffic import Selection
-from otel_finops.insight.whatif import Change, Mix, Sums, changed
+from otel_finops.insight.traffic import Selection, piece_of
+from otel_finops.insight.whatif import Change, Comparison, Mix, Sums, changed
+from otel_finops.ledger.spend_entries import PricedBy, SingleCall
 from otel_finops.pricing.book import PriceBook
 from otel_finops.pricing.engine import PriceEngine
+from otel_finops.pricing.quote import PriceableCall
 from otel_finops.pricing.snapshot import Snapshot
 from otel_finops.store.engine import Store
 from otel_finops.testing import NOON
@@ -171,3 +176,36 @@ def test_what_takes_too_long_says_up_to_where_it_came(store: Store) -> None:
     midnight = NOON - NOON % DAY + DAY
     assert (hasty.until_ns, hasty.compared.total.calls) == (midnight, 1)
     assert Repricings(rig.store, lambda: ENGINE).run(selection, [Change("openai", "gpt-mini")]).until_ns == selection.to_ns
+
+
+COUNTS = st.integers(0, 300_000)
+USAGES = st.fixed_dictionaries({"input_uncached": COUNTS, "cache_read": COUNTS, "cache_write_5m": COUNTS, "output": COUNTS})
+MODELS = ("gpt-4o", "gpt-mini", "claude/big")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(USAGES, st.sampled_from(MODELS)), min_size=1, max_size=12),
+    st.sampled_from(MODELS),
+    st.one_of(st.none(), st.fractions(0, 1, max_denominator=1000)),
+    st.fractions(Fraction(1, 2), 3, max_denominator=100),
+)
+def test_sums_are_those_of_single_calls_whatever_is_changed(
+    calls: list[tuple[dict[str, int], str]], model: str, rate: Fraction | None, factor: Fraction
+) -> None:
+    """Each call's quote for its changed counts, added up; prompts keep their length but for the factor."""
+    change = Change(None, model, None, rate, factor)
+    piece = piece_of(
+        SingleCall(NOON, 7, usage, PricedBy("openai", name, name, "chat", "reported", *[None] * 7, "computed")) for usage, name in calls
+    )
+    comparison = Comparison(ENGINE, [change])
+    comparison.take(piece)
+    total = comparison.result().total
+    columns = changed(piece.usage, change)
+    single = [{unit: column[row] for unit, column in columns.items() if column[row]} for row in range(len(calls))]
+    provider = "openai" if model.startswith("gpt") else None
+    quotes = [ENGINE.quote(PriceableCall(provider, (model,), usage, NOON)).cost_pico for usage in single]
+    assert total == Sums(len(calls), 7 * len(calls), total.listed, (sum(cost or 0 for cost in quotes),))
+    for (usage, _), now in zip(calls, single, strict=True):
+        before, after = prompt_tokens(usage), prompt_tokens(now)
+        assert abs(after - before * factor) <= 5 / 2, "each of five counts is rounded once"

@@ -15,6 +15,7 @@ from otel_finops.surfaces.cli import (
     render_dashboard,
     render_decisions,
     render_prices,
+    render_routing,
     render_runs,
     render_trees,
 )
@@ -104,6 +105,8 @@ _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "pricing.unpriced": render_prices.unpriced,
     "retention.prune": _pruned,
     "retention.status": _retained,
+    "routing.list": partial(_listed, "rules", ("no", "name", "tenant", "candidates", "bar", "task", "source", "filters", "unknown")),
+    "routing.simulate": render_routing.simulated,
     "runs.list": partial(
         _listed, "runs", ("started_at", "name", "kind", "status", "cost_usd", "calls", "tokens", "failed_calls", "duration_ms", "run_id")
     ),
@@ -115,5 +118,7 @@ _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "traces.show": render_trees.trace,
     "usage.list": partial(_listed, "entries", _ENTRY),
     "usage.show": _history,
+    "whatif.scenarios": partial(_listed, "scenarios", ("no", "name", "tenant", "question", "saved_at", "saved_by")),
+    "whatif.simulate": render_routing.compared,
 }
 """Operations whose answers are not drawn as any answer is (`tables.plain`)."""
