@@ -217,12 +217,12 @@ def _uncovered(imports: Sequence[StoredBill]) -> Iterator[tuple[StoredBill, list
     """Imports with the stretches of time of which no newer one tells, newest first."""
     told: list[tuple[int, int]] = []
     for one in sorted(imports, key=lambda one: -one.no):
-        if times := _without((one.from_ns, one.to_ns), told):
+        if times := without((one.from_ns, one.to_ns), told):
             yield one, times
             told = sorted([*told, (one.from_ns, one.to_ns)])
 
 
-def _without(whole: tuple[int, int], told: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def without(whole: tuple[int, int], told: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """A stretch of time less others, which are sorted by their start."""
     start, end = whole
     left = []

@@ -12,7 +12,7 @@ from otel_finops.base.limits import RECONCILED_CELLS_MAX
 from otel_finops.base.money import PICO_PER_USD, divide_half_even
 from otel_finops.base.times import NS_PER_DAY, format_ns
 from otel_finops.genai.usage import OTHER_UNITS
-from otel_finops.insight.bill_store import COST, OF_ALL, Label, Statement, live, statements
+from otel_finops.insight.bill_store import COST, OF_ALL, Label, Statement, live, statements, without
 from otel_finops.insight.bills.line import EXACT_PLACES, BillLine
 from otel_finops.insight.reconcile import BillSide, LedgerSide, Units, Verdict, absent_from_bill, added, judge
 from otel_finops.insight.reconcile_ledger import Asked, Booked, OtherUnit, failures, other_units, parts_of, rolled, unit_prices
@@ -135,14 +135,22 @@ def _rates(transaction: Transaction, cost: Iterable[Statement]) -> dict[str, Dat
     return {currency: dated_rates(transaction, currency, asked) for currency, asked in days.items() if asked}
 
 
-def _times(stated: Iterable[Statement], window: Span) -> list[Span]:
-    """Stretches of whole days that a bill tells of, those not over when it was imported left out."""
+def _times(stated: Sequence[Statement], window: Span) -> list[Span]:
+    """Stretches of whole days that a bill tells of. Left out are those that were not over when it was imported, and where a line tells
+    of a time as a whole, such as a month, that is not wholly within: the ledger's part of it could be held against nothing.
+    """
+    lower, upper = -(-window[0] // NS_PER_DAY) * NS_PER_DAY, _day_start(window[1])
+    pieces = [(max(start, lower), min(end, _day_start(one.bill.at_ns), upper)) for one in stated for start, end in one.times]
+    found = _joined(piece for piece in pieces if piece[0] < piece[1])
+    spans = {(line.from_ns, line.to_ns) for one in stated for line in one.lines}
+    cut = sorted(span for span in spans if not any(start <= span[0] and span[1] <= end for start, end in found))
+    return [piece for span in found for piece in without(span, cut)]
+
+
+def _joined(pieces: Iterable[Span]) -> list[Span]:
+    """Stretches of time, those that overlap or touch as one."""
     found: list[Span] = []
-    pieces = sorted((start, min(end, _day_start(one.bill.at_ns))) for one in stated for start, end in one.times)
-    for start, end in pieces:
-        start, end = max(start, window[0]), min(end, window[1])
-        if start >= end:
-            continue
+    for start, end in sorted(pieces):
         if found and start <= found[-1][1]:
             found[-1] = (found[-1][0], max(end, found[-1][1]))
         else:

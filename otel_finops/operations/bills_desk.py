@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, FinopsError
 from otel_finops.base.limits import BILL_FILE_BYTES_MAX
-from otel_finops.base.times import NS_PER_DAY
+from otel_finops.base.times import NS_PER_DAY, month_start_ns
 from otel_finops.insight.bill_store import Bills, Label, StoredBill
 from otel_finops.insight.bills.line import Bill
 from otel_finops.insight.bills.pull import Get, Source, getter, pull
@@ -107,7 +107,7 @@ class BillsDesk:
     def run(self, *, dry_run: bool = False) -> tuple[Sequence[CaptureRate], Sequence[str]]:
         """See `Billing.run`."""
         now_ns = self._clock.now_ns()
-        since_ns = max(0, now_ns - now_ns % NS_PER_DAY - self._settings.days * NS_PER_DAY)
+        since_ns = month_start_ns(max(0, now_ns - self._settings.days * NS_PER_DAY))  # so that invoices of months are whole
         rates, faults = [], []
         for tenant, name in self.names(None):
             try:

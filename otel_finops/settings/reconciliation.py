@@ -73,7 +73,12 @@ class Reconciliation(Section):
         "anthropic and openrouter; empty: none, and nothing is fetched.",
     )
     timeout: float = Field(default=60.0, ge=1, le=300, description="Seconds that one page of such an API may take.")
-    days: int = Field(default=35, ge=1, le=400, description="Days back of each bill that are compared with the ledger by the clock.")
+    days: int = Field(
+        default=35,
+        ge=1,
+        le=400,
+        description="Days back that each bill is compared with the ledger by the clock, from the first of that month on.",
+    )
 
     @field_validator("sources")
     @classmethod

@@ -10,6 +10,7 @@ import pytest
 from ledger_rig import SECOND, Rig, call
 
 from otel_finops.base.errors import BadInput, NotFound
+from otel_finops.base.times import parse_ns
 from otel_finops.insight import bill_store
 from otel_finops.insight.bill_store import OF_ALL, Bills, Label, StoredBill
 from otel_finops.insight.bills.reading import Given, read_bill
@@ -257,6 +258,19 @@ def test_of_replaced_imports_the_last_ones_are_kept(books: Books, monkeypatch: p
     assert [one.no for one in books.bills.all(None)] == [3, 4, 5]
     books.bills.remove(5, None, who="ann")
     assert books.reconciled().total.billed_pico == 3 * USD // 100
+
+
+def test_a_month_that_is_not_over_or_cut_is_held_against_nothing(books: Books) -> None:
+    """The invoice of the running month is no bill of its first twenty days; of a month that is over half a window is none either."""
+    books.make(gpt_4o(1))
+    books.make(gpt_4o(30))
+    books.settled()
+    books.bill(b"month,model,cost\n2026-10,gpt-4o,0.0035\n2026-11,gpt-4o,1\n")
+    found = books.reconciled()
+    assert (found.open_lines, found.times, found.total.gap_pico) == (1, [(parse_ns("2026-10-01"), parse_ns("2026-11-01"))], 0)
+    assert len(found.cells) == 1
+    for window in ({"from_ns": parse_ns("2026-10-15")}, {"to_ns": parse_ns("2026-10-31T12:00:00Z")}):
+        assert (books.reconciled(**window).times, books.reconciled(**window).cells) == ([], [])
 
 
 def day(back: int) -> str:
