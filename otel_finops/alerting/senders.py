@@ -70,7 +70,7 @@ class Senders:
             return Attempt("failed", f"not sent: {refused}")
         except NoAnswer as fault:
             return Attempt("again", str(fault))
-        return _judged(answer, secrets)
+        return _judged(answer, secrets, shown=channel.of_all)
 
     def _mailed(self, channel: Channel, notice: Notice) -> Attempt:
         if not self._settings.smtp_host:
@@ -84,18 +84,27 @@ class Senders:
         return Attempt("delivered", f"the mail server took it{but}", 250)
 
 
-def _judged(answer: Answer, secrets: Secrets) -> Attempt:
-    """What an answer says; of its words a few are kept for those who mend the channel."""
+def _judged(answer: Answer, secrets: Secrets, *, shown: bool) -> Attempt:
+    """What an answer says; of its words a few are kept for those who mend the channel.
+
+    Args:
+        shown: who made the channel sees all tenants; others are told the status alone, so that nobody reads by us what he cannot read.
+    """
     if 200 <= answer.status < 300:
         return Attempt("delivered", f"answered {answer.status}", answer.status)
     if 300 <= answer.status < 400:
         said = f"answered {answer.status}, a redirect, which is not followed: give the address that it leads to"
         return Attempt("failed", said, answer.status)
-    words = "".join(char if char.isprintable() else " " for char in answer.body.decode("utf-8", "replace"))
-    shown = secrets.hidden_in(" ".join(words.split()))[:_SHOWN_CHARS]
-    said = f"answered {answer.status}{': ' if shown else ''}{shown}"
+    words = _words(answer.body, secrets) if shown else ""
+    said = f"answered {answer.status}{': ' if words else ''}{words}"
     wait_s = _wait_s(answer.headers.get("retry-after", "")) if answer.status in _BUSY else 0.0
     return Attempt("failed" if answer.status in _FINAL else "again", said, answer.status, wait_s)
+
+
+def _words(body: bytes, secrets: Secrets) -> str:
+    """The beginning of an answer in one line, without what is secret of the channel."""
+    text = "".join(char if char.isprintable() else " " for char in body.decode("utf-8", "replace"))
+    return secrets.hidden_in(" ".join(text.split()))[:_SHOWN_CHARS]
 
 
 def _wait_s(text: str) -> float:

@@ -18,7 +18,7 @@ from otel_finops.store.unit_of_work import Transaction
 
 SideClass: TypeAlias = Literal[
     "skeletons", "quarantine", "audit", "idempotency_keys", "correction_runs", "price_refreshes", "decisions", "reservations", "approvals",
-    "approval_uses", "guardrail_rulings", "outcomes",
+    "approval_uses", "guardrail_rulings", "outcomes", "deliveries", "delivery_attempts",
 ]  # fmt: skip
 
 
@@ -51,6 +51,8 @@ _CLASSES: Final[dict[SideClass, _Rows]] = {
     "approval_uses": _Rows("approval_uses", "approval_no, decision_id", "at_ns"),
     "guardrail_rulings": _Rows("guardrail_rulings", "decision_id, guardrail", "at_ns"),
     "outcomes": _Rows("outcomes_given", "outcome_no", "at_ns"),
+    "deliveries": _Rows("deliveries", "delivery_no", "made_ns", "status = 'waiting'"),
+    "delivery_attempts": _Rows("delivery_attempts", "delivery_no, attempt", "at_ns"),
 }
 
 

@@ -401,7 +401,7 @@ class Answers(Protocol):
 
 ClassOfData: TypeAlias = Literal[
     "entries", "journal", "skeletons", "quarantine", "audit", "idempotency_keys", "correction_runs", "price_refreshes", "decisions",
-    "reservations", "approvals", "approval_uses", "guardrail_rulings", "outcomes",
+    "reservations", "approvals", "approval_uses", "guardrail_rulings", "outcomes", "deliveries", "delivery_attempts",
 ]  # fmt: skip
 CLASSES: Final[tuple[ClassOfData, ...]] = get_args(ClassOfData)
 """What retention tells apart."""

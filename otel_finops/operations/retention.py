@@ -38,6 +38,8 @@ SETTINGS: Final[Mapping[ClassOfData, str]] = {
     "approval_uses": "retention.decisions_days",
     "guardrail_rulings": "retention.decisions_days",
     "outcomes": "retention.outcomes_days",
+    "deliveries": "retention.deliveries_days",
+    "delivery_attempts": "retention.deliveries_days",
 }
 """Which setting says how long a class is kept; '' where that is fixed."""
 LOST: Final[Mapping[ClassOfData, str]] = {
@@ -55,6 +57,8 @@ LOST: Final[Mapping[ClassOfData, str]] = {
     "approval_uses": "Which decisions passes let through.",
     "guardrail_rulings": "What guardrails said of calls that were asked for; what spans tell of them stays with the spans.",
     "outcomes": "What somebody said of how traces came out; what spans tell of it goes with their traces.",
+    "deliveries": "What became of notices in channels; what waits stays.",
+    "delivery_attempts": "Every attempt to deliver a notice.",
 }
 """What is lost with a class."""
 WHY_HELD: Final[Mapping[str, str]] = {

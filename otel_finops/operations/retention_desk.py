@@ -58,6 +58,8 @@ class RetentionDesk:
             "approval_uses": self._settings.decisions_days,
             "guardrail_rulings": self._settings.decisions_days,
             "outcomes": self._settings.outcomes_days,
+            "deliveries": self._settings.deliveries_days,
+            "delivery_attempts": self._settings.deliveries_days,
         }
         if name == "skeletons":
             return self._settings.skeletons_hours

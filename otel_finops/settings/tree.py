@@ -511,6 +511,7 @@ class Retention(_Section):
     decisions_days: Days = Field(
         default=90, description="Days for which decisions on calls, and what was held and approved for them, are kept; 0: for ever."
     )
+    deliveries_days: Days = Field(default=90, description="Days for which it is kept what became of notices in channels; 0: for ever.")
     outcomes_days: Days = Field(
         default=762,
         description="Days for which it is kept what somebody said of how traces came out, as long as the entries of a whole month and a "

@@ -22,7 +22,7 @@ from otel_finops.alerting.routes import Channel, ChannelType
 from otel_finops.alerting.senders import Attempt, Senders
 from otel_finops.alerting.signature import new_key
 from otel_finops.base.clock import SystemClock
-from otel_finops.base.outbound import Outbound
+from otel_finops.base.outbound import Outbound, Rules
 from otel_finops.settings.channels import Channels
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
@@ -76,6 +76,13 @@ def test_an_answer_that_repeats_secrets_is_kept_without_them(receiver: Receiver)
     attempt = tell("webhook", Secrets(receiver.url, {"Authorization": "t0k3n-of-ours"}, keys=(SigningKey(new_key()),)))
     assert attempt.said.startswith("answered 400: no such token: (secret) [31m xxx")
     assert len(attempt.said) <= 220
+
+
+def test_a_tenants_people_are_told_the_status_alone(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T42: nobody reads by the service what he cannot read himself."""
+    monkeypatch.setattr(Rules, "without_networks", lambda rules: rules)
+    receiver.answers.append((403, {}, b"inner words"))
+    assert tell("slack", Secrets(receiver.url), of_all=False) == Attempt("again", "answered 403", 403)
 
 
 def test_ones_own_networks_are_for_channels_of_who_sees_all_tenants(receiver: Receiver) -> None:
