@@ -40,6 +40,7 @@ JOBS = {
     "fill_budgets": "budgets",
     "forecast_budgets": "forecast",
     "sweep_pending": "budgets",
+    "check_alerts": "alerts",
 }
 """The switch on which each job hangs; jobs that are not here run always."""
 GAUGES = {"prices": "finops_watched_price_changes", "quarantine": "finops_quarantined_spans"}

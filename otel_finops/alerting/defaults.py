@@ -13,11 +13,7 @@ _DAY_S: Final = 86_400
 DEFAULTS: Final = (
     Rule(0, "Budget thresholds", "budget"),
     Rule(0, "Budget forecast", "forecast", for_s=_QUARTER_HOUR_S, clear_s=3_600),
-    Rule(
-        0, "Budget burns fast", "spend_rate", severity="critical", clear_s=_QUARTER_HOUR_S,
-        params={"windows": ["60/5/14.4", "360/30/6"]},
-    ),
-    Rule(0, "Budget burns steadily", "spend_rate", clear_s=3_600, params={"windows": ["4320/360/2"]}),
+    Rule(0, "Budget burns fast", "spend_rate", clear_s=_QUARTER_HOUR_S, params={"windows": ["60/5/14.4", "360/30/6", "4320/360/2"]}),
     Rule(0, "Unusual spend", "anomaly", group_by=()),
     Rule(0, "Calls without a price", "unpriced", for_s=_QUARTER_HOUR_S, clear_s=3_600, repeat_s=_DAY_S),
     Rule(0, "Prices change", "price_change", severity="info", group_by=()),
