@@ -196,8 +196,10 @@ def _finding(one: _Standing, step: Step, now_ns: int) -> Finding:
 def _is_stored(one: _Standing, stored: dict[tuple[Scope, int], Finding]) -> bool:
     before, judged = stored.get((one.scope, one.looked.start_ns)), one.looked.judged
     assert judged is not None
-    figures = (one.looked.amounts.amount, round(judged.expected), one.looked.is_running)
-    return before is not None and before.cleared_ns is None and (before.value, before.expected, before.is_running) == figures
+    if before is None or before.cleared_ns is not None:
+        return False
+    figures = (one.looked.amounts.amount, round(judged.expected), round(judged.spread), one.looked.is_running)
+    return (before.value, before.expected, before.spread, before.is_running) == figures
 
 
 def _score(scope: Scope, course: Course) -> Iterator[tuple[Scope, int, float]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
 from otel_finops.base.limits import DRIVER_CALLS_MAX
+from otel_finops.base.progress import tell
 from otel_finops.insight.drivers import Cell, Units, Use
 from otel_finops.ledger.lined_calls import LinedCall, lined_calls
 from otel_finops.ledger.spend import Question
@@ -16,6 +17,7 @@ from otel_finops.store.unit_of_work import Transaction
 
 STATED: Final = "stated"
 """Unit of calls whose cost somebody stated: their tokens, as if they had one price."""
+_TELL_CALLS: Final = 5_000
 
 
 def read_uses(transaction: Transaction, question: Question, spans: Sequence[tuple[int, int]], calls: int) -> dict[Cell, Use]:
@@ -26,7 +28,16 @@ def read_uses(transaction: Transaction, question: Question, spans: Sequence[tupl
         calls: how many there are, about; of more than `DRIVER_CALLS_MAX` those of one in so many traces are read: they tell the same.
     """
     every = max(1, -(-calls // DRIVER_CALLS_MAX))
-    return uses_of(call for lower, upper in spans for call in lined_calls(transaction, question, lower, upper, every))
+    found = (call for lower, upper in spans for call in lined_calls(transaction, question, lower, upper, every))
+    return uses_of(_told(found, -(-calls // every)))
+
+
+def _told(calls: Iterable[LinedCall], expected: int) -> Iterator[LinedCall]:
+    """The same, while `base.progress` hears how far it is."""
+    for done, call in enumerate(calls):
+        if done % _TELL_CALLS == 0:
+            tell("calls", done, max(done, expected))
+        yield call
 
 
 def uses_of(calls: Iterable[LinedCall]) -> dict[Cell, Use]:
