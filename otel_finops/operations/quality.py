@@ -94,7 +94,7 @@ def _file_of(context: Context, given: ScoresFile) -> tuple[bytes, str]:
         raise BadInput("content: no base64") from None
 
 
-class ScoreQuery(Paged):
+class QualityScoreQuery(Paged):
     """Which scores."""
 
     model: Name | None = Field(default=None, description="Only of this model.")
@@ -102,7 +102,7 @@ class ScoreQuery(Paged):
     source: Name | None = Field(default=None, description="Only of this source; `outcomes`: the ledger's own.")
 
 
-class ShownScore(Output):
+class QualityScore(Output):
     """A score."""
 
     provider: str | None = Field(description="Null: whoever serves the model.")
@@ -117,23 +117,23 @@ class ShownScore(Output):
     at: At
 
 
-class Scores(Output):
+class QualityScores(Output):
     """A page of scores."""
 
-    scores: list[ShownScore]
+    scores: list[QualityScore]
     next_cursor: str | None
 
 
 @operation(
     "quality.scores",
     "quality/scores",
-    takes=ScoreQuery,
-    output=Scores,
+    takes=QualityScoreQuery,
+    output=QualityScores,
     permission="view",
     feature="routing",
     summary="List quality scores of models: imported ones, and shares of successes among outcomes in the ledger.",
 )
-def scores(context: Context, principal: Principal, given: ScoreQuery) -> Json:
+def scores(context: Context, principal: Principal, given: QualityScoreQuery) -> Json:
     """What stands and may be seen: those about all calls are everybody's; outcomes are those of the principal's tenants."""
     found = [
         score
@@ -149,7 +149,7 @@ def _order(score: Score) -> tuple[str, ...]:
     return score.model, score.task or "", score.provider or "", score.source, score.tenant
 
 
-class Sources(Output):
+class QualitySources(Output):
     """A page of files that stand, oldest first."""
 
     sources: list[ScoresImport]
@@ -160,7 +160,7 @@ class Sources(Output):
     "quality.sources",
     "quality/sources",
     takes=Paged,
-    output=Sources,
+    output=QualitySources,
     permission="view",
     feature="routing",
     summary="List the files of quality scores that stand.",
@@ -177,7 +177,7 @@ def _import(one: Import) -> dict[str, Any]:
 
 
 def shown_score(score: Score) -> dict[str, Any]:
-    """See `ShownScore`."""
+    """See `QualityScore`."""
     within = score.range
     return {
         "provider": score.provider,

@@ -17,7 +17,7 @@ from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.faults import explained
 from otel_finops.operations.fields import NAMED, CallFilters, Name, Paged, TenantScoped, page_of
-from otel_finops.operations.quality import ShownScore, shown_score
+from otel_finops.operations.quality import QualityScore, shown_score
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.retention import pruned_until
 from otel_finops.operations.scope_fields import owner_of
@@ -26,12 +26,12 @@ from otel_finops.operations.spend import FinerFilters
 from otel_finops.operations.whatif import editor_of, must_be_priced
 from otel_finops.operations.whatif_fields import (
     CallSelection,
-    LeftOut,
-    PricedBy,
-    Recorded,
+    ComparedWindow,
+    LeftOutCalls,
+    PriceRowUsed,
+    RecordedModel,
     Share,
     TokenMix,
-    Window,
     fraction_of,
     refuse_people,
     selection_of,
@@ -95,7 +95,7 @@ _UNKNOWN_TEXT: Final = "Whether a model that nobody scored may be chosen."
 Unknown: TypeAlias = Literal["refuse", "allow"]
 
 
-class NewRule(TenantScoped, CallFilters, FinerFilters):
+class NewRoutingRule(TenantScoped, CallFilters, FinerFilters):
     """The rule. With `tenant` it is that tenant's; else that of all, for whoever sees all."""
 
     name: Name = Field(min_length=1, description="What people call it; one rule of a tenant is called so.")
@@ -108,13 +108,13 @@ class NewRule(TenantScoped, CallFilters, FinerFilters):
     dry_run: bool = Field(default=False, description=_DRY_TEXT)
 
 
-class RuleNumber(Input):
+class RoutingRuleNumber(Input):
     """Which rule."""
 
     no: int = Field(ge=1, le=2**53, description="The rule's number, as routing.list shows it.")
 
 
-class RuleEdit(RuleNumber, CallFilters, FinerFilters):
+class RoutingRuleEdit(RoutingRuleNumber, CallFilters, FinerFilters):
     """What is to be another; what is not given stays. An empty text takes a filter, the task or the source away."""
 
     name: Name | None = Field(default=None, min_length=1, description="What people call it.")
@@ -128,27 +128,27 @@ class RuleEdit(RuleNumber, CallFilters, FinerFilters):
     dry_run: bool = Field(default=False, description=_DRY_TEXT)
 
 
-class RuleDeletion(RuleNumber):
+class RoutingRuleDeletion(RoutingRuleNumber):
     """Which rule."""
 
     revision: int | None = Field(default=None, ge=1, description="Only if it is of this revision still.")
     dry_run: bool = Field(default=False, description=_DRY_TEXT)
 
 
-class Offered(Output):
+class OfferedModel(Output):
     """A model to choose from."""
 
     provider: str | None = Field(description="Null: each call's own provider, where that has the model.")
     model: str
 
 
-class ShownRule(Output):
+class RoutingRule(Output):
     """A routing rule."""
 
     no: int
     name: str
     tenant: str = Field(description="Whose it is; `*`: of all.")
-    candidates: list[Offered]
+    candidates: list[OfferedModel]
     bar: str
     task: str | None
     source: str | None
@@ -162,17 +162,17 @@ class ShownRule(Output):
     changed_by: str
 
 
-class RuleAnswer(Output):
+class RoutingRuleAnswer(Output):
     """The rule as it is now."""
 
-    rule: ShownRule
+    rule: RoutingRule
     changed: bool = Field(description="False: it was so already, or this was a dry run.")
 
 
-class Rules(Output):
+class RoutingRules(Output):
     """A page of rules, oldest first."""
 
-    rules: list[ShownRule]
+    rules: list[RoutingRule]
     next_cursor: str | None
 
 
@@ -183,14 +183,14 @@ _SAID: Final = ("candidates", "bar", "task", "source", "min_samples", "unknown")
 @operation(
     "routing.create",
     "routing/rules",
-    takes=NewRule,
-    output=RuleAnswer,
+    takes=NewRoutingRule,
+    output=RoutingRuleAnswer,
     permission="manage",
     feature="routing",
     changes=True,
     summary="Make a routing rule: models to choose from, for some calls, and how good they must be.",
 )
-def create(context: Context, principal: Principal, given: NewRule) -> Changed | Unchanged:
+def create(context: Context, principal: Principal, given: NewRoutingRule) -> Changed | Unchanged:
     """A rule advises; calls are made otherwise by who makes them, or by a policy that downgrades."""
     owner = owner_of(principal, given.tenant)
     said = _said(given)
@@ -202,14 +202,14 @@ def create(context: Context, principal: Principal, given: NewRule) -> Changed | 
 @operation(
     "routing.update",
     "routing/rules/{no}",
-    takes=RuleEdit,
-    output=RuleAnswer,
+    takes=RoutingRuleEdit,
+    output=RoutingRuleAnswer,
     permission="manage",
     feature="routing",
     changes=True,
     summary="Change a routing rule; what is not given stays as it is.",
 )
-def update(context: Context, principal: Principal, given: RuleEdit) -> Changed | Unchanged:
+def update(context: Context, principal: Principal, given: RoutingRuleEdit) -> Changed | Unchanged:
     """Every definition is kept."""
     own = _said(given)
     if "candidates" in own:
@@ -228,14 +228,14 @@ def update(context: Context, principal: Principal, given: RuleEdit) -> Changed |
 @operation(
     "routing.delete",
     "routing/rules/{no}/delete",
-    takes=RuleDeletion,
-    output=RuleAnswer,
+    takes=RoutingRuleDeletion,
+    output=RoutingRuleAnswer,
     permission="manage",
     feature="routing",
     changes=True,
     summary="Take a routing rule away.",
 )
-def delete(context: Context, principal: Principal, given: RuleDeletion) -> Changed | Unchanged:
+def delete(context: Context, principal: Principal, given: RoutingRuleDeletion) -> Changed | Unchanged:
     """The rule as it was."""
     before = context.routing.rules.delete(given.no, editor_of(principal), revision=given.revision, dry_run=given.dry_run)
     shown = _shown(before)
@@ -247,7 +247,7 @@ def delete(context: Context, principal: Principal, given: RuleDeletion) -> Chang
     "routing.list",
     "routing/rules",
     takes=Paged,
-    output=Rules,
+    output=RoutingRules,
     permission="view",
     feature="routing",
     summary="List routing rules.",
@@ -261,20 +261,20 @@ def listed(context: Context, principal: Principal, given: Paged) -> Json:
 @operation(
     "routing.show",
     "routing/rules/{no}",
-    takes=RuleNumber,
-    output=ShownRule,
+    takes=RoutingRuleNumber,
+    output=RoutingRule,
     permission="view",
     feature="routing",
     summary="Show a routing rule.",
 )
-def show(context: Context, principal: Principal, given: RuleNumber) -> Json:
+def show(context: Context, principal: Principal, given: RoutingRuleNumber) -> Json:
     """As it stands; routing.simulate says what it comes to."""
     return _shown(context.routing.rules.find(given.no, principal.tenants))
 
 
-def _said(given: NewRule | RuleEdit) -> dict[str, Any]:
+def _said(given: NewRoutingRule | RoutingRuleEdit) -> dict[str, Any]:
     """What is given of a rule, as it is stored; of a new one all of it."""
-    everything = given.model_dump(mode="json", exclude_unset=isinstance(given, RuleEdit))
+    everything = given.model_dump(mode="json", exclude_unset=isinstance(given, RoutingRuleEdit))
     refuse_people(everything)
     filters = {name: everything[name] for name in _FILTERS if everything.get(name) is not None}
     return {name: everything[name] for name in _SAID if name in everything} | {"filters": filters}
@@ -319,7 +319,7 @@ class Trial(CallSelection):
     unknown: Unknown = Field(default="refuse", description=_UNKNOWN_TEXT)
 
 
-class SimulateInput(Trial):
+class RoutingSimulateInput(Trial):
     """The same, or a stored rule."""
 
     no: int | None = Field(
@@ -336,25 +336,25 @@ class CandidateOutcome(Output):
     projected_usd: Usd | None = Field(description="What the compared calls would have cost by it.")
     usd_per_call: Usd | None
     saved_usd: Usd | None = Field(description="Of what was booked for the compared calls; negative where it is dearer.")
-    quality: ShownScore | None = Field(description="Null: nobody scored it, its quality is not known.")
+    quality: QualityScore | None = Field(description="Null: nobody scored it, its quality is not known.")
     uncertain: bool = Field(description="The bar lies within what chance explains of its score (95 %).")
     on_front: bool = Field(description="No other one is both at least as good and at least as cheap, and one of both more so.")
     usd_per_success: Usd | None = Field(
         description="What a good answer costs in the end, attempts that fail included: the cost of a call divided by the score."
     )
-    priced_by: list[PricedBy]
+    priced_by: list[PriceRowUsed]
     no_price_calls: Count = Field(description="Calls that it cannot price; they are compared for none.")
 
 
-class RecordedWithQuality(Recorded):
+class RecordedModelWithQuality(RecordedModel):
     """Compared calls of one model as they were recorded, and how good it is."""
 
     usd_per_call: Usd
-    quality: ShownScore | None
+    quality: QualityScore | None
     usd_per_success: Usd | None
 
 
-class SimulateAnswer(Window):
+class RoutingAnswer(ComparedWindow):
     """What the rule comes to."""
 
     no: int | None
@@ -368,22 +368,22 @@ class SimulateAnswer(Window):
     says: str = Field(description="Why.")
     cheapest_success: str | None = Field(description="The one with the least usd_per_success, whatever the bar.")
     candidates: list[CandidateOutcome]
-    recorded: list[RecordedWithQuality] = Field(description="By what the calls were made, dearest first.")
-    left_out: list[LeftOut]
+    recorded: list[RecordedModelWithQuality] = Field(description="By what the calls were made, dearest first.")
+    left_out: list[LeftOutCalls]
     notes: list[str]
 
 
 @operation(
     "routing.simulate",
     "routing/simulate",
-    takes=SimulateInput,
-    output=SimulateAnswer,
+    takes=RoutingSimulateInput,
+    output=RoutingAnswer,
     permission="view",
     feature="routing",
     by_body=True,
     summary="Say which model is the cheapest that is good enough, at the tokens and the cache-hit rate of recorded calls.",
 )
-def simulate(context: Context, principal: Principal, given: SimulateInput) -> Json:
+def simulate(context: Context, principal: Principal, given: RoutingSimulateInput) -> Json:
     """Every recorded call priced by every candidate, exactly; nothing is stored."""
     from otel_finops.insight.quality import Wanted  # noqa: PLC0415 - `--help` must not load the database rooms
     from otel_finops.insight.routing import Candidate  # noqa: PLC0415
@@ -414,7 +414,7 @@ def simulate(context: Context, principal: Principal, given: SimulateInput) -> Js
     }
 
 
-def _trial(context: Context, principal: Principal, given: SimulateInput) -> tuple[Definition | None, Trial]:
+def _trial(context: Context, principal: Principal, given: RoutingSimulateInput) -> tuple[Definition | None, Trial]:
     own = given.model_dump(by_alias=True, exclude_unset=True, exclude={"no"})
     if given.no is None:
         return None, Trial.model_validate(own)

@@ -21,14 +21,14 @@ from otel_finops.operations.scope_fields import owner_of
 from otel_finops.operations.shapes import At, Count, Usd
 from otel_finops.operations.whatif_fields import (
     CallSelection,
+    ComparedWindow,
     Factor,
-    LeftOut,
-    PricedBy,
+    LeftOutCalls,
+    PriceRowUsed,
     Ratio,
-    Recorded,
+    RecordedModel,
     Share,
     TokenMix,
-    Window,
     fraction_of,
     ratio_text,
     refuse_people,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # `--help` must not load the database rooms
 _DRY_TEXT: Final = "Check everything and say what would be done; nothing is stored."
 
 
-class Question(CallSelection):
+class WhatIfQuestion(CallSelection):
     """Which recorded calls, and how they are made otherwise."""
 
     to_model: Name | None = Field(default=None, min_length=1, description="By this model.")
@@ -70,7 +70,7 @@ class Question(CallSelection):
 _CHANGES: Final = ("to_model", "to_provider", "to_tier", "cache_hit_rate", "prices_at")
 
 
-class WhatIfInput(Question):
+class WhatIfInput(WhatIfQuestion):
     """The question, or a saved one."""
 
     scenario: int | None = Field(
@@ -78,7 +78,7 @@ class WhatIfInput(Question):
     )
 
 
-class RecordedOtherwise(Recorded):
+class RecordedModelOtherwise(RecordedModel):
     """Compared calls of one model as they were recorded, and what they would have cost."""
 
     list_usd: Usd = Field(description="The same calls as recorded by the price book, without reported costs and agreed discounts.")
@@ -86,7 +86,7 @@ class RecordedOtherwise(Recorded):
     saved_usd: Usd = Field(description="Negative where it is dearer.")
 
 
-class WhatIfAnswer(Window):
+class WhatIfAnswer(ComparedWindow):
     """What came of it."""
 
     scenario: int | None
@@ -101,9 +101,9 @@ class WhatIfAnswer(Window):
         description="With so many tokens for one of the recorded nothing is saved any more; null where it would cost nothing."
     )
     mix: TokenMix
-    priced_by: list[PricedBy]
-    models: list[RecordedOtherwise] = Field(description="What was recorded, dearest first.")
-    left_out: list[LeftOut]
+    priced_by: list[PriceRowUsed]
+    models: list[RecordedModelOtherwise] = Field(description="What was recorded, dearest first.")
+    left_out: list[LeftOutCalls]
     notes: list[str] = Field(description="What the figures do not know.")
 
 
@@ -123,23 +123,23 @@ def simulate(context: Context, principal: Principal, given: WhatIfInput) -> Json
     return {"scenario": given.scenario, **_answered(context, principal, question)}
 
 
-def _saved(context: Context, principal: Principal, given: WhatIfInput) -> Question:
+def _saved(context: Context, principal: Principal, given: WhatIfInput) -> WhatIfQuestion:
     """The question, a saved one with what is given in place of what it says."""
     own = given.model_dump(by_alias=True, exclude_unset=True, exclude={"scenario"})
     if given.scenario is None:
-        return Question.model_validate(own)
+        return WhatIfQuestion.model_validate(own)
     saved = context.whatif.scenarios.find(given.scenario, principal.tenants)
     return _question({**saved.said["question"], **own}, f"scenario {given.scenario}")
 
 
-def _question(said: Mapping[str, Any], place: str) -> Question:
+def _question(said: Mapping[str, Any], place: str) -> WhatIfQuestion:
     try:
-        return Question.model_validate(said)
+        return WhatIfQuestion.model_validate(said)
     except ValidationError as fault:
         raise BadInput(f"{place}: {explained(fault)}") from None
 
 
-def _answered(context: Context, principal: Principal, question: Question) -> dict[str, Any]:
+def _answered(context: Context, principal: Principal, question: WhatIfQuestion) -> dict[str, Any]:
     selection, change = selection_of(context, principal, question), _change(context, question)
     found = context.whatif.run(selection, [change])
     total = found.compared.total
@@ -176,7 +176,7 @@ def _models(found: Repriced) -> list[dict[str, Any]]:
     return [{"provider": provider, "model": model, **_sums(sums)} for (provider, model), sums in groups]
 
 
-def _change(context: Context, question: Question) -> Change:
+def _change(context: Context, question: WhatIfQuestion) -> Change:
     """What is to be otherwise.
 
     Raises:
@@ -235,7 +235,7 @@ def _notes(found: Repriced, change: Change) -> Iterator[str]:
 # --- saved questions ---------------------------------------------------------------------------------------------------
 
 
-class NewScenario(Question):
+class NewScenario(WhatIfQuestion):
     """The question, and what it is called. With `tenant` it is that tenant's; else that of all, for whoever sees all."""
 
     name: Name = Field(min_length=1, description="What people call it; one scenario of a tenant is called so.", json_schema_extra=NAMED)

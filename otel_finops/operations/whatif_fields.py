@@ -114,7 +114,7 @@ class TokenMix(Output):
     cache_hit_rate: Ratio | None = Field(description="Share of the prompts that was read from a cache; null without any.")
 
 
-class LeftOut(Output):
+class LeftOutCalls(Output):
     """Calls that were not compared, for one reason."""
 
     reason: str
@@ -122,7 +122,7 @@ class LeftOut(Output):
     calls: Count
 
 
-class PricedBy(Output):
+class PriceRowUsed(Output):
     """A row of the price book by which calls were priced."""
 
     key: str
@@ -132,7 +132,7 @@ class PricedBy(Output):
     calls: Count
 
 
-class Recorded(Output):
+class RecordedModel(Output):
     """Compared calls of one model as they were recorded."""
 
     provider: str | None = Field(description="Null, and no model: what is not told apart any more.")
@@ -141,7 +141,7 @@ class Recorded(Output):
     booked_usd: Usd
 
 
-class Window(Output):
+class ComparedWindow(Output):
     """Over which time."""
 
     from_: At = Field(alias="from")
@@ -165,13 +165,13 @@ def shown_mix(mix: Mix) -> dict[str, Any]:
 
 
 def shown_left_out(compared: Compared) -> list[dict[str, Any]]:
-    """See `LeftOut`; most calls first."""
+    """See `LeftOutCalls`; most calls first."""
     found = sorted(compared.left_out.items(), key=lambda item: (-item[1], item[0]))
     return [{"reason": reason, "says": _REASONS[reason], "calls": calls} for reason, calls in found if calls]
 
 
 def shown_targets(targets: Mapping[Target, int]) -> list[dict[str, Any]]:
-    """See `PricedBy`; most calls first."""
+    """See `PriceRowUsed`; most calls first."""
     return [
         {"key": one.key, "tier": one.tier, "own_tier_price": one.has_tier, "own_cache_price": one.has_cache, "calls": calls}
         for one, calls in sorted(targets.items(), key=lambda item: (-item[1], item[0].key))
