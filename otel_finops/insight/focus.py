@@ -8,7 +8,6 @@ cut among the call's lines in proportion to them, by largest remainder, so that 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -21,7 +20,7 @@ from otel_finops.insight.allocation import divided
 from otel_finops.insight.vendors import vendor_of
 from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.movements import Movement
-from otel_finops.ledger.standing import merged_lines, real_amounts
+from otel_finops.ledger.standing import real_amounts
 from otel_finops.pricing.quote import COVERED, REPORTED
 
 Version: TypeAlias = Literal["1.2", "1.3"]
@@ -69,7 +68,7 @@ class Key(NamedTuple):
     cost_center: str
     service: str
     environment: str
-    tags: str
+    tags: tuple[tuple[str, str], ...]
 
 
 _UNIT: Final = Key._fields.index("unit")
@@ -132,35 +131,28 @@ def add(held: dict[Key, Sums], movement: Movement, start_ns: int) -> None:
 
 def _common(movement: Movement, start_ns: int) -> tuple[Any, ...]:
     row = movement.row
-    tags = json.dumps(row.tags, sort_keys=True, ensure_ascii=False) if row.tags else ""
     return (
         start_ns, movement.month_ns, movement.late, row.tenant, row.account or "", row.provider or "",
         row.response_model or row.request_model or "",
         row.service_tier or "", row.region or "", row.cost_method or "", row.unpriced_reason or "", row.price_key or "",
         row.price_version or "", row.coverage_id or "", row.operation or "", row.agent or "", row.cost_center or "", row.service or "",
-        row.environment or "", tags,
+        row.environment or "", tuple(sorted(row.tags.items())) if row.tags else (),
     )  # fmt: skip
 
 
 def meters(row: Entry) -> Iterator[tuple[str, str, int | Decimal, int | Decimal, list[int]]]:
     """A call's meters: unit, rate, priced quantity, consumed tokens (or other units), and the money in the order of `MONEY`."""
     totals = [row.cost_pico or 0, *(amount or 0 for amount in real_amounts(row).values())]
-    lines = merged_lines(row.cost_lines) if row.cost_method not in (COVERED, REPORTED) else ()
+    lines = row.cost_lines if row.cost_method not in (COVERED, REPORTED) else ()
     if not lines:
         yield REQUESTS, "", 1, total_tokens(row.usage), totals
         return
     amounts = [line.amount_pico for line in lines]
-    columns = [_among(total, amounts) for total in totals]
+    whole = sum(amounts)
+    columns = [amounts if total == whole else divided(total, [max(amount, 0) for amount in amounts]) for total in totals]
     for at, line in enumerate(lines):
         quantity = line.quantity if isinstance(line.quantity, int) else Decimal(line.quantity)
         yield line.unit, line.rate_usd, quantity, quantity, [column[at] for column in columns]
-
-
-def _among(total: int, amounts: Sequence[int]) -> Sequence[int]:
-    """A call's amount by its lines: these themselves where it is their sum, else cut in proportion."""
-    if total == sum(amounts):
-        return amounts
-    return divided(total, [max(amount, 0) for amount in amounts])
 
 
 def _written(held: Mapping[Key, Sums], width: int, version: Version) -> list[dict[str, Any]]:
@@ -294,7 +286,7 @@ def _tags(key: Key) -> dict[str, str] | None:
     """The call's tags, and its attribution under names that no tag of an application begins with."""
     said = {"cost_center": key.cost_center, "agent": key.agent, "service": key.service, "environment": key.environment}
     own = {f"otel_finops/{name}": value for name, value in said.items() if value}
-    return {**(json.loads(key.tags) if key.tags else {}), **own} or None
+    return {**dict(key.tags), **own} or None
 
 
 def _second(instant_ns: int) -> str:
