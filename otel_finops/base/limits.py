@@ -510,6 +510,10 @@ BILL_PAGES_MAX: Final = 500
 """Pages that one provider is asked for: half a year of days, 31 a page at most, leaves room for pages of one day."""
 BILL_PAGE_BYTES_MAX: Final = 32 * MIB
 """One page of a provider's answer."""
+TWIN_CALLS_MAX: Final = 300_000
+"""Calls among which one question looks for pairs: some seconds, and some hundred MB while they are compared."""
+TWIN_EXAMPLES_MAX: Final = 50
+"""Pairs that are shown one by one."""
 RECONCILED_CELLS_MAX: Final = 50_000
 """Models times days that one reconciliation compares: some seconds."""
 OTHER_UNIT_TRACES_MAX: Final = 100_000

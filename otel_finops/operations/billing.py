@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from otel_finops.trees.queries import Tenants
@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.insight.bills.reading import Given
     from otel_finops.insight.capture import CaptureRate
     from otel_finops.insight.reconciliation import Reconciled
+    from otel_finops.insight.twins import Twins
     from otel_finops.operations.bills_desk import PulledBill
 
 
@@ -53,6 +54,10 @@ class Billing(Protocol):
 
     def reconcile(self, tenant: str, name: str, from_ns: int | None, to_ns: int | None) -> Reconciled:
         """Hold a bill against the ledger; raises NotFound, and BadInput where exchange rates are missing."""
+        ...
+
+    def twins(self, tenants: Tenants, from_ns: int, to_ns: int, filters: Mapping[str, str]) -> Twins:
+        """Calls that may have been booked twice; raises TooLarge for too much time."""
         ...
 
     def rates(self, tenants: Tenants) -> Sequence[CaptureRate]:

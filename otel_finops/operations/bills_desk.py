@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,6 +16,7 @@ from otel_finops.insight.bills.pull import Get, Source, getter, pull
 from otel_finops.insight.bills.reading import Given, read_bill
 from otel_finops.insight.capture import CaptureRate, capture_rates, keep, rate_of
 from otel_finops.insight.reconciliation import Reconciled, names_of, reconcile
+from otel_finops.insight.twins import Twins, find_twins
 from otel_finops.ledger.tenants import Tenants
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.sources.fetch import fetch, shown_url
@@ -98,6 +99,11 @@ class BillsDesk:
         engine = self._prices()
         with self._store.read() as transaction:
             return reconcile(transaction, engine, tenant, name, from_ns, to_ns)
+
+    def twins(self, tenants: Tenants, from_ns: int, to_ns: int, filters: Mapping[str, str]) -> Twins:
+        """See `Billing.twins`."""
+        with self._store.read() as transaction:
+            return find_twins(transaction, tenants, from_ns, to_ns, {name: (value,) for name, value in filters.items()})
 
     def rates(self, tenants: Tenants) -> Sequence[CaptureRate]:
         """See `Billing.rates`."""

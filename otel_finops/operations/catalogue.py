@@ -222,6 +222,7 @@ OPERATIONS: Final = Registry(
         reconcile.rates,
         reconcile.report,
         reconcile.run,
+        reconcile.twins,
         reservations.listed,
         reservations.release,
         reservations.settle,

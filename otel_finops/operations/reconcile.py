@@ -9,10 +9,10 @@ from pydantic import Field
 
 from otel_finops.base.errors import BadInput, NotFound
 from otel_finops.base.money import format_usd
-from otel_finops.base.times import format_ns
+from otel_finops.base.times import NS_PER_DAY, format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import Name, NoInput, Windowed
+from otel_finops.operations.fields import Name, NoInput, TenantScoped, Windowed
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.shapes import At, Count, Usd
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # `--help` must not load the database rooms
     from otel_finops.insight.capture import CaptureRate
     from otel_finops.insight.reconcile import Verdict
     from otel_finops.insight.reconciliation import Cell, Reconciled
+    from otel_finops.insight.twins import Teller
 
 _CELLS: Final = 100
 _CELLS_MAX: Final = 5_000
@@ -117,6 +118,71 @@ def report(context: Context, principal: Principal, given: ReconcileQuery) -> Jso
     window = given.window()
     tenant, name = _named(context, principal, given)
     return _shown(context.bills.reconcile(tenant, name, window.from_ns, window.to_ns), given.cells)
+
+
+class TwinQuery(Windowed, TenantScoped):
+    """Which calls; those of the last day when no time is given."""
+
+    provider: Name | None = Field(default=None, description="Only of this provider family, e.g. openai.")
+    model: Name | None = Field(default=None, description="Only of this model: the response's, else the request's, as sent.")
+
+
+class TwinTeller(Output):
+    """Who told of a call."""
+
+    at: At
+    realm: str = Field(description="The tenant of the sender's credential.")
+    service: str | None
+    trace_id: str
+
+
+class TwinShown(Output):
+    """Two calls that may be one."""
+
+    model: str | None
+    usd: Usd = Field(description="What the later one cost.")
+    first: TwinTeller
+    second: TwinTeller
+
+
+class TwinsShown(Output):
+    """Calls that may have been booked twice."""
+
+    calls: Count = Field(description="The later ones of all pairs.")
+    usd: Usd = Field(description="What these cost.")
+    looked_at: Count = Field(description="Standing calls with counts in that time.")
+    examples: list[TwinShown] = Field(description="The dearest pairs.")
+
+
+@operation(
+    "reconcile.twins",
+    "reconciliation/twins",
+    takes=TwinQuery,
+    output=TwinsShown,
+    permission="view",
+    feature="reconciliation",
+    summary="Find calls that may have been booked twice: equal counts at the same time, told by two services or senders.",
+)
+def twins(context: Context, principal: Principal, given: TwinQuery) -> Json:
+    """Where the ledger has more than the bill, these are the first to look at; calls of one service that are equal are real."""
+    window = given.window()
+    to_ns = context.clock.now_ns() if window.to_ns is None else window.to_ns
+    from_ns = max(0, to_ns - NS_PER_DAY) if window.from_ns is None else window.from_ns
+    filters = {name: value for name in ("provider", "model") if (value := getattr(given, name)) is not None}
+    found = context.bills.twins(given.tenants(principal), from_ns, to_ns, filters)
+    return {
+        "calls": found.calls,
+        "usd": format_usd(found.cost_pico),
+        "looked_at": found.looked_at,
+        "examples": [
+            {"model": one.model or None, "usd": format_usd(one.second.cost_pico), "first": _told(one.first), "second": _told(one.second)}
+            for one in found.examples
+        ],
+    }
+
+
+def _told(one: Teller) -> dict[str, Any]:
+    return {"at": format_ns(one.started_ns), "realm": one.realm, "service": one.service or None, "trace_id": one.trace_id}
 
 
 class Captured(Compared):

@@ -15,6 +15,7 @@ from otel_finops.insight import bill_store
 from otel_finops.insight.bill_store import OF_ALL, Bills, Label, StoredBill
 from otel_finops.insight.bills.reading import Given, read_bill
 from otel_finops.insight.reconciliation import Cell, Reconciled, capture_rate, reconcile
+from otel_finops.insight.twins import find_twins
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.fx import MissingRate
 from otel_finops.store.engine import Store
@@ -271,6 +272,21 @@ def test_a_month_that_is_not_over_or_cut_is_held_against_nothing(books: Books) -
     assert len(found.cells) == 1
     for window in ({"from_ns": parse_ns("2026-10-15")}, {"to_ns": parse_ns("2026-10-31T12:00:00Z")}):
         assert (books.reconciled(**window).times, books.reconciled(**window).cells) == ([], [])
+
+
+def test_calls_that_two_services_tell_may_be_one(books: Books) -> None:
+    """Two services tell of the same call a second apart; one of them of an equal call three seconds on, and of two equal ones at once."""
+    one = gpt_4o(1)
+    for at_s, service in ((0, "app"), (1, "gateway"), (4, "gateway"), (60, "app"), (60, "app")):
+        books.book(one, service=service, at_s=at_s - DAY_S, attribution={"service": service})
+    books.settled()
+    with books.rig.store.read() as transaction:
+        found = find_twins(transaction, None, TODAY - DAY, TODAY, {"model": ("gpt-4o-2024-08-06",)})
+        assert find_twins(transaction, None, TODAY - DAY, TODAY, {"model": ("o3",)}) == (0, 0, 0, ())
+        assert find_twins(transaction, ("acme",), TODAY - DAY, TODAY, {}).looked_at == 0
+    assert (found.calls, found.cost_pico, found.looked_at) == (1, 35 * MILLI // 10, 5)
+    [twin] = found.examples
+    assert (twin.first.service, twin.second.service, twin.first.trace_id) == ("app", "gateway", f"{1:032x}")
 
 
 def day(back: int) -> str:
