@@ -6,7 +6,7 @@ one stands.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from otel_finops.base.clock import Clock
@@ -134,14 +134,12 @@ class OutcomeDesk:
         """What somebody said, newest first; `before_no` is the last number of the page before."""
         sql = _LISTED
         values: list[Any] = [2**62 if before_no is None else before_no]
-        conditions: Iterable[tuple[str, list[Any]]] = (
-            ("g.trace_id = ?", [] if trace_id is None else [bytes.fromhex(trace_id)]),
-            ("g.name = ?", [] if name is None else [name]),
-        )
-        for condition, bound in conditions:
-            if bound:
-                sql += f" AND {condition}"
-                values += bound
+        if trace_id is not None:
+            sql += " AND g.trace_id = ?"
+            values.append(bytes.fromhex(trace_id))
+        if name is not None:
+            sql += " AND g.name = ?"
+            values.append(name)
         if tenants is not None:
             sql += f" AND g.tenant IN ({', '.join('?' * len(tenants)) or 'NULL'})"
             values += sorted(tenants)

@@ -43,11 +43,16 @@ class Where(NamedTuple):
 
 
 class Before(NamedTuple):
-    """How far a trace was when waste began in it: its calls, those of the last minute, and its cost (pico-USD)."""
+    """How far a trace was when waste began in it: its calls, those of the last minute, its cost (pico-USD).
 
-    calls: int
-    calls_per_minute: int
-    pico: int
+    Attributes:
+        needed: how many calls of the whole trace are not claimed on.
+    """
+
+    calls: int = 0
+    calls_per_minute: int = 0
+    pico: int = 0
+    needed: int = 0
 
 
 class TraceWaste(NamedTuple):
@@ -155,7 +160,7 @@ class Findings:
 
     def take_run(self, where: Where, claims: Sequence[Claim], trace_id: str) -> None:
         """Take what a run or a trace cost that failed."""
-        self._groups.setdefault(self._known(where), _Group()).take(claims, trace_id, Before(0, 0, 0))
+        self._groups.setdefault(self._known(where), _Group()).take(claims, trace_id, Before())
 
     def all(self, succeeded: Mapping[Where, int] = {}) -> list[Finding]:
         """What was found, dearest first.
@@ -205,12 +210,15 @@ class _Scene:
         self._calls = sorted(calls, key=lambda call: (call.started_ns, call.span_id))
         self._starts = [call.started_ns for call in self._calls]
 
-    def before(self, claims: Iterable[Claim]) -> Before:
-        """How far it was when the first of these calls was made."""
-        first = min((claim.call for claim in claims), key=lambda call: (call.started_ns, call.span_id))
+    def before(self, claims: Sequence[Claim]) -> Before:
+        """How far it was at the first call of which half or more is claimed, of retries at the second: the first failed unforeseen."""
+        ordered = sorted(claims, key=lambda claim: (claim.call.started_ns, claim.call.span_id))
+        first = next((claim.call for claim in ordered if 2 * claim.pico >= claim.call.cost), ordered[0].call)
+        if ordered[0].kind == "billed_retries" and len(ordered) > 1:
+            first = ordered[1].call
         at = self._calls.index(first, bisect_left(self._starts, first.started_ns))
         within = at - bisect_left(self._starts, first.started_ns - _MINUTE_NS)
-        return Before(at, within, sum(call.cost for call in self._calls[:at]))
+        return Before(at, within, sum(call.cost for call in self._calls[:at]), len(self._calls) - len(claims))
 
 
 def _place(kind: Kind, tenant: str, call: WasteCall) -> Where:
@@ -232,10 +240,12 @@ def policy_for(where: Where, dearest: TraceWaste, instead: str | None, succeeded
 
 def _limit(kind: Kind, dearest: TraceWaste, succeeded: int) -> str:
     """The number at which the policy speaks: where the dearest trace was, and no run that succeeded came to."""
-    if kind in ("runaway_loop", "repeated_calls"):
+    if kind == "runaway_loop":
         return str(max(1, dearest.before.calls))
+    if kind == "repeated_calls":
+        return str(max(1, dearest.before.needed))
     if kind == "billed_retries":
-        return str(max(1, dearest.before.calls_per_minute + 1))
+        return str(max(1, dearest.before.calls_per_minute))
     if kind == "growing_context":
         return _usd(dearest.before.pico)
     return _usd(succeeded if 0 < succeeded < dearest.pico else dearest.pico // 2)

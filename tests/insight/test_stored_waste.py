@@ -13,7 +13,7 @@ from otel_finops.governance.ready_policies import ready
 from otel_finops.insight import waste_reads
 from otel_finops.insight.outcomes_given import OutcomeDesk, Saying
 from otel_finops.insight.outcomes_said import SaidOutcomes
-from otel_finops.insight.waste_findings import Finding
+from otel_finops.insight.waste_findings import Before, Finding
 from otel_finops.insight.waste_reads import WasteAsked, WasteDesk
 from otel_finops.ledger.corrections import Corrector, Selection
 from otel_finops.ledger.reprice import reprice
@@ -110,7 +110,7 @@ def test_outcomes_tell_of_failures_too(rig: Rig) -> None:
     desk.record([Saying(trace_id(number), "task", False, at_ns=NOON) for number in (2, 3)], None, who="ann")
     one = report(rig)["failing_agent"]
     assert (one.pico, one.traces) == (4 * COST, 3)
-    assert one.dearest[0] == (2 * COST, trace_id(3), (0, 0, 0))
+    assert one.dearest[0] == (2 * COST, trace_id(3), Before())
 
 
 def test_whose_when_and_what(rig: Rig) -> None:

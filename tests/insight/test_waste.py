@@ -193,11 +193,21 @@ def test_only_the_dearest_traces_are_named() -> None:
 
 
 def test_limits_in_dollars_are_what_the_trace_had_cost() -> None:
-    """Before the second call the trace had cost 1,000,040,000,000 pico-USD: 1.00004 USD."""
-    calls = [call(number, 1000 + 500 * number, cost=1_000_040_000_000) for number in range(5)]
-    one = findings(calls)["growing_context"]
-    assert one.policy is not None
-    assert (one.policy.ready, one.policy.limit) == ("runaway-trace-cost", "1.000040")
+    """Prompts of 1,000, 2,000, 3,000, 4,000, 5,000: half of the third and more is beyond the first. Before it the trace had cost 30,800
+    pico-USD, which is less than the millionth of a dollar that a limit can say."""
+    calls = [call(number, 1000 + 1000 * number) for number in range(5)]
+    cheap = findings(calls)["growing_context"].policy
+    assert cheap is not None
+    assert (cheap.ready, cheap.limit) == ("runaway-trace-cost", "0.000001")
+
+
+def test_repetitions_leave_as_many_calls_as_were_needed_and_retries_one() -> None:
+    """Three calls, of which one is made three times: three were needed. Of three failures in a row the second comes a call later."""
+    repeated = findings([call(1, 500), call(2, 600), call(3, 500), call(4, 700), call(5, 500)])["repeated_calls"].policy
+    retried = findings([call(1, error="500"), call(2, error="500"), call(3, error="500"), call(4)])["billed_retries"].policy
+    assert repeated is not None
+    assert retried is not None
+    assert (repeated.limit, retried.limit) == ("3", "1")
 
 
 def test_tenants_are_kept_apart() -> None:
