@@ -34,12 +34,14 @@ class Backtest(NamedTuple):
 
     Attributes:
         steps: of how many steps each sum was forecast.
-        moments: at how many moments of the past.
+        moments: at how many moments of the past; 0: it is too short.
+        steps_known: how long it is.
         methods: all that could tell anything at each of them.
     """
 
     steps: int
     moments: int
+    steps_known: int
     methods: Mapping[Method, Scored]
 
 
@@ -65,7 +67,12 @@ def backtest(history: History, steps: int, methods: Sequence[Method] = METHODS) 
     for place in moments:
         for method, one in _asked(history.until(place), steps, sums[place + steps] - sums[place], methods).items():
             said[method].append(one)
-    return Backtest(steps, len(moments), {method: _scored(made) for method, made in said.items() if made and len(made) == len(moments)})
+    return Backtest(
+        steps,
+        len(moments),
+        len(history.values),
+        {method: _scored(made) for method, made in said.items() if made and len(made) == len(moments)},
+    )
 
 
 def _asked(history: History, steps: int, came: float, methods: Sequence[Method]) -> dict[Method, _Said]:

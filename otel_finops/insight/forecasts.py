@@ -6,13 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from otel_finops.base.clock import Clock
-from otel_finops.base.errors import BadInput
 from otel_finops.governance.budgets import Budget, Spending
 from otel_finops.governance.periods import Period, Window
 from otel_finops.governance.spending import StoredSpending
 from otel_finops.insight.backtest import Backtest, backtest
 from otel_finops.insight.courses import BandStep, course_of, history_of, past_of
-from otel_finops.insight.forecast import HISTORY_MIN
 from otel_finops.insight.forecast_store import Forecasted, StoredForecast, forecast_budgets, stored_forecasts
 from otel_finops.insight.methods import Name
 from otel_finops.insight.series import by_name, read_series
@@ -132,7 +130,7 @@ class Forecasts:
         return SpendOutlook(window, total, tuple(shown), len(dearest) - len(shown), days)
 
     def backtest_spend(self, asked: SpendAsked, steps: int) -> Backtest:
-        """How well the spend of so many days would have been forecast; raises BadInput where the past is too short."""
+        """How well the spend of so many days would have been forecast."""
         now_ns = self._clock.now_ns()
         past = past_of(asked.period, now_ns)
         with self._store.read() as transaction:
@@ -171,9 +169,4 @@ def _forecast(key: Mapping[str, str | None], period: Period, days: Mapping[int, 
 def _backtest(period: Period, past: Window, booked: Mapping[int, int], now_ns: int, steps: int) -> Backtest:
     over = [step for step in period.steps(past) if step.end_ns <= now_ns]
     history = history_of(period, over, [booked.get(step.start_ns, 0) for step in over], now_ns)
-    found = backtest(history, steps)
-    if not found.moments:
-        raise BadInput(
-            f"steps: the past has {len(history.values)} whole steps with spend; {steps} and {HISTORY_MIN} to learn from are more than that"
-        )
-    return found
+    return backtest(history, steps)

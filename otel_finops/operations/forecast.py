@@ -290,7 +290,8 @@ class Backtested(Output):
     """How the methods would have done, the least wrong first."""
 
     steps: int
-    moments: Count = Field(description="At how many moments of the past they were asked.")
+    moments: Count = Field(description="At how many moments of the past they were asked; 0: it has fewer steps than `steps` and 5 more.")
+    steps_known: Count = Field(description="How many whole steps the past has, from the first one with spend on; days as a rule.")
     methods: list[ScoredMethod]
 
 
@@ -330,7 +331,8 @@ def _asked(
 
 def _scores(found: Backtest) -> Json:
     by_error = sorted(found.methods.items(), key=lambda one: (one[1].error is None, one[1].error or 0.0))
-    return {"steps": found.steps, "moments": found.moments, "methods": [{"method": name, **one._asdict()} for name, one in by_error]}
+    methods = [{"method": name, **one._asdict()} for name, one in by_error]
+    return {"steps": found.steps, "moments": found.moments, "steps_known": found.steps_known, "methods": methods}
 
 
 def _row(one: Forecasted) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class Forecasts(Protocol):
         ...
 
     def backtest_spend(self, asked: SpendAsked, steps: int) -> Backtest:
-        """How well the spend of so many days would have been forecast; raises BadInput where the past is too short."""
+        """How well the spend of so many days would have been forecast; moments 0 where the past is too short."""
         ...
 
     def backtest_budget(self, budget: Budget, steps: int) -> Backtest:
