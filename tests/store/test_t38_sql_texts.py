@@ -12,11 +12,11 @@ PACKAGE = Path(__file__).parents[2] / "otel_finops"
 PASSES_ON = ("store.sqlite", "store.postgres", "store.unit_of_work", "otlp.")
 """Drivers execute what they are given, which is looked at where it is written; receivers know no SQL, only texts that resemble it."""
 REASONS = {
-    "insight.outcome_reads:_asked: table": "an alias that the callers in this module write out",
-    "insight.waste_reads:_of_tenants: sql": "one of two constants of this module",
-    "ledger.distinct:_grouped_rows: keys": "composed by `grouped` of names of SPEND_KEYS, and columns that the caller writes out",
-    "ledger.distinct:_grouped_rows: sums": "SQL that the caller writes out",
-    "ledger.distinct:_grouped_rows: where": "composed by `standing_charges`; what is looked for is bound",
+    "insight.outcome_reads: table": "an alias that the callers in this module write out",
+    "insight.waste_reads: sql": "one of two constants of this module",
+    "ledger.distinct: keys": "composed by `grouped` of names of SPEND_KEYS, and columns that the caller writes out",
+    "ledger.distinct: sums": "SQL that the caller writes out",
+    "ledger.distinct: where": "composed by `standing_charges`; what is looked for is bound",
     "ledger.blocks: table": "names of tables that the callers write out",
     "ledger.brief_rows: amount": "SQL that the callers write out",
     "ledger.brief_rows: counts": "SQL that the callers write out",
