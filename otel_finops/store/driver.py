@@ -40,8 +40,16 @@ class Driver(Protocol):
         """Copy the database beside itself before it is upgraded; None where that is the administrator's work."""
         ...
 
-    def begin(self, connection: Any, *, write: bool) -> None:
+    def begin(self, connection: Any, *, write: bool, durable: bool = True) -> None:
         """Begin a transaction on a driver's connection."""
+        ...
+
+    def committed(self) -> None:
+        """Told after every writing transaction that ended well."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
         ...
 
     def transaction(self, connection: Any) -> Transaction:

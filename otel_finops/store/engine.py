@@ -91,10 +91,11 @@ class Store:
         return self.driver.reserve_bytes()
 
     @contextmanager
-    def write(self, *, housekeeping: bool = False) -> Iterator[Transaction]:
+    def write(self, *, housekeeping: bool = False, durable: bool = True) -> Iterator[Transaction]:
         """A writing transaction: committed (durably) on exit, rolled back on an exception. Inside `together` it is a part of the whole.
 
         Args:
+            durable: False: the commit need not survive a power failure until the next durable one; the end of the process it does survive.
             housekeeping: what is written is of no interest to anybody afterwards, such as a lease: `beside_first_write` does not mean it.
 
         Raises:
@@ -108,7 +109,7 @@ class Store:
             return
         beside = None if housekeeping else self._here.beside
         if beside is None:
-            with self._writing() as transaction:
+            with self._writing(durable=durable) as transaction:
                 yield transaction
             return
         self._here.beside = None
@@ -200,27 +201,28 @@ class Store:
         return self._here.whole is not None
 
     @contextmanager
-    def _writing(self) -> Iterator[Transaction]:
-        with self.driver.writer_turn(), self._session(write=True) as transaction:
+    def _writing(self, *, durable: bool = True) -> Iterator[Transaction]:
+        with self.driver.writer_turn(), self._session(write=True, durable=durable) as transaction:
             yield transaction
 
     def close(self) -> None:
         """Close all connections that are not in use."""
-        self.engine.dispose()
-        self.driver.writing_engine.dispose()
+        self.driver.close()
 
     @contextmanager
-    def _session(self, *, write: bool) -> Iterator[Transaction]:
+    def _session(self, *, write: bool, durable: bool = True) -> Iterator[Transaction]:
         with self.faults():
             pooled = (self.driver.writing_engine if write else self.engine).raw_connection()
         try:
             with self.faults(pooled):
                 connection: Any = pooled.driver_connection
-                self.driver.begin(connection, write=write)
+                self.driver.begin(connection, write=write, durable=durable)
                 transaction = self.driver.transaction(connection)
                 yield transaction
                 connection.commit()
             transaction.committed()
+            if write:
+                self.driver.committed()
         finally:
             with contextlib.suppress(DBAPIError):
                 pooled.close()

@@ -6,6 +6,7 @@ transaction: it fails when anybody else has held the lease since, whatever the c
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Final, NamedTuple
 
 from otel_finops.base.clock import Clock
@@ -65,7 +66,7 @@ class Leases:
         if self.holder_of(name) is not None:
             return None
         now_ns = self.now_ns()
-        with self._store.write(housekeeping=True) as transaction:
+        with self._writing() as transaction:
             taken = transaction.execute(_TAKE, (name, self.holder, now_ns + _ns(ttl_s), now_ns, now_ns + AHEAD_MAX_NS))
         return Lease(self, name, int(taken[0][0]), ttl_s) if taken else None
 
@@ -74,6 +75,11 @@ class Leases:
         now_ns = self.now_ns()
         with self._store.read() as transaction:
             return _holder(transaction, name, now_ns)
+
+    def _writing(self) -> AbstractContextManager[Transaction]:
+        """On SQLite a power failure ends all holders too, and what they wrote is never on the disk without the lease it was written under:
+        the log is one. A server of PostgreSQL may fail alone."""
+        return self._store.write(housekeeping=True, durable=self._store.engine_name != "sqlite")
 
     def now_ns(self) -> int:
         """The time by which leases are measured, the same for all who share the database."""
@@ -89,14 +95,14 @@ class Leases:
         return bool(transaction.execute(_RENEW, (self.now_ns() + _ns(lease.ttl_s), lease.name, lease.token)))
 
     def _renew_alone(self, lease: Lease) -> None:
-        with self._store.write(housekeeping=True) as transaction:
+        with self._writing() as transaction:
             lease.confirm(transaction)
 
     def _lost_to(self, transaction: Transaction, name: str) -> str | None:
         return _holder(transaction, name, self.now_ns())
 
     def _release(self, lease: Lease) -> None:
-        with self._store.write(housekeeping=True) as transaction:
+        with self._writing() as transaction:
             transaction.execute(_RELEASE, (lease.name, lease.token))
 
 

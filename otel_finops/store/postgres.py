@@ -175,10 +175,18 @@ class PostgresDriver:
     def copy_before_upgrade(self, revision: str, now_ns: int) -> None:
         """None: a server's backups are its administrator's, who also says when it is upgraded."""
 
-    def begin(self, connection: psycopg.Connection[Row], *, write: bool) -> None:
-        """Set the isolation of the transaction that the first statement opens."""
+    def begin(self, connection: psycopg.Connection[Row], *, write: bool, durable: bool = True) -> None:
+        """Set the isolation of the transaction that the first statement opens, and whether its commit waits for the disk."""
         isolation = "READ COMMITTED READ WRITE" if write else "REPEATABLE READ READ ONLY"
-        connection.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}".encode())
+        unhurried = "" if durable else "; SET LOCAL synchronous_commit = off"
+        connection.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}{unhurried}".encode())
+
+    def committed(self) -> None:
+        """Nothing: the server sees to its log."""
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        self.engine.dispose()
 
     def transaction(self, connection: psycopg.Connection[Row]) -> Transaction:
         """The transaction that has begun on the connection."""

@@ -20,6 +20,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from otel_finops.base.errors import Busy, FinopsError, StartRefused, Unavailable
 from otel_finops.base.limits import MIB
 from otel_finops.base.times import format_ns
+from otel_finops.store.checkpoints import PAGES_MIN, Checkpoints
 from otel_finops.store.reserve import Reserve
 from otel_finops.store.unit_of_work import EngineName, Row, Transaction
 
@@ -29,8 +30,9 @@ WRITER_CACHE_KIB: Final = 32_768
 """Page cache of the connection that writes: the upper levels of the random indexes of some ten million spans."""
 READER_CACHE_KIB: Final = 4_096
 """Page cache of each reading connection; it is emptied whenever somebody wrote, so that more would seldom serve twice."""
-CHECKPOINT_PAGES: Final = 4_096
-"""Pages in the WAL before a commit copies them back: rare enough that pages written often are copied once."""
+CHECKPOINT_PAGES: Final = 3 * PAGES_MIN
+"""Pages in the WAL before a commit copies them back itself, because no thread beside the commits did (`store.checkpoints`); with room to
+spare no more than the reserve for a full disk can take (`RESERVE_BYTES`)."""
 JOURNAL_BYTES_MAX: Final = 64 * 1024 * 1024
 """To what the WAL file is cut after a checkpoint."""
 READERS_MAX: Final = 16
@@ -149,6 +151,8 @@ class SqliteDriver:
             self._turnstile = _turnstiles.setdefault(str(self.path.resolve()), _Turnstile())
         self.engine = _engine(self.path, READERS_MAX, READER_CACHE_KIB)
         self.writing_engine = _engine(self.path, 1, WRITER_CACHE_KIB)
+        self._checkpoints = Checkpoints(self.path, self.writer_turn, self._log_failed)
+        self._is_relaxed = False
 
     @staticmethod
     def path_of(url: URL | str) -> Path:
@@ -193,8 +197,11 @@ class SqliteDriver:
             raise
         return copy
 
-    def begin(self, connection: sqlite3.Connection, *, write: bool) -> None:
-        """BEGIN, with the write lock at once when it will write: a lock taken later would fail instead of waiting."""
+    def begin(self, connection: sqlite3.Connection, *, write: bool, durable: bool = True) -> None:
+        """BEGIN, with the write lock at once when it will write: a lock taken later would fail instead of waiting.
+
+        A commit that need not be durable does not wait for the disk; the next durable one makes it so, since it is the same log.
+        """
         if self._identity is not None and self._identity != self._file():
             raise Unavailable(
                 "the database's file was removed or replaced while the service was running; nothing was stored: put it back, or restart"
@@ -202,9 +209,32 @@ class SqliteDriver:
         if write and self.short_of_room():
             raise Unavailable(f"{_TEXTS[sqlite3.SQLITE_FULL]}; nothing was stored, send it again later")
         connection.execute("PRAGMA query_only = OFF" if write else "PRAGMA query_only = ON")
+        if write and self._is_relaxed is durable:
+            connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+            self._is_relaxed = not durable
         if write and self._doubtful_log:
             self._make_log_sure(connection)
         connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def committed(self) -> None:
+        """A writing transaction ended well."""
+        self._checkpoints.written(durable=not self._is_relaxed)
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        self._checkpoints.close()
+        self.engine.dispose()
+        self.writing_engine.dispose()
+
+    def _log_failed(self, error: sqlite3.Error | OSError) -> None:
+        """What the thread beside the commits met: the next commit writes again what may be lost; on a full disk it fails itself, and
+        then what can be done is."""
+        if isinstance(error, sqlite3.Error) and self.is_locked(error):
+            return  # somebody is at it already, which is as good
+        text = error.strerror if isinstance(error, OSError) else _TEXTS.get(_code(error), type(error).__name__)
+        _log.warning("the database's log could not be copied back or synced: %s", text)
+        if isinstance(error, OSError) or _code(error) == sqlite3.SQLITE_IOERR:
+            self._doubtful_log = True
 
     def _make_log_sure(self, connection: sqlite3.Connection) -> None:
         """Write the WAL once more, as it is, before anything is written behind frames that a failed fsync left in it.

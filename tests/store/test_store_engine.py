@@ -119,6 +119,23 @@ def test_every_sqlite_commit_is_synced(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_commit_that_need_not_be_durable_leaves_the_next_one_so(store: Store) -> None:
+    asks, waits, waits_not = {
+        "sqlite": ("PRAGMA synchronous", [(2,)], [(1,)]), "postgresql": ("SHOW synchronous_commit", [("on",)], [("off",)])
+    }[store.engine_name]  # fmt: skip
+    with pytest.raises(ZeroDivisionError), store.write(durable=False):
+        raise ZeroDivisionError
+    with store.write() as transaction:
+        assert transaction.execute(asks) == waits
+    with store.write(durable=False) as transaction:
+        assert transaction.execute(asks) == waits_not
+        transaction.execute(INSERT, ("a", 1))
+    with store.together(), store.write(durable=False) as transaction:
+        assert transaction.execute(asks) == waits  # a part of what is durable
+        transaction.execute(INSERT, ("b", 1))
+    assert names(store) == ["a", "b"]
+
+
 def test_one_thread_cannot_wait_for_itself(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path / 'a.db'}", FakeClock())
     with pytest.raises(RuntimeError, match="open in this thread"), store.write(), store.write():
