@@ -333,7 +333,7 @@ RESERVATIONS_SWEPT_MAX: Final = 200
 DECISIONS_TOGETHER_MAX: Final = 64
 """Decisions of one transaction: some 10 ms on SQLite; those that wait behind it are the next one."""
 DECISIONS_WAITING_MAX: Final = 2_000
-"""Decisions that wait for a transaction: some seconds of work; whoever comes then is told that the store is away, rather than late."""
+"""Decisions that wait for a transaction: some seconds of work; whoever comes then is answered as if the store were away."""
 RESERVATION_ID_CHARS_MAX: Final = 64
 """An id that somebody names; ours have 24."""
 
@@ -387,7 +387,7 @@ BUDGET_FILLS_AT_ONCE: Final = 10_000
 BUDGET_PENDING_SWEPT_MAX: Final = 1_000
 """Traces whose pending calls one transaction takes back because they were settled by somebody who did not."""
 DECISION_THREADS: Final = 32
-"""Threads in which a process decides on calls: one works, the others wait for it, or for guardrails."""
+"""Threads for what is asked with every model call: one decides, the others settle and release, or wait for guardrails."""
 
 # --- outcomes, unit costs, waste -------------------------------------------------------------------------------------
 OUTCOME_KINDS_OF_TRACE_MAX: Final = 16

@@ -226,6 +226,11 @@ class Decider:
         self._reservations = reservations
         self._enforcing = settings.mode == "enforce"
 
+    @property
+    def waits(self) -> bool:
+        """Whether `before` may take long."""
+        return self._gates.guardrails is not None
+
     def before(self, asked: Asked) -> Ruling | None:
         """What kill switches and guardrails say; guardrails are not asked of what a switch stops. May take as long as guardrails may.
 

@@ -1,25 +1,22 @@
 """The desk where applications ask for decisions: grouped into transactions, put on record, answered also when the store is away.
 
-Whoever asks while nobody decides does so himself, for all that wait; those that come meanwhile are the next group, and the first of
-them decides for it. So one commit serves all of a group, and a single question needs no other thread. Whoever waits for another does so
-for `enforcement.store_timeout` at most; who decides himself waits as long as the store does.
+One commit serves all questions that are put at a time. One thread of a process decides at a time; whoever waits for another does so for
+`enforcement.store_timeout` at most; who decides himself waits as long as the store does.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
-from copy import copy
-from typing import Any, Final
+from contextlib import AbstractContextManager
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import Busy, KeyReused, Unavailable
 from otel_finops.base.ids import IdSource, RandomIds
-from otel_finops.base.limits import DECISIONS_TOGETHER_MAX, DECISIONS_WAITING_MAX
 from otel_finops.base.money import format_usd
 from otel_finops.base.times import NS_PER_SECOND, format_ns
 from otel_finops.governance import decisions, guardrails
@@ -46,25 +43,20 @@ _STRIPES: Final = 8
 _FIND_SUBJECT: Final = "SELECT ref FROM subjects WHERE realm = ? AND kind = ? AND clear = ?"
 
 
-class _Waiting:
-    """A question that waits for its transaction.
+class Posed(NamedTuple):
+    """A question as it is put to the desk.
 
     Attributes:
-        outcome: what became of it; None: nothing yet.
-        leads: it is its turn to decide, for itself and for all that wait behind it.
+        before: what switches and guardrails say.
+        key: under which the caller may ask again; he gets the answer that was given the first time.
     """
 
-    __slots__ = ("before", "key", "leads", "outcome", "question", "turn")
+    question: Question
+    before: Ruling | None = None
+    key: Key | None = None
 
-    def __init__(self, question: Question, before: Ruling | None, key: Key | None) -> None:
-        self.question = question
-        self.before = before
-        self.key = key
-        self.outcome: bytes | BaseException | None = None
-        self.leads = False
-        self.turn = threading.Lock()
-        """Let go once there is an outcome, or it is its turn to decide."""
-        self.turn.acquire()
+
+Answer: TypeAlias = Mapping[str, Any]
 
 
 class DecisionDesk:
@@ -92,9 +84,7 @@ class DecisionDesk:
         self._settings = settings
         self._ids = ids or RandomIds()
         self._stripe = int(self._ids.token(1), 16) % _STRIPES
-        self._line: deque[_Waiting] = deque()
-        self._guard = threading.Lock()
-        self._is_led = False
+        self._deciding = threading.Lock()
         self._away_until = float("-inf")
         self._swept = float("-inf")
 
@@ -106,56 +96,78 @@ class DecisionDesk:
         """Our time."""
         return self._clock.now_ns()
 
-    def decide(self, question: Question, key: Key | None = None) -> Mapping[str, Any]:
+    @property
+    def waits(self) -> bool:
+        """Whether posing a question may take long: guardrails are asked."""
+        return self._decider.waits
+
+    def posed(self, question: Question, key: Key | None = None) -> Posed:
+        """A question with what switches and guardrails say, asked here and now; as long as the store is away and this process never read
+        the switches, they say nothing."""
+        try:
+            return Posed(question, self._decider.before(question.asked), key)
+        except (Busy, Unavailable) as fault:
+            self._is_away(str(fault))
+            return Posed(question, None, key)
+
+    def decide(self, question: Question, key: Key | None = None) -> Answer:
         """Decide on a call, on record, and hold what it takes; the answer as it is stored, with the figures of all tenants' rules.
 
         Args:
-            key: under which the caller may ask again; he gets the answer that was given the first time.
+            key: see `Posed`.
 
         Raises:
             KeyReused: the key was sent before with another question.
         """
-        before = self._before(question)
-        if self._clock.monotonic() >= self._away_until:
-            try:
-                answer = self._waited(_Waiting(question, before, key))
-                return orjson.loads(answer)  # type: ignore[no-any-return]
-            except (Busy, Unavailable) as fault:
-                self._is_away(str(fault))
-            except KeyReused:
-                raise
-            except Exception:  # noqa: BLE001 - a fault of ours must not be the reason that a healthy call fails; it is logged
-                _log.exception("a call could not be decided on; it is answered as if the store were away")
-        return answer_of(question, self._decider.away(question, before), self._settings, self._clock.now_ns(), recorded=False)
+        [answer] = self.decide_all([self.posed(question, key)])
+        if isinstance(answer, KeyReused):
+            raise answer
+        return answer
 
-    def try_out(self, question: Question) -> Mapping[str, Any]:
+    def decide_all(self, posed: Sequence[Posed]) -> list[Answer | KeyReused]:
+        """The same for many, in one transaction; where that fails each has one of its own, unless the store itself is away."""
+        if self._clock.monotonic() < self._away_until:
+            return [self.away(one) for one in posed]
+        if not self._deciding.acquire(timeout=self._settings.store_timeout):
+            self._is_away("somebody else decides for too long")
+            return [self.away(one) for one in posed]
+        try:
+            return self._decided(posed)
+        finally:
+            self._deciding.release()
+
+    def away(self, posed: Posed) -> Answer:
+        """What is answered while the store cannot be asked; it stands on record nowhere."""
+        verdict = self._decider.away(posed.question, posed.before)
+        return answer_of(posed.question, verdict, self._settings, self._clock.now_ns(), recorded=False)
+
+    def try_out(self, posed: Posed) -> Answer:
         """The answer that `decide` would give now; nothing is written or held.
 
         Raises:
             Busy, Unavailable: the store's.
         """
-        before = self._decider.before(question.asked)
-        now_ns = self._clock.now_ns()
+        question, now_ns = posed.question, self._clock.now_ns()
         with self._store.read() as transaction:
             call = known_call(transaction, question, now_ns)
-            verdict = self._decider.decide(transaction, question, call, before, keep=False, now_ns=now_ns)
+            verdict = self._decider.decide(transaction, question, call, posed.before, keep=False, now_ns=now_ns)
         return answer_of(question, verdict, self._settings, now_ns, recorded=False)
 
     def settle(self, reservation_id: str, actual_pico: int | None, tokens: int | None, tenants: Tenants) -> Reservation:
         """See `Reservations.settle`."""
-        with self._store.write() as transaction:
+        with self._writing() as transaction:
             return self._reservations.settle(transaction, reservation_id, actual_pico, tokens, self._clock.now_ns(), tenants)
 
     def release(self, reservation_id: str, tenants: Tenants) -> Reservation:
         """See `Reservations.release`."""
-        with self._store.write() as transaction:
+        with self._writing() as transaction:
             return self._reservations.release(transaction, reservation_id, self._clock.now_ns(), tenants)
 
     def expire(self) -> str:
         """Give back all that is held for too long; for the scheduler."""
         ended = 0
         while True:
-            with self._store.write() as transaction:
+            with self._writing() as transaction:
                 now = self._reservations.expire(transaction, self._clock.now_ns())
             ended += now
             if not now:
@@ -193,83 +205,35 @@ class DecisionDesk:
         with self._store.read() as transaction:
             return decisions.stopped(transaction, query)
 
-    def _before(self, question: Question) -> Ruling | None:
-        """What switches and guardrails say; None also where the store is away and this process never read the switches."""
-        try:
-            return self._decider.before(question.asked)
-        except (Busy, Unavailable) as fault:
-            self._is_away(str(fault))
-            return None
+    # --- the group ---
 
-    # --- the line ---
-
-    def _waited(self, one: _Waiting) -> bytes:
-        """The answer, by this thread or by another.
-
-        Raises:
-            Busy: the line is too long.
-            Unavailable: it took too long.
-        """
-        with self._guard:
-            if len(self._line) >= DECISIONS_WAITING_MAX:
-                raise Busy("too many decisions wait")
-            self._line.append(one)
-            one.leads, self._is_led = not self._is_led, True
-        if not one.leads and not one.turn.acquire(timeout=self._settings.store_timeout):
-            self._give_up(one)
-        if one.leads:
-            self._lead()
-        if one.outcome is None:
-            raise Unavailable("it did not answer in time")
-        if isinstance(one.outcome, bytes):
-            return one.outcome
-        raise one.outcome
-
-    def _give_up(self, one: _Waiting) -> None:
-        """Wait no longer, unless it has become its turn just now."""
-        with self._guard:
-            if not one.leads and one in self._line:
-                self._line.remove(one)
-
-    def _lead(self) -> None:
-        """Decide for the first of the line, and have the next one decide for those behind."""
-        with self._guard:
-            group = [self._line.popleft() for _ in range(min(len(self._line), DECISIONS_TOGETHER_MAX))]
-        try:
-            self._decide_group(group)
-        finally:
-            with self._guard:
-                following = self._line[0] if self._line else None
-                self._is_led = following is not None
-                if following is not None:
-                    following.leads = True
-                    following.turn.release()
-
-    def _decide_group(self, group: Sequence[_Waiting]) -> None:
-        """One transaction for all; where that fails each has one of its own, unless the store itself is away."""
+    def _decided(self, posed: Sequence[Posed]) -> list[Answer | KeyReused]:
+        """See `decide_all`."""
         began = self._clock.monotonic()
         try:
-            answers = self._recorded(group)
+            return self._recorded(posed)
         except Exception as fault:  # noqa: BLE001 - every question is answered, whatever becomes of one
             is_away = isinstance(fault, Busy | Unavailable)
             if is_away and self._clock.monotonic() - began >= self._settings.store_timeout:
-                _give(group, [fault] * len(group))
-            elif len(group) > 1 and not is_away:
-                for one in group:
-                    self._decide_group([one])
-            else:
-                self._once_more(group)
-        else:
-            _give(group, answers)
+                return self._not_decided(posed, fault)
+            if len(posed) > 1 and not is_away:
+                return [answer for one in posed for answer in self._decided([one])]
+            return self._once_more(posed)
 
-    def _once_more(self, group: Sequence[_Waiting]) -> None:
+    def _once_more(self, posed: Sequence[Posed]) -> list[Answer | KeyReused]:
         """Try again what the database gave up for another transaction, or what lost a race for its key."""
         try:
-            answers = self._recorded(group)
+            return self._recorded(posed)
         except Exception as fault:  # noqa: BLE001 - as above
-            _give(group, [fault] * len(group))
+            return self._not_decided(posed, fault)
+
+    def _not_decided(self, posed: Sequence[Posed], fault: Exception) -> list[Answer | KeyReused]:
+        """A fault, also one of ours, must not be the reason that a healthy call fails."""
+        if isinstance(fault, Busy | Unavailable):
+            self._is_away(str(fault))
         else:
-            _give(group, answers)
+            _log.error("calls could not be decided on; they are answered as if the store were away", exc_info=fault)
+        return [self.away(one) for one in posed]
 
     def _is_away(self, why: str) -> None:
         if self._clock.monotonic() >= self._away_until:
@@ -278,24 +242,22 @@ class DecisionDesk:
 
     # --- one transaction ---
 
-    def _recorded(self, group: Sequence[_Waiting]) -> list[bytes | BaseException]:
-        """Decide and record a group in one transaction; the answers as they are stored, KeyReused in place of those that have none."""
+    def _recorded(self, posed: Sequence[Posed]) -> list[Answer | KeyReused]:
+        """Decide and record in one transaction; the answers as they are stored, KeyReused in place of those that have none."""
         now_ns = self._clock.now_ns()
         self._sweep(now_ns)
-        with self._store.write() as transaction:
-            calls = self._calls(transaction, [one.question for one in group], now_ns)
+        with self._writing() as transaction:
+            calls = self._calls(transaction, [one.question for one in posed], now_ns)
             self._decider.lock(transaction, calls)
             book = _Book(transaction, now_ns)
-            answers: list[bytes | BaseException] = []
-            for one, call in zip(group, calls, strict=True):
-                try:
-                    answers.append(self._recorded_one(book, one, call))
-                except KeyReused as fault:
-                    answers.append(fault)
+            answers = [self._recorded_one(book, one, call) for one, call in zip(posed, calls, strict=True)]
             if book.rows:
                 decisions.insert(transaction, book.rows)
                 decisions.count(transaction, book.rows, self._stripe)
         return answers
+
+    def _writing(self) -> AbstractContextManager[Transaction]:
+        return self._store.write(durable=self._settings.durable)
 
     def _sweep(self, now_ns: int) -> None:
         """Give back what is held for too long, so that nobody is refused for it; not before every transaction.
@@ -303,20 +265,24 @@ class DecisionDesk:
         It is a transaction of its own: what it gives back to and what is held from next would be locked in two turns, out of order.
         """
         if self._clock.monotonic() - self._swept >= _SWEEP_S:
-            with self._store.write() as transaction:
+            with self._writing() as transaction:
                 self._reservations.expire(transaction, now_ns)
             self._swept = self._clock.monotonic()
 
-    def _recorded_one(self, book: _Book, one: _Waiting, call: GovernedCall) -> bytes:
+    def _recorded_one(self, book: _Book, one: Posed, call: GovernedCall) -> Answer | KeyReused:
         key = one.key
-        if (earlier := book.earlier(call.tenant, key)) is not None:
-            if not is_switched_off(one.before) or orjson.loads(earlier)["action"] in HALTING:
+        try:
+            earlier = book.earlier(call.tenant, key)
+        except KeyReused as fault:
+            return fault
+        if earlier is not None:
+            if not is_switched_off(one.before) or earlier["action"] in HALTING:
                 return earlier
             key = None  # a switch that was set since holds, also for who was told to go on before; the key stays the first answer's
         verdict = self._decider.decide(book.transaction, one.question, call, one.before, keep=True, now_ns=book.now_ns)
-        answer = orjson.dumps(answer_of(one.question, verdict, self._settings, book.now_ns))
+        answer = answer_of(one.question, verdict, self._settings, book.now_ns)
         guardrails.record(book.transaction, one.question.asked.decision_id, call, book.now_ns, verdict)
-        book.add(decisions.row_of(one.question.asked.decision_id, verdict, call, book.now_ns, key, answer), key, answer)
+        book.add(decisions.row_of(one.question.asked.decision_id, verdict, call, book.now_ns, key, orjson.dumps(answer)), key, answer)
         return answer
 
     def _calls(self, transaction: Transaction, questions: Sequence[Question], now_ns: int) -> list[GovernedCall]:
@@ -342,14 +308,14 @@ class _Book:
         self.transaction = transaction
         self.now_ns = now_ns
         self.rows: list[Sequence[Any]] = []
-        self._by_key: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self._by_key: dict[tuple[str, str], tuple[str, Answer]] = {}
 
-    def add(self, row: Sequence[Any], key: Key | None, answer: bytes) -> None:
+    def add(self, row: Sequence[Any], key: Key | None, answer: Answer) -> None:
         self.rows.append(row)
         if key is not None:
             self._by_key[row[1], key.key] = (key.asked, answer)
 
-    def earlier(self, tenant: str, key: Key | None) -> bytes | None:
+    def earlier(self, tenant: str, key: Key | None) -> Answer | None:
         """What was answered under this key; raises KeyReused where it was asked something else."""
         if key is None:
             return None
@@ -359,13 +325,6 @@ class _Book:
         if held[0] != key.asked:
             raise KeyReused("idempotency_key: this key was sent before with another question; make a new key for every call")
         return held[1]
-
-
-def _give(group: Sequence[_Waiting], answers: Sequence[bytes | BaseException]) -> None:
-    for one, answer in zip(group, answers, strict=True):
-        one.outcome = answer if isinstance(answer, bytes) else copy(answer)
-        if not one.leads:
-            one.turn.release()
 
 
 def _subjects(question: Question) -> list[tuple[SubjectKind, str]]:

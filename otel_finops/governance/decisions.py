@@ -117,10 +117,10 @@ def insert(transaction: Transaction, rows: Sequence[Sequence[Any]]) -> None:
     transaction.write_values(_INSERT, rows)
 
 
-def answered(transaction: Transaction, tenant: str, key: str) -> tuple[str, bytes] | None:
+def answered(transaction: Transaction, tenant: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
     """What was asked under a key, as a digest, and what was answered; None: nothing yet."""
     rows = transaction.execute(_OF_KEY, (tenant, key))
-    return (rows[0][0], rows[0][1].encode()) if rows else None
+    return (rows[0][0], orjson.loads(rows[0][1])) if rows else None
 
 
 def page(transaction: Transaction, query: Query, before_no: int | None, limit: int) -> list[Decision]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from otel_finops.base.errors import NotFound
+from otel_finops.base.errors import FinopsError, KeyReused, NotFound
 from otel_finops.base.limits import IDEMPOTENCY_KEY_CHARS_MAX, NAME_CHARS_MAX, TAGS_MAX, UNITS_PER_CALL_MAX
 from otel_finops.base.money import format_usd
 from otel_finops.base.times import format_ns
@@ -15,11 +16,13 @@ from otel_finops.identity.principals import Principal
 from otel_finops.operations.asked_calls import key_of, question_of
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import Amount, Name, Paged, TenantScoped, TraceId, Windowed, place_cursor
-from otel_finops.operations.registry import Input, Json, Output, operation
+from otel_finops.operations.registry import Input, Json, Output, Together, operation
 from otel_finops.operations.shapes import At, Count, Usd
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
+    from otel_finops.governance.decision_desk import Posed
     from otel_finops.governance.decisions import Decision, Query, Stopped
+    from otel_finops.governance.reservations import Tenants
 
 ActionName: TypeAlias = Literal["allow", "block", "require_approval", "downgrade", "throttle", "queue"]
 GateName: TypeAlias = Literal["kill_switch", "guardrail", "credits", "budget", "policy", "store"]
@@ -127,6 +130,49 @@ class DecisionInput(Input):
         return {name: value for name, value in said.items() if value != ""}
 
 
+class _Prepared(NamedTuple):
+    """A call to be decided on, and who asks."""
+
+    posed: Posed
+    tenants: Tenants
+    dry_run: bool
+
+    def told(self, answer: Mapping[str, Any]) -> Json:
+        """The answer as he may see it."""
+        from otel_finops.governance.decision_desk import told  # noqa: PLC0415 - `--help` must not load the database rooms
+
+        return told(answer, self.tenants)
+
+
+def _prepare(context: Context, principal: Principal, given: DecisionInput) -> _Prepared:
+    record = given.record()
+    new_id = DRY_RUN if given.dry_run else context.decisions.new_id()
+    question = question_of(context, principal, record, given.tags, new_id)
+    key = None if given.dry_run else key_of({**record, "tags": given.tags}, given.idempotency_key)
+    return _Prepared(context.decisions.posed(question, key), principal.tenants, given.dry_run)
+
+
+def _finish(context: Context, prepared: Sequence[_Prepared]) -> list[Json | FinopsError]:
+    decided = iter(context.decisions.decide_all([one.posed for one in prepared if not one.dry_run]))
+    return [_tried(context, one) if one.dry_run else _answered(one, next(decided)) for one in prepared]
+
+
+def _tried(context: Context, one: _Prepared) -> Json | FinopsError:
+    try:
+        return one.told(context.decisions.try_out(one.posed))
+    except FinopsError as fault:
+        return fault
+
+
+def _answered(one: _Prepared, answer: Mapping[str, Any] | KeyReused) -> Json | FinopsError:
+    return answer if isinstance(answer, KeyReused) else one.told(answer)
+
+
+_TOGETHER: Final = Together(
+    _prepare, _finish, lambda context, one: one.told(context.decisions.away(one.posed)), lambda context: context.decisions.waits
+)
+
+
 @operation(
     "decisions.create",
     "decisions",
@@ -136,20 +182,13 @@ class DecisionInput(Input):
     feature="decisions",
     changes=True,
     own_record=True,
+    together=_TOGETHER,
     agents=False,
     summary="Ask whether a call may be made, and hold what it may cost.",
 )
 def create(context: Context, principal: Principal, given: DecisionInput) -> Json:
     """Kill switches, guardrails, credits, hard budgets, policies: the first that halts the call decides."""
-    from otel_finops.governance.decision_desk import told  # noqa: PLC0415 - `--help` must not load the database rooms
-
-    record = given.record()
-    new_id = DRY_RUN if given.dry_run else context.decisions.new_id()
-    question = question_of(context, principal, record, given.tags, new_id)
-    if given.dry_run:
-        return told(context.decisions.try_out(question), principal.tenants)
-    key = key_of({**record, "tags": given.tags}, given.idempotency_key)
-    return told(context.decisions.decide(question, key), principal.tenants)
+    return _TOGETHER.handler(context, principal, given)
 
 
 class ShownDecision(Output):

@@ -76,7 +76,7 @@ def estimate(context: Context, principal: Principal, given: Any) -> Json:
         "ignored": unknown_fields(given.model_extra or {}),
         "guessed": guessed,
         "decision": {
-            **told(context.decisions.try_out(question), principal.tenants),
+            **told(context.decisions.try_out(context.decisions.posed(question)), principal.tenants),
             "switches": [shown_switch(one) for one in stopping],
         },
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from otel_finops.base.errors import KeyReused
 from otel_finops.trees.queries import Tenants
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.governance.credit_store import Editor as PoolEditor
     from otel_finops.governance.credits import Pool, PoolSet
     from otel_finops.governance.decide import Question
+    from otel_finops.governance.decision_desk import Posed
     from otel_finops.governance.decisions import Decision, Key, Stopped
     from otel_finops.governance.decisions import Query as DecisionQuery
     from otel_finops.governance.policies import Policy, PolicySet
@@ -110,23 +112,37 @@ class Decisions(Protocol):
     """Deciding on calls, and what is held for them.
 
     Raises:
-        Busy, Unavailable: the store cannot answer now; `decide` answers all the same.
+        Busy, Unavailable: the store cannot answer now; `decide_all` answers all the same.
     """
 
     def new_id(self) -> str:
         """An id for a decision, and for what it holds."""
         ...
 
-    def decide(self, question: Question, key: Key | None = None) -> Mapping[str, Any]:
-        """Decide on a call, on record, and hold what it takes; with the figures of all tenants' rules, which `told` takes out.
+    @property
+    def waits(self) -> bool:
+        """Whether posing a question may take long: guardrails are asked."""
+        ...
+
+    def posed(self, question: Question, key: Key | None = None) -> Posed:
+        """A question with what switches and guardrails say, asked here and now.
 
         Args:
-            key: under which the caller may ask again; raises KeyReused where it was sent before with another question.
+            key: under which the caller may ask again.
         """
         ...
 
-    def try_out(self, question: Question) -> Mapping[str, Any]:
-        """The answer that `decide` would give now; nothing is written or held."""
+    def decide_all(self, posed: Sequence[Posed]) -> Sequence[Mapping[str, Any] | KeyReused]:
+        """Decide on calls, on record, and hold what they take; with the figures of all tenants' rules, which `told` takes out. KeyReused
+        in place of an answer: the key was sent before with another question."""
+        ...
+
+    def away(self, posed: Posed) -> Mapping[str, Any]:
+        """What is answered while the store cannot be asked; it stands on record nowhere."""
+        ...
+
+    def try_out(self, posed: Posed) -> Mapping[str, Any]:
+        """The answer that would be given now; nothing is written or held."""
         ...
 
     def settle(self, reservation_id: str, actual_pico: int | None, tokens: int | None, tenants: Tenants) -> Reservation:

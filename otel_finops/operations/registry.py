@@ -64,6 +64,29 @@ class Unchanged(NamedTuple):
     output: Json
 
 
+class Together(NamedTuple):
+    """How an operation that is asked with every model call is answered for many at a time, on one thread.
+
+    Attributes:
+        prepare: (context, principal, input) -> what is to be answered, whatever that is; writes nothing, raises what the handler raises.
+        finish: (context, what was prepared, of many) -> of each the answer, or the fault that it gets.
+        late: (context, what was prepared) -> the answer of who has waited long enough; None: he is told to ask again.
+        waits: whether `prepare` may take long, so that others should not stand behind it.
+    """
+
+    prepare: Callable[[Context, Principal, Any], Any]
+    finish: Callable[[Context, Sequence[Any]], Sequence[Json | FinopsError]]
+    late: Callable[[Context, Any], Json] | None = None
+    waits: Callable[[Context], bool] = lambda _: False
+
+    def handler(self, context: Context, principal: Principal, given: Any) -> Json:
+        """The same for one."""
+        [answer] = self.finish(context, [self.prepare(context, principal, given)])
+        if isinstance(answer, FinopsError):
+            raise answer
+        return answer
+
+
 class Operation(NamedTuple):
     """One verb.
 
@@ -83,6 +106,7 @@ class Operation(NamedTuple):
         own_record: a change that is on record by itself, in a table that is only added to, or is part of such a record: it is not put
             into the trail of changes, and takes as many transactions as it likes. A key that is sent beside the input is the input's
             `idempotency_key`, where it has such a field; where it has none, saying the same twice changes nothing anyway.
+        together: how many that ask at a time are answered together; of operations with their own record alone.
         agents: it may be shown to a language model's agent.
         by_body: it reads, and takes its input as a JSON body by POST as well, for what is too long for a URL.
         streams: it reads, and its handler gives a `streams.Stream` of rows, any number of them, which the surfaces write in the format
@@ -103,6 +127,7 @@ class Operation(NamedTuple):
     streams: bool = False
     runs: Runs = False
     own_record: bool = False
+    together: Together | None = None
 
     @property
     def method(self) -> str:
@@ -143,12 +168,13 @@ def operation(
     streams: bool = False,
     runs: Runs = False,
     own_record: bool = False,
+    together: Together | None = None,
 ) -> Callable[[Handler], Operation]:
     """Declare the decorated handler as an operation; the arguments are those of `Operation`."""
 
     def declare(handler: Handler) -> Operation:
         return Operation(
-            name, path, takes, output, permission, summary, handler, feature, changes, agents, by_body, streams, runs, own_record
+            name, path, takes, output, permission, summary, handler, feature, changes, agents, by_body, streams, runs, own_record, together
         )
 
     return declare
@@ -219,6 +245,13 @@ def invoke(one: Operation, context: Context, principal: Principal, given: Input,
     if getattr(given, "dry_run", False):
         return asked.handled().output
     return _run(asked) if one.is_run(given) else _change(asked)
+
+
+def prepared(one: Operation, context: Context, principal: Principal, given: Input, key: str | None = None) -> Any:
+    """The first half of `invoke` for an operation that is answered `together`; its `finish` is the second."""
+    assert one.together is not None
+    admit(one, context, principal)
+    return one.together.prepare(context, principal, _under(key, given))
 
 
 def _under(key: str | None, given: Input) -> Input:

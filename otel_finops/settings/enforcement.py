@@ -45,6 +45,11 @@ class Enforcement(Section):
         default="allow",
         description="Whether calls pass while the database cannot be asked, where no budget says otherwise. Kill switches hold on.",
     )
+    durable: bool = Field(
+        default=False,
+        description="Answer only once a decision would survive a power failure. Otherwise it survives the end of every process, and is "
+        "safe on the disk with the next booking: a power failure of the database's machine may cost holds of its last moment, no entry.",
+    )
     store_timeout: float = Field(
         default=1.0, ge=0.05, le=30, description="Seconds that a decision waits for the database before it is taken to be away."
     )

@@ -57,6 +57,10 @@ class DecidingRig(CountingRig):
         """Decide on a call."""
         return self.desk.decide(self.question(pico, **said), key)
 
+    def try_out(self, question: Question) -> Mapping[str, Any]:
+        """The answer that would be given now."""
+        return self.desk.try_out(self.desk.posed(question))
+
     def states(self) -> dict[str, str]:
         """The state of every reservation."""
         with self.store.read() as transaction:

@@ -309,11 +309,11 @@ def test_a_decision_waits_for_an_approval_and_the_next_one_takes_it(rig: Decidin
 
 
 def test_a_dry_run_asks_for_nothing_and_takes_nothing(rig: DecidingRig) -> None:
-    assert rig.desk.try_out(rig.question(2 * USD))["action"] == "require_approval"
+    assert rig.try_out(rig.question(2 * USD))["action"] == "require_approval"
     assert approvals_of(rig).page(None, Query(), None, 10) == []
     asked = rig.decide(2 * USD)["approval_id"]
     approvals_of(rig).approve(asked, None, Grant(), who="bob", why="once")
-    assert [rig.desk.try_out(rig.question(2 * USD))["action"] for _ in range(2)] == ["allow", "allow"]
+    assert [rig.try_out(rig.question(2 * USD))["action"] for _ in range(2)] == ["allow", "allow"]
     assert approvals_of(rig).find(asked, None).state == "approved"
 
 

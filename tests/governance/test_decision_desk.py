@@ -114,9 +114,9 @@ def test_one_key_at_the_same_moment_is_decided_once(rig: DecidingRig) -> None:
 
 def test_a_dry_run_answers_the_same_and_writes_nothing(rig: DecidingRig) -> None:
     budget = rig.make(hard=True, amount=USD)
-    tried = rig.desk.try_out(rig.question(2 * USD, user="nobody yet"))
+    tried = rig.try_out(rig.question(2 * USD, user="nobody yet"))
     assert (tried["action"], tried["recorded"], tried["reasons"][0]["rule"]) == ("block", False, "all")
-    assert rig.desk.try_out(rig.question(USD))["action"] == "allow"
+    assert rig.try_out(rig.question(USD))["action"] == "allow"
     assert (rig.status(budget).reserved, rig.states(), rig.desk.page(ALL, None, 10)[0]) == (0, {}, [])
     with rig.store.read() as transaction:
         assert transaction.execute("SELECT COUNT(*) FROM subjects") == [(0,)]

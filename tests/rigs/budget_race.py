@@ -26,7 +26,7 @@ def main() -> None:
     said = {"DATABASE__URL": url, "ENFORCEMENT__MODE": "enforce", "ENFORCEMENT__STORE_TIMEOUT": "30"}
     with open_room(load(None, {f"OTEL_FINOPS_{name}": value for name, value in said.items()})) as room:
         desk, drawn = room.context.decisions, random.Random(seed)
-        desk.try_out(_question("warm", 1))
+        desk.try_out(desk.posed(_question("warm", 1)))
         print("ready", flush=True)
         sys.stdin.readline()
         asked = [[drawn.randint(1, 5) * CENT for _ in range(questions)] for _ in range(threads)]

@@ -14,9 +14,11 @@ log: Final = logging.getLogger(__name__)
 
 
 def log_request(scope: Scope, status: int, sent_bytes: int, took_s: float) -> None:
-    """Write the line: changes and refusals are information, what is only read is for `log.level: debug`."""
+    """Write the line: changes and refusals are information; what is only read, or asked with every model call and on record by itself, is
+    for `log.level: debug`."""
     state = scope.get("state", {})
-    level = logging.INFO if status >= 400 or scope["method"] == "POST" else logging.DEBUG
+    is_told = status >= 400 or (scope["method"] == "POST" and "own_record" not in scope)
+    level = logging.INFO if is_told else logging.DEBUG
     if not log.isEnabledFor(level):
         return
     log.log(

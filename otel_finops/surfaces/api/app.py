@@ -23,10 +23,11 @@ from otel_finops.operations.requests import PREFIX
 from otel_finops.settings.tree import Features, Http
 from otel_finops.surfaces.api.described import ABOUT, OPENAPI_PATH, VERSION, completed
 from otel_finops.surfaces.api.gate import Authenticate, Gate
+from otel_finops.surfaces.api.line import Line
 from otel_finops.surfaces.api.pages import index_page
 from otel_finops.surfaces.api.problems import of_fault, of_status
 from otel_finops.surfaces.api.rates import Rates
-from otel_finops.surfaces.api.routes import Places, Shared, add_route, json_answer
+from otel_finops.surfaces.api.routes import Places, QuickLane, Shared, add_route, json_answer
 from otel_finops.surfaces.api.shell import Shell
 
 UNHURRIED: Final = Http(rate_per_s=0)
@@ -55,16 +56,16 @@ def build_api(
         http: the settings of rates and sizes.
     """
     gate = Gate(authenticate, Rates(http.rate_per_s, http.burst, context.clock) if http.rate_per_s else None)
-    app = _routes(
-        context.features, Shared(context, gate, Places(), Places(EXPORTS_AT_ONCE_MAX), ThreadPoolExecutor(DECISION_THREADS, "decisions"))
-    )
+    shared = _shared(context, gate, context.settings.enforcement.store_timeout)
+    app = _routes(context.features, shared)
     if context.features.api:
         _add_description(app, context.features, gate)
     _add_probes(app, context, None if http.open_probes else gate)
     for path, mounted in (mounts or {}).items():
         app.router.routes.append(Route(path, endpoint=_Mounted(mounted, gate), methods=None))
     _add_index(app, context, gate, sorted(mounts or {}), listeners or {})
-    return Shell(app, names, body_mib_max=http.body_mib_max)
+    quick = QuickLane(app, OPERATIONS.switched_on(context.features) if context.features.api else (), shared)
+    return Shell(quick, names, body_mib_max=http.body_mib_max)
 
 
 class _Mounted:
@@ -86,8 +87,13 @@ def openapi(features: Features | None = None) -> dict[str, Any]:
         raise AssertionError("only described, never called")
 
     features = features or Features()
-    routed = _routes(features, Shared(cast("Context", None), Gate(nobody), Places(), Places(), ThreadPoolExecutor(1)))
+    routed = _routes(features, _shared(cast("Context", None), Gate(nobody), 0))
     return completed(routed.openapi(), OPERATIONS.switched_on(features))
+
+
+def _shared(context: Context, gate: Gate, patience_s: float) -> Shared:
+    quick = ThreadPoolExecutor(DECISION_THREADS, "decisions")
+    return Shared(context, gate, Places(), Places(EXPORTS_AT_ONCE_MAX), quick, Line(context, gate, quick, patience_s))
 
 
 def _routes(features: Features, shared: Shared) -> FastAPI:

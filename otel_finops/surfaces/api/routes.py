@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import logging
 from asyncio import get_running_loop
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 from fastapi import FastAPI, Request
@@ -17,20 +17,23 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from otel_finops.base.errors import BadInput, Busy, FinopsError
 from otel_finops.base.limits import API_GZIP_BYTES_MIN, HEAVY_AT_ONCE_MAX
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.desks import Replayed
-from otel_finops.operations.registry import Operation, admit, invoke
+from otel_finops.operations.registry import Input, Operation, admit, invoke
 from otel_finops.operations.requests import PREFIX
 from otel_finops.surfaces.api.described import answers, route_extras
 from otel_finops.surfaces.api.gate import Gate
 from otel_finops.surfaces.api.given import check_type, read_given
 from otel_finops.surfaces.api.problems import of_fault
 from otel_finops.surfaces.api.streams import stream_answer
+
+if TYPE_CHECKING:
+    from otel_finops.surfaces.api.line import Line
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +71,7 @@ class Shared(NamedTuple):
         places: for operations that take long.
         exports: places for streams, which take as long as their reader does.
         quick: threads for what is asked with every model call, so that it does not wait for what takes longer.
+        line: where those stand that are answered together.
     """
 
     context: Context
@@ -75,24 +79,50 @@ class Shared(NamedTuple):
     places: Places
     exports: Places
     quick: ThreadPoolExecutor
+    line: Line
 
 
 def add_route(app: FastAPI, one: Operation, shared: Shared) -> None:
     """Serve an operation at its path; GET for what reads, POST for what changes; both where what is read may be asked by a body."""
-    endpoint = _endpoint(one, shared, body=one.changes)
-    _add(app, one, endpoint, one.method, one.name)
-    if one.own_record:  # asked with every model call: found first, and without what the framework does for handlers that declare more
-        app.router.routes.insert(0, _QuickRoute(f"{PREFIX}/{one.path}", endpoint, methods=[one.method], include_in_schema=False))
+    _add(app, one, _endpoint(one, shared, body=one.changes), one.method, one.name)
     if one.by_body:
         _add(app, one, _endpoint(one, shared, body=True), "POST", f"{one.name}.post")
 
 
+class QuickLane:
+    """What is asked with every model call is found first, and without what the framework does for handlers that declare more.
+
+    Args:
+        app: what serves everything else.
+        operations: those that are served.
+    """
+
+    def __init__(self, app: ASGIApp, operations: Iterable[Operation], shared: Shared) -> None:
+        self._app = app
+        self._routes = [_QuickRoute(one, _endpoint(one, shared, body=True)) for one in operations if one.own_record]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        for route in self._routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(found)
+                response = await route.answer(Request(scope, receive, send))
+                await response(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
 class _QuickRoute(Route):
-    """Tells the access log which route it was, as the framework's own do."""
+    """Tells the access log which route it was, and that what it did is on record anyway."""
+
+    def __init__(self, one: Operation, answer: Endpoint) -> None:
+        super().__init__(f"{PREFIX}/{one.path}", answer, methods=[one.method])
+        self.answer = answer
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, found = super().matches(scope)
-        return match, {**found, "route": self} if match is Match.FULL else found
+        return match, {**found, "route": self, "own_record": True} if match is Match.FULL else found
 
 
 def _add(app: FastAPI, one: Operation, endpoint: Endpoint, method: str, operation_id: str) -> None:
@@ -115,8 +145,10 @@ def _endpoint(one: Operation, shared: Shared, *, body: bool) -> Endpoint:
         try:
             if one.own_record and _is_short(request):
                 body_read = await request.body()
+                if one.together is not None:
+                    return await shared.line.answered(one, one.together, request, body_read)
                 return await get_running_loop().run_in_executor(shared.quick, _asked_with_every_call, one, request, shared, body_read)
-            principal = await run_in_threadpool(admitted, one, request, shared)
+            principal = await run_in_threadpool(admitted, one, request, shared.context, shared.gate)
             if one.streams:
                 held = ExitStack()
                 held.enter_context(shared.exports.taken())
@@ -126,22 +158,26 @@ def _endpoint(one: Operation, shared: Shared, *, body: bool) -> Endpoint:
             given = await request.body() if body else None
             with shared.places.taken() if one.runs or one.name in HEAVY else nullcontext():
                 return await run_in_threadpool(_answer, one, request, shared.context, principal, given)
-        except (FinopsError, ValidationError) as fault:
-            return of_fault(fault, request.state.request_id)
-        except Exception as fault:
-            log.exception("request %s to %s failed", request.state.request_id, one.name)
-            return of_fault(fault, request.state.request_id)
+        except Exception as fault:  # noqa: BLE001 - told and logged
+            return failed(one, request, fault)
 
     return endpoint
 
 
-def admitted(one: Operation, request: Request, shared: Shared) -> Principal:
+def failed(one: Operation, request: Request, fault: Exception) -> Response:
+    """The answer to who asked for what cannot be done."""
+    if not isinstance(fault, FinopsError | ValidationError):
+        log.error("request %s to %s failed", request.state.request_id, one.name, exc_info=fault)
+    return of_fault(fault, request.state.request_id)
+
+
+def admitted(one: Operation, request: Request, context: Context, gate: Gate) -> Principal:
     """Who asks, before a byte of the body is read; raises what `Gate.principal` and `registry.admit` raise.
 
     What is on record by itself is asked with every model call, and its line has a limit of its own.
     """
-    principal = shared.gate.principal(request, counted=not one.own_record)
-    admit(one, shared.context, principal)
+    principal = gate.principal(request, counted=not one.own_record)
+    admit(one, context, principal)
     return principal
 
 
@@ -157,19 +193,24 @@ _SHORT_DIGITS: Final = 4
 
 def _asked_with_every_call(one: Operation, request: Request, shared: Shared, body: bytes) -> Response:
     """Admission and answer in one turn of a thread: each further one costs as much as the answer."""
-    return _answer(one, request, shared.context, admitted(one, request, shared), body)
+    return _answer(one, request, shared.context, admitted(one, request, shared.context, shared.gate), body)
 
 
 def _answer(one: Operation, request: Request, context: Context, principal: Principal, body: bytes | None) -> Response:
     """The answer, made in the handler's thread: a large tree has tens of megabytes, and the loop serves others meanwhile."""
-    if body is not None:
-        check_type(request.headers, body)
-    given = read_given(one, request, body)
-    answer = invoke(one, context, principal, given, origin=_origin(request), key=_key(request))
+    given = given_to(one, request, body)
+    answer = invoke(one, context, principal, given, origin=_origin(request), key=key_of(request))
     response = json_answer(request, orjson.dumps(answer))
     if isinstance(answer, Replayed):
         response.headers["Idempotent-Replayed"] = "true"
     return response
+
+
+def given_to(one: Operation, request: Request, body: bytes | None) -> Input:
+    """The operation's input; see `read_given`."""
+    if body is not None:
+        check_type(request.headers, body)
+    return read_given(one, request, body)
 
 
 def json_answer(request: Request, content: bytes) -> Response:
@@ -188,7 +229,7 @@ def _takes_gzip(accepted: str) -> bool:
     return weight == "" or (weight is not None and weight.removeprefix("q=").strip("0.") != "")
 
 
-def _key(request: Request) -> str | None:
+def key_of(request: Request) -> str | None:
     """The idempotency key; None without one."""
     keys = request.headers.getlist("idempotency-key")
     if len(keys) > 1:
