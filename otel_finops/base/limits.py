@@ -391,7 +391,7 @@ DECISION_THREADS: Final = 32
 
 # --- outcomes, unit costs, waste -------------------------------------------------------------------------------------
 OUTCOME_KINDS_OF_TRACE_MAX: Final = 16
-"""Kinds of outcomes of one trace, by tenant; each takes a walk over the trace's spans when it settles. Those that begin later are not kept."""
+"""Kinds of outcomes of one trace, by tenant; each takes a walk over the trace's spans when it settles. Later ones are not kept."""
 OUTCOMES_READ_MAX: Final = 500_000
 """Outcomes that one report adds up: some ten seconds; beyond it somebody has to narrow the time."""
 OUTCOMES_AT_ONCE: Final = 10_000
@@ -439,7 +439,7 @@ ALERT_WINDOW_MINUTES_MAX: Final = 7 * 1_440
 ALERTS_OF_RULE_MAX: Final = 200
 """Alerts that one rule has at a time, the worst ones; a rule that finds more is to group them, which its state says."""
 ALERT_BURNING_BUDGETS_MAX: Final = 200
-"""Budgets whose rate of spend one rule reads at a check, those that can burn at all, by how much of them is spent: some milliseconds each."""
+"""Budgets whose rate of spend one rule reads at a check, those most spent first: some milliseconds each."""
 ALERT_LINES_MAX: Final = 20
 """Things that the text of one notice lists; of further ones it says how many they are."""
 ALERT_EVENTS_DAYS: Final = 400

@@ -58,7 +58,7 @@ NEUTRAL = {
     # footprints
     "by_region",
     # forecasts
-    "steps", "will_exceed", "method",
+    "steps", "will_exceed",
     # alert rules and alerts
     "severity", "params", "for_seconds", "clear_seconds", "repeat_seconds", "resolved", "quiet", "quiet_zone", "quiet_days", "labels",
     "phase",

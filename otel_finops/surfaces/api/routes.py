@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-HEAVY: Final = frozenset({"coverage.report", "ledger.verify", "replay.run", "unit_costs.report", "waste.report", "routing.simulate", "whatif.simulate"})
+HEAVY: Final = frozenset(
+    {"coverage.report", "ledger.verify", "replay.run", "unit_costs.report", "waste.report", "routing.simulate", "whatif.simulate"}
+)
 """Operations that walk through the ledger and may take many seconds; runs do as well."""
 _GZIP_LEVEL: Final = 3
 
