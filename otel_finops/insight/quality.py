@@ -19,6 +19,7 @@ import orjson
 from otel_finops.base.errors import BadInput, TooLarge
 from otel_finops.base.limits import NAME_CHARS_MAX, QUALITY_FILE_BYTES_MAX, QUALITY_SCORES_MAX
 from otel_finops.base.protocols import ANY_TENANT
+from otel_finops.pricing.match import names_asked
 from otel_finops.pricing.names import clean
 from otel_finops.pricing.providers import canonical, families_of
 
@@ -83,24 +84,36 @@ def wilson(share: float, samples: int) -> tuple[float, float]:
 
 
 def score_of(scores: Iterable[Score], provider: str | None, model: str, wanted: Wanted, own: str = ANY_TENANT) -> Score | None:
-    """The score that counts for a model: of the very task before any, of the tenant's own calls before all, of the very provider before
-    any, then the newest; None for unknown quality.
+    """The score that counts for a model: of the very task before any, of the tenant's own calls before all, by the very name before one
+    without its date, of the very provider before any, then the newest; None for unknown quality.
 
     Args:
         scores: those that may be seen.
         provider: any spelling; None: whoever serves it.
         own: whose calls it is about: scores of other tenants' calls say nothing of them.
     """
-    fits = [score for score in scores if score.tenant in (ANY_TENANT, own) and _speaks_of(score, provider, model, wanted)]
-    return max(fits, key=lambda one: (one.task is not None, one.tenant == own, one.provider is not None, one.at_ns), default=None)
+    fits = [
+        (score.task is not None, score.tenant == own, closeness, score.provider is not None, score.at_ns, place, score)
+        for place, score in enumerate(scores)
+        if score.tenant in (ANY_TENANT, own) and (closeness := _closeness(score, provider, model)) and _counts(score, wanted)
+    ]
+    return max(fits)[-1] if fits else None
 
 
-def _speaks_of(score: Score, provider: str | None, model: str, wanted: Wanted) -> bool:
-    if clean(score.model) != clean(model) or score.task not in (None, wanted.task):
+def _counts(score: Score, wanted: Wanted) -> bool:
+    if score.task not in (None, wanted.task) or wanted.source not in (None, score.source):
         return False
-    if wanted.source not in (None, score.source) or (score.samples is not None and score.samples < wanted.min_samples):
-        return False
-    return score.provider is None or provider is None or not set(families_of(score.provider)).isdisjoint(families_of(provider))
+    return score.samples is None or score.samples >= wanted.min_samples
+
+
+def _closeness(score: Score, provider: str | None, model: str) -> int:
+    """2: it is about the model by this very name; 1: by one with a date or alias taken off, as prices are found; 0: it is about another."""
+    if score.provider is not None and provider is not None and set(families_of(score.provider)).isdisjoint(families_of(provider)):
+        return 0
+    mine, its = clean(model), clean(score.model)
+    if mine == its:
+        return 2
+    return int(its in names_asked(provider, model) or mine in names_asked(score.provider, score.model))
 
 
 # --- files -------------------------------------------------------------------------------------------------------------

@@ -77,6 +77,20 @@ def test_the_score_of_the_task_the_tenant_and_the_provider_comes_first() -> None
     assert score_of(scores, "openai", "other", Wanted()) is None
 
 
+def test_a_name_stands_for_its_dated_ones_and_no_dated_one_for_another() -> None:
+    scores = [Score("openai", "gpt-4o-2024-08-06", None, Fraction(1, 2)), Score(None, "claude-sonnet-4-5", None, Fraction(3, 4))]
+
+    def found(provider: str | None, model: str) -> Fraction | None:
+        score = score_of(scores, provider, model, ANY)
+        return score and score.value
+
+    assert found("openai", "gpt-4o") == found("openai", "gpt-4o-2024-08-06") == found(None, "gpt-4o") == Fraction(1, 2)
+    assert found("openai", "gpt-4o-2024-05-13") is None
+    assert found("anthropic", "claude-sonnet-4-5-20250929") == Fraction(3, 4)
+    scores.append(Score("openai", "gpt-4o", None, Fraction(1, 4)))
+    assert found("openai", "gpt-4o") == Fraction(1, 4), "by the very name before any other"
+
+
 def test_outcomes_are_shares_of_successes() -> None:
     [score] = from_outcomes([ModelOutcomes("openai", "m", 3, 1, at_ns=7), ModelOutcomes("openai", "never", 0, 0)])
     assert (score.value, score.samples, score.source, score.at_ns) == (Fraction(3, 4), 4, "outcomes", 7)
