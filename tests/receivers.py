@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,7 @@ class Receiver:
         heard: all requests so far.
         answers: status, headers and body of the next answers, in order; then 200 and `ok`.
         port: where it listens, on 127.0.0.1.
+        hold: while it is set, what is heard is not answered.
     """
 
     def __init__(self) -> None:
@@ -35,6 +37,7 @@ class Receiver:
         self.answers: list[tuple[int, dict[str, str], bytes]] = []
         self.port = 0
         self.lock = threading.Lock()
+        self.hold = threading.Event()
 
     @property
     def url(self) -> str:
@@ -53,11 +56,14 @@ def receiving(tls: tuple[Path, Path] | None = None) -> Iterator[Receiver]:
             with receiver.lock:
                 receiver.heard.append(Heard(self.command, self.path, said, body))
                 status, headers, answer = receiver.answers.pop(0) if receiver.answers else (200, {}, b"ok")
+            while receiver.hold.is_set():
+                time.sleep(0.01)
             self.send_response(status)
             for name, value in {"content-length": str(len(answer)), **headers}.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer)
+            with suppress(BrokenPipeError, ConnectionResetError):  # whoever asked may be gone
+                self.end_headers()
+                self.wfile.write(answer)
 
         do_GET = do_POST  # noqa: N815 - as the standard library names it
 

@@ -7,7 +7,7 @@ import binascii
 import re
 from typing import Annotated, Final, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from otel_finops.settings.section import SECRET, Section
 
@@ -24,11 +24,6 @@ def _key(text: str) -> str:
     if not right:
         raise ValueError("not a key: 32 random bytes in URL-safe base64, as `openssl rand -base64 32 | tr +/ -_` prints them")
     return text
-
-
-def _as_list(value: object) -> object:
-    """One key alone, as a secret store gives it."""
-    return (value,) if isinstance(value, str) else value
 
 
 def checked_mail(text: str) -> str:
@@ -51,11 +46,12 @@ Mail: TypeAlias = Annotated[str, AfterValidator(checked_mail)]
 class Channels(Section):
     """Channels: webhooks, chats, mail, SMS, Alertmanager (docs/alerting.md)."""
 
-    secret_keys: Annotated[tuple[Key, ...], Field(max_length=10), BeforeValidator(_as_list)] = Field(
+    secret_keys: Annotated[tuple[Key, ...], Field(max_length=10)] = Field(
         default=(),
         repr=False,
         json_schema_extra=SECRET,
-        description="Keys by which secrets of channels are encrypted: the first encrypts, all decrypt; each 32 bytes in URL-safe base64. "
+        description="Keys by which secrets of channels are encrypted: the first encrypts, all decrypt; each 32 bytes in URL-safe "
+        'base64: `["KEY"]`. '
         "Without any a SQLite database has a key file beside it, made when it is first needed (`FILE.key`); PostgreSQL needs one.",
     )
     public_url: Annotated[str, AfterValidator(_public_url)] = Field(
