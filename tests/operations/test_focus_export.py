@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 import re
 import subprocess
 from decimal import Decimal
@@ -162,6 +163,36 @@ def test_every_money_column_adds_up_to_the_ledger(world: World) -> None:
                 lower, upper = given.window()  # type: ignore[attr-defined]
                 for basis, column in columns.items():
                     assert total(rows, column) == world.reader.spend(tenants, (), lower, upper, basis=basis).total_pico, (window, by, basis)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_to_calls_rows_add_up_to_the_ledger(tmp_path: Path, seed: int) -> None:
+    """Calls of two months come, grow, go to other tenants, lose their price and come late, while October is closed on the way: each month's
+    rows are the ledger's month, and each tenant's day is the ledger's day.
+    """
+    world, chance = World(empty_store(f"sqlite:///{tmp_path}/ledger.db")), random.Random(seed)
+    for turn in range(30):
+        if turn == 15:
+            Periods(world.store, world.leases, world.clock, world.clock.advance).close("2026-10", "ann", "done")
+        usage = {"input_uncached": chance.randint(1, 9000), "cache_read": chance.choice([0, 500]), "output": chance.randint(1, 900)}
+        known = {"price_models": ("x",), "request_model": "x"} if chance.random() < 0.1 else {}
+        service = chance.choice(["shop", "ide", "other"])
+        number, tenant = chance.randint(1, 12), chance.choice(["acme", "globex"])
+        usage = {unit: count for unit, count in usage.items() if count}
+        at_s, end_ns = OCTOBER if number % 2 else number * 3600, 2 * 10**18 + turn
+        world.settle(said(number, tenant, at_s=at_s, end_ns=end_ns, usage=usage, attribution={"service": service}, **known))
+    rows = world.rows()
+    months = {group.key["period"]: group.cost_pico for group in world.reader.spend(None, ("period",)).groups}
+    assert {month: total(world.rows(period=month), "x_Cost") for month in months if month} == months
+    days = {(group.key["tenant"], group.key["day"]): group.cost_pico for group in world.reader.spend(None, ("tenant", "day")).groups}
+    for (tenant_of, day), cost in days.items():
+        of_day = [row for row in rows if (row["SubAccountId"], row["ChargePeriodStart"][:10]) == (tenant_of, day)]
+        assert total(of_day, "x_Cost") == cost, (tenant_of, day)
+    for basis, column in (("billed", "BilledCost"), ("list", "ListCost"), ("contracted", "ContractedCost")):
+        assert total(rows, column) == world.reader.spend(None, basis=basis).total_pico  # type: ignore[arg-type]
+    late = [row for row in rows if row["ChargeClass"] == "Correction"]
+    assert late
+    assert {(row["ChargePeriodStart"][:7], row["BillingPeriodStart"][:7]) for row in late} == {("2026-10", "2026-11")}
 
 
 def test_corrections_of_closed_months_are_corrections_of_the_month_in_which_they_came(world: World) -> None:
