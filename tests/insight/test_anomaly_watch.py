@@ -46,11 +46,11 @@ def rig(store: Store) -> Rig:
     return rig
 
 
-def calls(times: int, moment: str, agent: str, tenant: str = "acme", **known: Any) -> Iterator[Any]:
+def calls(times: int, moment: str, agent: str, tenant: str = "acme", cost_center: str | None = None, **known: Any) -> Iterator[Any]:
     """So many calls that begin at a moment, a second after each other."""
+    attribution = {"tenant": tenant, "agent": agent} | ({"cost_center": cost_center} if cost_center else {})
     for place in range(times):
         start, number = parse_ns(moment) + place * SECOND, next(_numbers)
-        attribution = {"tenant": tenant, "agent": agent}
         yield call(number, trace=number, start_ns=start, end_ns=start + SECOND, attribution=attribution, **known)
 
 
@@ -232,3 +232,27 @@ def test_scores_say_how_every_scope_stands(rig: Rig) -> None:
     assert scores == {EVERYBODY: pytest.approx(31.5), ACME: pytest.approx(31.5), GPT: pytest.approx(31.5), PLANNER: pytest.approx(0)}
     with rig.store.read() as transaction:
         assert len(read_scores(transaction, 2)) == 2
+
+
+def test_cost_centres_of_one_name_are_told_apart_by_tenant(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten calls a day in both, and a hundred on the last day in that of acme; scopes are read one by one here."""
+    monkeypatch.setattr("otel_finops.insight.anomaly_scan._SCOPES_AT_ONCE", 1)
+    rig = Rig(store)
+    days = [(f"2026-11-{day}T09:00:00Z", 10) for day in (17, 18, 19, 20, 21)]
+    booked = [(moment, times, tenant) for moment, times in days for tenant in ("acme", "globex")] + [("2026-11-21T10:00:00Z", 90, "acme")]
+    rig.settle(*(one for moment, times, tenant in booked for one in calls(times, moment, "planner", tenant, cost_center="search")))
+    watch(rig).run(hours=0)
+    assert set(found(rig)) == {EVERYBODY, ACME, GPT, PLANNER, Scope("cost_center", "acme", "search")}
+
+
+def test_days_begin_where_the_zone_has_them(store: Store) -> None:
+    """Calls at 23:30 UTC are of the next day in Rome: those of the 20th are of the running 21st."""
+    rig = Rig(store)
+    booked = [("16", 10), ("17", 10), ("18", 10), ("19", 10), ("20", 100)]
+    rig.settle(*(one for day, times in booked for one in calls(times, f"2026-11-{day}T23:30:00Z", "planner")))
+    AnomalyWatch(rig.store, rig.leases, rig.clock, Anomalies(), "Europe/Rome").run(hours=0)
+    one = found(rig)[EVERYBODY]
+    assert (one.start_ns, one.end_ns) == (parse_ns("2026-11-20T23:00:00Z"), parse_ns("2026-11-21T23:00:00Z"))
+    assert (one.value, one.expected, one.is_running) == (100 * CALL, 10 * CALL, True)
+    assert one.drivers is not None
+    assert [(driver["kind"], driver["amount_usd"]) for driver in one.drivers] == [("volume", "0.315")]
