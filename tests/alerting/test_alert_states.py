@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from otel_finops.alerting.findings import Finding
 from otel_finops.alerting.notices import State
 from otel_finops.alerting.rules import Rule
@@ -158,3 +161,36 @@ def test_a_notice_says_since_when_and_of_an_end_from_when_to_when() -> None:
     over = notice_of(RULE, alert, "resolved", "n2", "7-ab", NOON + 10 * MINUTE)
     assert over.title == "Over: b1 at 80 %"
     assert over.text == "It held from 2026-11-21 11:55:00 to 2026-11-21 12:10:00 UTC. Last: 80 of 100"
+
+
+# --- whatever happens -----------------------------------------------------------------------------------------------------
+
+LEVELS = st.dictionaries(st.sampled_from(["b1", "b2", "b3"]), st.integers(1, 4), max_size=3)
+CHECKS = st.lists(st.tuples(LEVELS, st.booleans()), max_size=25)
+RULES = st.builds(
+    lambda hold, clear, repeat, grouped: RULE._replace(
+        for_s=60 * hold, clear_s=60 * clear, repeat_s=300 * repeat, group_by=() if grouped else ("none",)
+    ),
+    st.integers(0, 2), st.integers(0, 2), st.integers(0, 1), st.booleans(),
+)  # fmt: skip
+
+
+@given(RULES, CHECKS)
+def test_people_know_what_holds_hear_of_an_end_once_and_of_nothing_while_they_want_quiet(
+    rule: Rule, checks: list[tuple[dict[str, int], bool]]
+) -> None:
+    alert: Alert | None = None
+    heard: list[State] = []
+    for minute, (levels, held_back) in enumerate(checks):
+        groups, _ = joined(rule, [finding(key, level) for key, level in levels.items()], ())
+        done = step(rule, alert, groups[0] if groups else None, NOON + minute * MINUTE, held_back=held_back)
+        alert = done.after
+        if done.telling is not None:
+            assert not held_back
+            heard.append(done.telling)
+        if alert is not None and alert.phase == "firing" and not held_back:
+            assert alert.told == alert.found.members, "all that holds was told, at its level"
+        knows = bool(heard) and heard[-1] == "firing"
+        assert knows == (alert is not None and alert.told is not None), "nobody is left with what is over, or without its end"
+    ends = [at for at, state in enumerate(heard) if state == "resolved"]
+    assert all(at > 0 and heard[at - 1] == "firing" for at in ends)
