@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_rig import CENT, Rig, call
@@ -12,6 +13,7 @@ from price_lists import row
 
 from otel_finops.base.progress import listening
 from otel_finops.genai.usage import prompt_tokens
+from otel_finops.insight import whatif
 from otel_finops.insight.repricing import Repricings
 from otel_finops.insight.traffic import Selection, piece_of
 from otel_finops.insight.whatif import Change, Comparison, Mix, Sums, changed
@@ -209,3 +211,31 @@ def test_sums_are_those_of_single_calls_whatever_is_changed(
     for (usage, _), now in zip(calls, single, strict=True):
         before, after = prompt_tokens(usage), prompt_tokens(now)
         assert abs(after - before * factor) <= 5 / 2, "each of five counts is rounded once"
+
+
+def facts(method: str, model: str = "gpt-4o") -> PricedBy:
+    return PricedBy("openai", model, model, "chat", "reported", *[None] * 7, method)
+
+
+def test_what_a_flat_fee_pays_is_no_saving_and_what_was_reported_stands_beside_the_list() -> None:
+    """1,000 tokens in cost 0.0025 USD by the list; somebody was billed 0.004 for them. By gpt-mini they cost 0.0005."""
+    usage = {"input_uncached": 1000}
+    comparison = Comparison(ENGINE, [Change("openai", "gpt-mini")])
+    comparison.take(piece_of([SingleCall(NOON, 0, usage, facts("covered")), SingleCall(NOON, 4 * 10**9, usage, facts("reported"))]))
+    found = comparison.result()
+    assert (found.total, dict(found.left_out)) == (Sums(1, 4 * 10**9, 2_500_000_000, (500_000_000,)), {"covered": 1})
+
+
+def test_prices_of_another_moment_and_groups_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From midnight on gpt-4o costs 5 USD a million: 0.005 USD instead of 0.0025. The third model has no group of its own any more."""
+    monkeypatch.setattr(whatif, "WHATIF_GROUPS_MAX", 2)
+    dearer = Snapshot("litellm", "2", "c" * 16, "2026-11-22", NOON + DAY, {**ROWS, "gpt-4o": row(5)})
+    engine = PriceEngine(PriceBook.of([Snapshot("litellm", "1", "b" * 16, "2026-11-01", None, ROWS), dearer]))
+    comparison = Comparison(engine, [Change(at_ns=NOON + 2 * DAY)])
+    models = ("gpt-4o", "gpt-mini", "claude/big", "gpt-4o")
+    usage = {"input_uncached": 1000}
+    comparison.take(piece_of(SingleCall(NOON, 1, usage, facts("computed", model)._replace(provider=None)) for model in models))
+    found = comparison.result()
+    assert found.groups[None, "gpt-4o"] == Sums(2, 2, 5_000_000_000, (10_000_000_000,))
+    assert {model for _, model in found.groups} == {"gpt-4o", "gpt-mini", None}
+    assert found.groups[None, None].calls == 1
