@@ -42,7 +42,9 @@ def lined_calls(
         units: only those with a line of a unit that begins so.
     """
     where, values = standing_charges(transaction, question)
-    for *said, lines in transaction.iterate(_SELECT + where, (every, f'%["{units}%' if units else "%", lower, upper, lower, upper, *values)):
+    for *said, lines in transaction.iterate(
+        _SELECT + where, (every, f'%["{units}%' if units else "%", lower, upper, lower, upper, *values)
+    ):
         yield LinedCall._make((*said, [CostLine(*line) for line in orjson.loads(lines)]))
     for net in changed_calls(transaction, question, lower, upper):
         if net.cost_pico and net.trace_no % every == 0 and (not units or any(line.unit.startswith(units) for line in net.cost_lines)):
