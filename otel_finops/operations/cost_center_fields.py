@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from otel_finops.base.errors import BadInput, Forbidden
 from otel_finops.base.limits import SHARE_TARGETS_MAX
 from otel_finops.base.money import format_usd
-from otel_finops.base.times import format_ns
+from otel_finops.base.times import format_ns, parse_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.fields import Name
 from otel_finops.operations.registry import Input, Output
@@ -42,8 +42,6 @@ def _codes(given: Any) -> Any:
 
 
 def _day(text: str) -> str:
-    from otel_finops.base.times import parse_ns  # noqa: PLC0415 - kept beside what it checks
-
     try:
         parse_ns(text)
     except (ValueError, OverflowError):

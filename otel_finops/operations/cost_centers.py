@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
@@ -24,6 +24,9 @@ from otel_finops.operations.cost_center_fields import (
 )
 from otel_finops.operations.fields import Name, Paged, page_of
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
+
+if TYPE_CHECKING:  # `--help` must not load the database rooms
+    from otel_finops.insight.cost_centers import Book, CostCenter
 
 _ORDER: Final = "cost_centers.list"
 
@@ -83,7 +86,7 @@ def create(context: Context, principal: Principal, given: NewCenter) -> Changed 
     owned(principal, given.tenant, "A cost centre")
     said = {name: getattr(given, name) for name in ("code", "name", "owner", "department", "parent", "tenant")}
     made = context.chargebacks.create_center(CostCenter(0, **said), editor_of(principal), dry_run=given.dry_run)
-    shown = shown_center(made, context.chargebacks.book().above(made))
+    shown = _shown(principal, context.chargebacks.book(), made)
     answer = {"cost_center": shown, "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, None, shown, made.tenant)
 
@@ -105,10 +108,10 @@ def update(context: Context, principal: Principal, given: CenterEdit) -> Changed
     changes = {name: value or (None if name != "name" else "") for name, value in changes.items()}
     before, after = context.chargebacks.update_center(given.no, changes, editor_of(principal), given.revision, dry_run=given.dry_run)
     book = context.chargebacks.book()
-    shown = shown_center(after, book.above(after))
+    shown = _shown(principal, book, after)
     changed = after != before and not given.dry_run
     answer = {"cost_center": shown, "changed": changed}
-    return Changed(answer, shown_center(before, book.above(before)), shown, after.tenant) if changed else Unchanged(answer)
+    return Changed(answer, _shown(principal, book, before), shown, after.tenant) if changed else Unchanged(answer)
 
 
 @operation(
@@ -124,9 +127,9 @@ def update(context: Context, principal: Principal, given: CenterEdit) -> Changed
 )
 def delete(context: Context, principal: Principal, given: Deletion) -> Changed | Unchanged:
     """One with others within it, or to which rules give something, is refused."""
-    above = context.chargebacks.book()
+    book = context.chargebacks.book()
     gone = context.chargebacks.delete_center(given.no, editor_of(principal), given.revision, dry_run=given.dry_run)
-    shown = shown_center(gone, above.above(gone))
+    shown = _shown(principal, book, gone)
     answer = {"cost_center": shown, "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, shown, None, gone.tenant)
 
@@ -144,8 +147,9 @@ def listed(context: Context, principal: Principal, given: Paged) -> Json:
     """Who is bound to tenants sees what is theirs alone."""
     book = context.chargebacks.book()
     page, cursor = page_of((one for one in book.centers.values() if sees(principal, one)), given, _ORDER, lambda one: (one.no,))
-    return {"cost_centers": [shown_center(one, _seen_above(principal, book.above(one))) for one in page], "next_cursor": cursor}
+    return {"cost_centers": [_shown(principal, book, one) for one in page], "next_cursor": cursor}
 
 
-def _seen_above(principal: Principal, above: list) -> list:  # type: ignore[type-arg]
-    return [one for one in above if sees(principal, one)]
+def _shown(principal: Principal, book: Book, one: CostCenter) -> dict[str, Any]:
+    """A cost centre as answers show it, with those above it that the principal may see."""
+    return shown_center(one, [higher for higher in book.above(one) if sees(principal, higher)])
