@@ -6,9 +6,12 @@ Its provider is at home in AAA, whose electricity stands for 0.5 kg a kWh; that 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from empty_ledgers import empty_store
 from ledger_rig import SECOND, Rig, call
 
 from otel_finops.base.errors import BadInput
@@ -103,7 +106,14 @@ def test_what_is_taken_back_takes_nothing() -> None:
 
 
 @pytest.fixture
-def rig(store: Store) -> Rig:
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    """`filled`, on SQLite alone; the sums on both engines are tried with `either`."""
+    store = empty_store(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield filled(store)
+    store.close()
+
+
+def filled(store: Store) -> Rig:
     """Three calls of 100 generated tokens each, one of them in France, and one of a model that nobody knows."""
     rig = Rig(store)
     rig.settle(
@@ -122,6 +132,15 @@ def at(number: int, moment: str, **known: Any) -> Any:
 
 @pytest.fixture
 def context(rig: Rig) -> Context:
+    return context_of(rig)
+
+
+@pytest.fixture
+def either(store: Store) -> Context:
+    return context_of(filled(store))
+
+
+def context_of(rig: Rig) -> Context:
     settings = load(None, {"OTEL_FINOPS_DATABASE__URL": str(rig.store.engine.url)})
     prices = CurrentPrices(rig.store, rig.clock, packaged_snapshot)
     made = make_context(settings, rig.store, rig.subjects, prices, rig.clock, trail=RememberedTrail())
@@ -151,22 +170,22 @@ def test_a_summary_by_model(context: Context) -> None:
     assert (answer["source"], answer["others"], answer["total"]["calls"]) == ("made up", 0, 4)
 
 
-def test_regions_change_the_electricity(context: Context) -> None:
+def test_regions_change_the_electricity(either: Context) -> None:
     """The call in France: 0.2 to 0.4 kWh at 100 g. Without regions all run where their provider is at home."""
-    answer = run(context, "footprint.summary", by="region", provider="openai")
+    answer = run(either, "footprint.summary", by="region", provider="openai")
     grams = {group["key"]["region"]: group["electricity_g"] for group in answer["groups"]}
     assert grams == {None: {"low": 200, "high": 400}, "eu-west-3": {"low": 20, "high": 40}}
-    assert run(context, "footprint.summary", by_region=True)["total"]["electricity_g"] == {"low": 220.22, "high": 440.22}
-    assert run(context, "footprint.summary", by_region=True, by="tenant", limit=1)["others"] == 1
+    assert run(either, "footprint.summary", by_region=True)["total"]["electricity_g"] == {"low": 220.22, "high": 440.22}
+    assert run(either, "footprint.summary", by_region=True, by="tenant", limit=1)["others"] == 1
 
 
-def test_the_course_adds_up_to_the_summary(context: Context) -> None:
-    answer = run(context, "footprint.trend", **{"from": "2026-11-18", "to": "2026-11-22"}, by="user")
+def test_the_course_adds_up_to_the_summary(either: Context) -> None:
+    answer = run(either, "footprint.trend", **{"from": "2026-11-18", "to": "2026-11-22"}, by="user")
     assert [piece["calls"] for piece in answer["pieces"]] == [0, 1, 2, 1]
     assert [piece["energy_kwh"]["high"] for piece in answer["pieces"]] == [0, 0.4, 0.8, 0.00055]
     assert [[group["key"]["user"] for group in piece["groups"]] for piece in answer["pieces"]] == [[], ["ann"], ["ann", "bob"], ["bob"]]
     assert answer["pieces"][0]["flat_share"] is None
-    months = run(context, "footprint.trend", **{"from": "2026-10-01", "to": "2026-11-22"}, every="month", by_region=True)["pieces"]
+    months = run(either, "footprint.trend", **{"from": "2026-10-01", "to": "2026-11-22"}, every="month", by_region=True)["pieces"]
     assert [piece["calls"] for piece in months] == [0, 4]
     assert months[1]["electricity_g"] == {"low": 220.22, "high": 440.22}
 

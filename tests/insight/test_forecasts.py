@@ -6,10 +6,14 @@ the budgets' month are to come, since it is half of today and 9 days.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import pytest
 from counting_rig import USD, CountingRig
+from empty_ledgers import empty_store
 from ledger_rig import call
 
 from otel_finops.base.errors import BadInput, NotFound
@@ -30,15 +34,37 @@ from otel_finops.pricing.ecb import EuroRate
 from otel_finops.pricing.packaged import packaged_snapshot
 from otel_finops.settings import load
 from otel_finops.store.engine import Store
-from otel_finops.testing import NOON, RememberedTrail
+from otel_finops.testing import NOON, FakeClock, RememberedTrail
 
 CALL = 3_500_000_000
 DAY_S = 24 * 3600
 VERA = Principal("vera", ("acme",), ROLES["viewer"])
 
 
+@pytest.fixture(scope="module")
+def filled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger as `filled` leaves it, to be copied."""
+    file = tmp_path_factory.mktemp("filled") / "ledger.db"
+    store = empty_store(f"sqlite:///{file}")
+    filled(store)
+    store.close()
+    return file
+
+
 @pytest.fixture
-def rig(store: Store) -> CountingRig:
+def rig(filled_file: Path, tmp_path: Path) -> Iterator[CountingRig]:
+    """`filled`, on SQLite alone; what engines could do differently is tried with `either`."""
+    store = Store.open(f"sqlite:///{copyfile(filled_file, tmp_path / 'ledger.db')}", FakeClock())
+    yield CountingRig(store)
+    store.close()
+
+
+@pytest.fixture
+def either(store: Store) -> CountingRig:
+    return filled(store)
+
+
+def filled(store: Store) -> CountingRig:
     """Two calls of acme's planner on each of the last 20 days and two this morning, one of globex's writer on each of the last 20."""
     rig = CountingRig(store)
     sent = [told(2 * day, -day * DAY_S, "acme", "planner") for day in range(1, 21)]
@@ -99,10 +125,13 @@ def test_a_budget_in_a_currency_without_rates_says_so(rig: CountingRig) -> None:
     assert "no exchange rate of EUR" in one.why_not
 
 
-def test_forecasts_are_kept_until_the_budget_changes(rig: CountingRig) -> None:
-    acme, nobody = rig.make("acme", {"tenant": "acme"}, amount=CALL), rig.make("nobody", {"tenant": "nobody"})
-    off = rig.make("off", {"tenant": "acme"}, enabled=False)
-    desk, keeper = Forecasts(rig.store, rig.clock, rig.subjects), ForecastKeeper(rig.store, rig.clock, rig.followed, rig.spending)
+def test_forecasts_are_kept_until_the_budget_changes(either: CountingRig) -> None:
+    acme, nobody = either.make("acme", {"tenant": "acme"}, amount=CALL), either.make("nobody", {"tenant": "nobody"})
+    off = either.make("off", {"tenant": "acme"}, enabled=False)
+    desk, keeper = (
+        Forecasts(either.store, either.clock, either.subjects),
+        ForecastKeeper(either.store, either.clock, either.followed, either.spending),
+    )
     assert keeper.run() == 2
     kept = desk.kept([acme, nobody, off])
     assert set(kept) == {acme.no, nobody.no}
@@ -110,17 +139,17 @@ def test_forecasts_are_kept_until_the_budget_changes(rig: CountingRig) -> None:
     assert live is not None
     assert (kept[acme.no].projected, kept[acme.no].high, kept[acme.no].exceeds_ns) == (live.projected, live.high, live.exceeds_ns)
     assert (kept[acme.no].chance, kept[nobody.no].projected) == (1, None)
-    changed = rig.edit(acme, amount=USD)
+    changed = either.edit(acme, amount=USD)
     assert set(desk.kept([changed, nobody])) == {nobody.no}, "what was forecast of another limit is not told of this one"
-    rig.delete(nobody)
+    either.delete(nobody)
     assert keeper.run() == 1
     assert set(desk.kept([changed, nobody])) == {acme.no}
     assert keeper.run(lambda: True) == 0
 
 
-def test_spend_by_group(rig: CountingRig) -> None:
+def test_spend_by_group(either: CountingRig) -> None:
     """Globex: 20 calls in 20.5 days, so 20 + 20 / 20.5 x 9.5 calls in all; acme 42 and 42 / 20.5 x 9.5. October has none of them."""
-    answer = run(context_of(rig), "forecast.spend", by="tenant", method="run_rate")
+    answer = run(context_of(either), "forecast.spend", by="tenant", method="run_rate")
     assert [group["key"] for group in answer["groups"]] == [{"tenant": "acme"}, {"tenant": "globex"}]
     projected = [float(group["projected"]) for group in answer["groups"]]
     assert projected == pytest.approx([0.0035 * 42 * 30 / 20.5, 0.0035 * 20 * 30 / 20.5], rel=1e-3)
@@ -131,10 +160,10 @@ def test_spend_by_group(rig: CountingRig) -> None:
     assert answer["steps"][-1]["expected"] == answer["total"]["projected"]
 
 
-def test_people_see_forecasts_of_their_tenants_alone(rig: CountingRig) -> None:
-    rig.make("acme", {"tenant": "acme"})
-    everybody, globex = rig.make("all"), rig.make("globex", {"tenant": "globex"})
-    context = context_of(rig)
+def test_people_see_forecasts_of_their_tenants_alone(either: CountingRig) -> None:
+    either.make("acme", {"tenant": "acme"})
+    everybody, globex = either.make("all"), either.make("globex", {"tenant": "globex"})
+    context = context_of(either)
     answer = run(context, "forecast.spend", VERA, by="tenant")
     assert (answer["total"]["spent"], len(answer["groups"])) == ("0.147", 1)
     assert run(context, "forecast.spend", VERA, tenant="globex")["total"]["spent"] == "0"
