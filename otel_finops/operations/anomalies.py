@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
-from urllib.parse import urlencode
 
 from pydantic import Field
 
@@ -14,6 +13,22 @@ from otel_finops.base.money import format_usd
 from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.base.times import format_ns, parse_ns
 from otel_finops.identity.principals import Principal
+from otel_finops.operations.anomaly_fields import (
+    Anomaly,
+    AnomalyRow,
+    AnomalyTrace,
+    DriverShown,
+    MuteShown,
+    NoteShown,
+    ScopeName,
+    StepName,
+    mute_json,
+    note_json,
+    row,
+    shown,
+    trace_json,
+    traces_path,
+)
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import (
     NAMED,
@@ -32,17 +47,11 @@ from otel_finops.operations.shapes import At, Count, Usd
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
     from otel_finops.insight.anomaly_scan import Looked
-    from otel_finops.insight.anomaly_store import Finding, Mute, Note, State
+    from otel_finops.insight.anomaly_store import Finding, State
     from otel_finops.insight.anomaly_watch import Outcome
-    from otel_finops.trees.queries import TraceSummary
 
-ScopeName: TypeAlias = Literal["global", "tenant", "model", "agent", "cost_center"]
-StepName: TypeAlias = Literal["day", "hour"]
 StateName: TypeAlias = Literal["open", "acked", "cleared", "standing", "all"]
 Why: TypeAlias = Annotated[str, Field(max_length=ANOMALY_WHY_CHARS_MAX)]
-DriverName: TypeAlias = Literal[
-    "new_tenant", "new_agent", "new_model", "volume", "model_mix", "price", "tokens_per_call", "cache_hits", "unknown"
-]  # fmt: skip
 _STATES: Final[Mapping[StateName, tuple[State, ...]]] = {
     "open": ("open",), "acked": ("acked",), "cleared": ("cleared",), "standing": ("open", "acked"), "all": ("open", "acked", "cleared"),
 }  # fmt: skip
@@ -50,80 +59,6 @@ _LIST: Final = "anomalies.list"
 _TRACES: Final = 10
 _DRY: Final = "Only say what would be done."
 _NUMBER: Final[Any] = Field(ge=1, le=2**53, description="Its number, as anomalies.list shows it.")
-
-
-class DriverDetail(Output):
-    """A part of a driver; names are null where they are not known, or where it is about several."""
-
-    amount_usd: Usd
-    tenant: str | None
-    agent: str | None
-    provider: str | None
-    model: str | None
-    unit: str | None = Field(description="Of a price, or what a call takes more of: output, prompt, web_searches, ...")
-    before: str | None = Field(
-        description="What is usual: calls; USD a unit (price), units a call (tokens_per_call), share of prompts (cache_hits)."
-    )
-    after: str | None = Field(description="What it is in the time in question.")
-    text: str
-
-
-class DriverSum(Output):
-    """What of the difference is due to one kind of cause."""
-
-    kind: DriverName
-    amount_usd: Usd
-
-
-class DriverShown(DriverSum):
-    """The same with its largest parts."""
-
-    details: list[DriverDetail] = Field(description="The largest parts, at most five.")
-
-
-class NoteShown(Output):
-    """What somebody said of it."""
-
-    verb: Literal["ack", "reopen"]
-    why: str
-    who: str
-    at: At
-
-
-class AnomalyRow(Output):
-    """A day or an hour of spend that stands out."""
-
-    no: int
-    scope: ScopeName
-    tenant: str | None = Field(description="Null: all tenants together.")
-    name: str | None = Field(description="Of the model, agent or cost centre.")
-    step: StepName
-    from_: At = Field(alias="from")
-    to: At
-    running: bool = Field(description="It was not over when it was last looked at: it can only become more.")
-    state: Literal["open", "acked", "cleared"] = Field(description="cleared: late calls or corrections made it ordinary.")
-    muted: bool = Field(description="A mute covers it: nobody is told of it.")
-    value_usd: Usd
-    expected_usd: Usd = Field(description="What would have been usual.")
-    difference_usd: Usd
-    spread_usd: Usd = Field(description="One robust standard deviation.")
-    score: float = Field(description="By how many of them it lies above what was expected.")
-    compared_with: Count = Field(description="How many other days or hours.")
-    calls: Count
-    drivers: list[DriverSum] | None = Field(description="They add up to the difference exactly. Null: not worked out yet.")
-    text: str = Field(description="One or two sentences.")
-    found_at: At
-    seen_at: At = Field(description="When the figures were last worked out.")
-    cleared_at: At | None
-    note: NoteShown | None = Field(description="What was last said of it.")
-
-
-class Anomaly(AnomalyRow):
-    """The same with the parts of its drivers."""
-
-    drivers: list[DriverShown] | None = Field(  # type: ignore[assignment]  # each is a DriverSum, and nobody adds to an answer's list
-        description="They add up to the difference exactly. Null: not worked out yet."
-    )
 
 
 class AnomalyQuery(TenantScoped, Windowed, Paged):
@@ -163,23 +98,13 @@ def listed(context: Context, principal: Principal, given: AnomalyQuery) -> Json:
     found, mutes = context.anomalies.page(wanted)
     page = found[: given.limit]
     more = place_cursor(_LIST, (page[-1].start_ns, page[-1].no)) if len(found) > given.limit else None
-    return {"anomalies": [_row(context, one, mutes) for one in page], "next_cursor": more}
+    return {"anomalies": [row(context, one, mutes) for one in page], "next_cursor": more}
 
 
 class AnomalyNumber(Input):
     """Which one."""
 
     no: int = _NUMBER
-
-
-class AnomalyTrace(Output):
-    """A trace; sums are of the calls that belong to the anomaly."""
-
-    trace_id: str
-    cost_usd: Usd
-    calls: Count
-    tokens: Count
-    started_at: At
 
 
 class AnomalyShown(Output):
@@ -204,10 +129,10 @@ def show(context: Context, principal: Principal, given: AnomalyNumber) -> Json:
     """One of them."""
     found, notes, mutes = context.anomalies.find(given.no, principal.tenants)
     return {
-        "anomaly": _shown(context, found, mutes),
-        "notes": [_note(one) for one in notes],
-        "traces": [_trace(one) for one in context.anomalies.traces(found, _TRACES)],
-        "traces_path": _traces_path(found),
+        "anomaly": shown(context, found, mutes),
+        "notes": [note_json(one) for one in notes],
+        "traces": [trace_json(one) for one in context.anomalies.traces(found, _TRACES)],
+        "traces_path": traces_path(found),
     }
 
 
@@ -269,20 +194,6 @@ class NewMute(Input):
     dry_run: bool = Field(default=False, description=_DRY)
 
 
-class MuteShown(Output):
-    """A mute."""
-
-    no: int | None = Field(description="Null: of a dry run.")
-    tenant: str | None = Field(description="Null: of all tenants.")
-    scope: str | None
-    name: str | None
-    step: str | None
-    until: At | None
-    why: str
-    who: str
-    since: At
-
-
 @operation(
     "anomalies.mute",
     "anomalies/mutes",
@@ -305,8 +216,8 @@ def mute(context: Context, principal: Principal, given: NewMute) -> Changed | Un
     wanted = Mute(0, tenant, given.scope or "", given.name or "", given.step or "", until_ns, given.why, principal.who, now_ns)
     made = context.anomalies.mute(wanted, dry_run=given.dry_run)
     if given.dry_run:
-        return Unchanged(_mute(made._replace(no=0)))
-    return Changed(_mute(made), None, _mute(made), None if tenant == ANY_TENANT else tenant)
+        return Unchanged(mute_json(made._replace(no=0)))
+    return Changed(mute_json(made), None, mute_json(made), None if tenant == ANY_TENANT else tenant)
 
 
 class Mutes(Output):
@@ -328,7 +239,7 @@ class Mutes(Output):
 def mutes(context: Context, principal: Principal, given: Paged) -> Json:
     """Those of all tenants are everybody's to see."""
     page, more = page_of(context.anomalies.mutes(principal.tenants), given, "anomalies.mutes", lambda one: (one.no,))
-    return {"mutes": [_mute(one) for one in page], "next_cursor": more}
+    return {"mutes": [mute_json(one) for one in page], "next_cursor": more}
 
 
 class MuteNumber(Input):
@@ -351,7 +262,7 @@ class MuteNumber(Input):
 def unmute(context: Context, principal: Principal, given: MuteNumber) -> Changed | Unchanged:
     """The mute as it was."""
     ended = context.anomalies.unmute(given.no, principal.tenants, who=principal.who, dry_run=given.dry_run)
-    answer = _mute(ended)
+    answer = mute_json(ended)
     return Unchanged(answer) if given.dry_run else Changed(answer, answer, None, None if ended.tenant == ANY_TENANT else ended.tenant)
 
 
@@ -508,7 +419,7 @@ def _noted(context: Context, principal: Principal, given: Acknowledgement, verb:
 
     said = Note(verb, given.why, principal.who, context.clock.now_ns())
     before, after = context.anomalies.note(given.no, principal.tenants, said, dry_run=given.dry_run)
-    answer = {"anomaly": _shown(context, after, context.anomalies.mutes(None)), "changed": after != before and not given.dry_run}
+    answer = {"anomaly": shown(context, after, context.anomalies.mutes(None)), "changed": after != before and not given.dry_run}
     if not answer["changed"]:
         return Unchanged(answer)
     tenant = None if after.scope.tenant == ANY_TENANT else after.scope.tenant
@@ -529,78 +440,6 @@ def _whose(principal: Principal, named: str | None) -> str:
         raise BadInput("tenant: must be given, one of those that the token is for")
     principal.must_see(str(named))
     return str(named)
-
-
-def _shown(context: Context, one: Finding, mutes: Iterable[Mute]) -> dict[str, Any]:
-    from otel_finops.insight.anomaly_words import said_of, sentence  # noqa: PLC0415 - `--help` must not load the database rooms
-
-    now_ns = context.clock.now_ns()
-    whose = said_of(one.scope.kind, one.scope.tenant, one.scope.name)
-    when = f"{one.step} of {format_ns(one.start_ns)[: 13 if one.step == 'hour' else 10]}"
-    return {
-        "no": one.no,
-        "scope": one.scope.kind,
-        "tenant": None if one.scope.tenant == ANY_TENANT else one.scope.tenant,
-        "name": one.scope.name or None,
-        "step": one.step,
-        "from": format_ns(one.start_ns),
-        "to": format_ns(one.end_ns),
-        "running": one.is_running,
-        "state": one.state,
-        "muted": any(mute.covers(one, now_ns) for mute in mutes),
-        "value_usd": format_usd(one.value),
-        "expected_usd": format_usd(one.expected),
-        "difference_usd": format_usd(one.value - one.expected),
-        "spread_usd": format_usd(one.spread),
-        "score": round(one.score, 2),
-        "compared_with": one.points,
-        "calls": one.calls,
-        "drivers": one.drivers,
-        "text": f"{whose[0].upper()}{whose[1:]}, {when}: {sentence(one.value, one.expected, one.drivers)}",
-        "found_at": format_ns(one.found_ns),
-        "seen_at": format_ns(one.seen_ns),
-        "cleared_at": None if one.cleared_ns is None else format_ns(one.cleared_ns),
-        "note": None if one.note is None else _note(one.note),
-    }
-
-
-def _row(context: Context, one: Finding, mutes: Iterable[Mute]) -> dict[str, Any]:
-    """Without the parts of its drivers."""
-    sums = None if one.drivers is None else [{name: driver[name] for name in DriverSum.model_fields} for driver in one.drivers]
-    return {**_shown(context, one, mutes), "drivers": sums}
-
-
-def _note(note: Note) -> dict[str, Any]:
-    return {"verb": note.verb, "why": note.why, "who": note.who, "at": format_ns(note.at_ns)}
-
-
-def _trace(one: TraceSummary) -> dict[str, Any]:
-    return {
-        "trace_id": one.trace_id,
-        "cost_usd": format_usd(one.cost_pico),
-        "calls": one.calls,
-        "tokens": one.tokens,
-        "started_at": format_ns(one.started_ns),
-    }
-
-
-def _traces_path(one: Finding) -> str:
-    named = {name: value for name, allowed in one.scope.filters.items() for value in allowed}
-    return "traces?" + urlencode({**named, "from": format_ns(one.start_ns), "to": format_ns(one.end_ns)})
-
-
-def _mute(one: Mute) -> dict[str, Any]:
-    return {
-        "no": one.no or None,
-        "tenant": None if one.tenant == ANY_TENANT else one.tenant,
-        "scope": one.scope or None,
-        "name": one.name or None,
-        "step": one.step or None,
-        "until": None if one.until_ns is None else format_ns(one.until_ns),
-        "why": one.why,
-        "who": one.who,
-        "since": format_ns(one.at_ns),
-    }
 
 
 def _looked(done: Outcome) -> dict[str, Any]:
