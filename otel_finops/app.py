@@ -360,6 +360,9 @@ class Service:
             readings = {**readings, catalog.PRICE_CHANGES: self._price_watches.count}
         if core.settings.features.quarantine:
             readings = {**readings, catalog.QUARANTINED: core.quarantine.count}
+        if self._postman:
+            backlog = self._postman.backlog
+            readings = {**readings, catalog.DELIVERIES: lambda: backlog().waiting, catalog.DELIVERY_AGE: lambda: backlog().oldest_s}
         for metric, read in readings.items():
             core.metrics.watch(metric, read)
         if self._forwarder:

@@ -40,6 +40,7 @@ _LOCK: Final = "SELECT pg_advisory_xact_lock(?)"
 _LOCK_NO: Final = 5_270_411_906_032
 """Number of PostgreSQL's advisory lock for who claims deliveries; any number that nobody else uses."""
 _ANY_DUE: Final = "SELECT 1 FROM deliveries WHERE status = 'waiting' AND next_ns <= ? AND claimed_ns <= ? LIMIT 1"
+_BACKLOG: Final = "SELECT COUNT(*), MIN(made_ns) FROM deliveries WHERE status = 'waiting'"
 _FREE_CHANNELS: Final = (
     "SELECT channel_no FROM deliveries WHERE status = 'waiting' GROUP BY channel_no HAVING MAX(claimed_ns) <= ? AND MIN(next_ns) <= ? "
     "ORDER BY MIN(made_ns), channel_no"
@@ -96,6 +97,13 @@ class Round(NamedTuple):
         return f"{self.delivered} delivered, {self.again} to be tried again, {self.failed} given up"
 
 
+class Backlog(NamedTuple):
+    """What waits to be delivered: how many, and for how many seconds the first of them; 0 where none does."""
+
+    waiting: int
+    oldest_s: float
+
+
 class Teller(Protocol):
     """What tells a notice (`senders.Senders`)."""
 
@@ -139,6 +147,12 @@ class Deliverer:
         now_ns = self._now_ns()
         with self._store.read() as transaction:
             return bool(transaction.execute(_ANY_DUE, (now_ns, now_ns)))
+
+    def backlog(self) -> Backlog:
+        """What waits, here and in all other processes."""
+        with self._store.read() as transaction:
+            [(waiting, since_ns)] = transaction.execute(_BACKLOG)
+        return Backlog(int(waiting), max(0, self._now_ns() - int(since_ns)) / NS_PER_SECOND if waiting else 0.0)
 
     def run(self, stopping: Callable[[], bool] = lambda: False) -> Round:
         """Attempt what is due until nothing is, or it is to stop; what was begun is ended.
@@ -245,6 +259,10 @@ class Postman:
         self._stop = Event()
         self._thread: Thread | None = None
         self._trouble = ""
+
+    def backlog(self) -> Backlog:
+        """What waits, here and in all other processes."""
+        return self._deliverer.backlog()
 
     def start(self) -> None:
         """Deliver from now on."""

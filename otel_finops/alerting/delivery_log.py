@@ -20,7 +20,6 @@ _AGAIN: Final = (
     "UPDATE deliveries SET status = 'waiting', next_ns = 0, claimed_ns = 0, done_ns = NULL, made_ns = ? "
     "WHERE delivery_no = ? AND status = 'failed' RETURNING delivery_no"
 )
-_COUNTS: Final = "SELECT status, COUNT(*) FROM deliveries GROUP BY status"
 _FILTERS: Final = {
     "status": " AND d.status = ?",
     "channel_no": " AND d.channel_no = ?",
@@ -105,11 +104,6 @@ def attempts_of(transaction: Transaction, no: int) -> list[Tried]:
 def try_again(transaction: Transaction, no: int, now_ns: int) -> bool:
     """Have a delivery that failed attempted anew; False where it did not fail."""
     return bool(transaction.execute(_AGAIN, (now_ns, no)))
-
-
-def counts(transaction: Transaction) -> dict[str, int]:
-    """How many deliveries there are, by status."""
-    return {status: int(count) for status, count in transaction.execute(_COUNTS)}
 
 
 def _conditions(tenants: Tenants, query: Query) -> tuple[str, list[Any]]:

@@ -211,12 +211,17 @@ RESERVE: Final = Metric(
 QUARANTINED: Final = Metric(
     "finops_quarantined_spans", "gauge", (), "Spans of this ledger that cannot be recorded and are held in quarantine (docs/ledger.md)."
 )
+DELIVERIES: Final = Metric(
+    "finops_deliveries_waiting", "gauge", (), "Notices that wait to be delivered by a channel, those that are tried again among them."
+)
+DELIVERY_AGE: Final = Metric("finops_deliveries_oldest_seconds", "gauge", (), "How long the first of them has waited; 0 where none does.")
 SELF_METRICS: Final = (
     RECEIVED, JOURNALLED, DUPLICATE, REJECTED, IGNORED,
     RECEIVED_LOGS, JOURNALLED_LOGS, DUPLICATE_LOGS, REJECTED_LOGS, IGNORED_LOGS, IGNORED_REQUESTS, REFUSED, FORWARDED,
     FORWARD_DROPPED, REPORTS, REPORT_DIFFERENCE, BAD_REPORTS,
     COMMIT, SETTLED,
     QUEUE, IN_FLIGHT, SETTLE_LAG, TRACES_DUE, PARKED, PRICE_CHANGES, RESERVE, QUARANTINED, SPOOLED, SPOOLED_BYTES,
+    DELIVERIES, DELIVERY_AGE,
 )  # fmt: skip
 
 

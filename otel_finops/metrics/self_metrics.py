@@ -27,7 +27,7 @@ _log: Final = logging.getLogger(__name__)
 COMMIT_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 GAUGES: Final = (
     catalog.QUEUE, catalog.IN_FLIGHT, catalog.SETTLE_LAG, catalog.TRACES_DUE, catalog.PARKED, catalog.PRICE_CHANGES, catalog.RESERVE,
-    catalog.QUARANTINED, catalog.SPOOLED, catalog.SPOOLED_BYTES,
+    catalog.QUARANTINED, catalog.SPOOLED, catalog.SPOOLED_BYTES, catalog.DELIVERIES, catalog.DELIVERY_AGE,
 )  # fmt: skip
 """Metrics that are read at the moment of the scrape, by functions given to `SelfMetrics.watch`."""
 

@@ -80,6 +80,17 @@ def test_what_fails_is_tried_again_with_delays_that_double(store: Store) -> None
     assert delivery(store, 1).status == "delivered"
 
 
+def test_what_waits_is_known_with_the_age_of_the_first(store: Store) -> None:
+    clock = FakeClock()
+    slack(channel_store(store, clock))
+    one = deliverer(store, clock, Ear(lambda channel, said: AGAIN))
+    assert one.backlog() == (0, 0.0)
+    told(store, clock, notice("n1"), notice("n2", key="other", at_s=10))
+    clock.advance(30)
+    one.run()
+    assert one.backlog() == (2, 30.0)
+
+
 def test_who_asks_us_to_wait_is_not_asked_before(store: Store) -> None:
     clock = FakeClock()
     answers = [Attempt("again", "answered 429", 429, 120.0), Attempt("delivered", "answered 200", 200)]
