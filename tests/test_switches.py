@@ -41,9 +41,14 @@ JOBS = {
     "forecast_budgets": "forecast",
     "sweep_pending": "budgets",
     "check_alerts": "alerts",
+    "deliver": "channels",
 }
 """The switch on which each job hangs; jobs that are not here run always."""
-GAUGES = {"prices": "finops_watched_price_changes", "quarantine": "finops_quarantined_spans"}
+GAUGES = {
+    "prices": "finops_watched_price_changes",
+    "quarantine": "finops_quarantined_spans",
+    "channels": "finops_deliveries_waiting",
+}
 """Metrics that only a feature has."""
 WITH_ALL_JOBS = {
     "OTEL_FINOPS_PRICES__REFRESH_FROM": "prices.json",
