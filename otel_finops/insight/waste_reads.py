@@ -13,6 +13,7 @@ from otel_finops.base.money import PICO_PER_USD
 from otel_finops.base.progress import tell
 from otel_finops.genai.usage import PROMPT_UNITS, Usage
 from otel_finops.insight.outcome_reads import OutcomeQuery, read_outcomes
+from otel_finops.insight.outcomes import Outcome
 from otel_finops.insight.smaller_models import smaller_model
 from otel_finops.insight.waste import KINDS, Claim, Kind, WasteCall
 from otel_finops.insight.waste_findings import Finding, Findings, Where
@@ -171,22 +172,25 @@ def _call(row: BriefRow) -> WasteCall:
 
 
 def _look_at_runs(transaction: Transaction, asked: WasteAsked, findings: Findings) -> None:
-    """The outermost runs that failed, with everything below them; where somebody said that a trace failed, the whole of it."""
-    told = _told(transaction, asked)
-    for (trace_id, _), (where, claim) in told.items():
-        findings.take_run(where, [claim], trace_id)
-    runs = [run for run in _failed_runs(transaction, asked) if (run.trace_id, run.where.tenant) not in told]
+    """The outermost runs that failed, with everything below them; where somebody judged the trace, the whole of it or nothing."""
+    judged: set[tuple[str, str]] = set()
+    for (trace_id, tenant), one in _told(transaction, asked).items():
+        judged.add((trace_id, tenant))
+        if not one.success and one.at_ns < asked.to_ns and one.share is not None and one.share.pico > 0:
+            where = Where("failing_agent", tenant, one.service, one.agent)
+            findings.take_run(where, [_claim(where, one.at_ns, one.share.pico)], trace_id)
+    runs = [run for run in _failed_runs(transaction, asked) if (run.trace_id, run.where.tenant) not in judged]
     for run in _outermost(transaction, runs):
         findings.take_run(run.where, [_claim(run.where, run.started_ns, run.pico)], run.trace_id)
 
 
-def _told(transaction: Transaction, asked: WasteAsked) -> dict[tuple[str, str], tuple[Where, Claim]]:
-    """Traces (with tenants) that somebody said failed, once whatever kinds of outcomes are said of them."""
-    found: dict[tuple[str, str], tuple[Where, Claim]] = {}
-    for one in read_outcomes(transaction, OutcomeQuery(asked.tenants, asked.from_ns, asked.to_ns)):
-        if one.span_id is None and not one.success and one.share is not None and one.share.pico > 0 and len(found) < WASTE_RUNS_MAX:
-            where = Where("failing_agent", one.tenant, one.service, one.agent)
-            found[one.trace_id, one.tenant] = where, _claim(where, one.at_ns, one.share.pico)
+def _told(transaction: Transaction, asked: WasteAsked) -> dict[tuple[str, str], Outcome]:
+    """What somebody said of traces, by trace and tenant; of several kinds a failure, if there is one. It counts whenever it was said."""
+    found: dict[tuple[str, str], Outcome] = {}
+    for one in read_outcomes(transaction, OutcomeQuery(asked.tenants, asked.from_ns)):
+        key = one.trace_id, one.tenant
+        if one.span_id is None and (key in found or len(found) < WASTE_RUNS_MAX) and (key not in found or not one.success):
+            found[key] = one
     return found
 
 

@@ -111,6 +111,8 @@ def test_outcomes_tell_of_failures_too(rig: Rig) -> None:
     one = report(rig)["failing_agent"]
     assert (one.pico, one.traces) == (4 * COST, 3)
     assert one.dearest[0] == (2 * COST, trace_id(3), Before())
+    desk.record([Saying(trace_id(number), "task", True, "acme", NOON) for number in (1, 2, 3)], None, who="ann")
+    assert "failing_agent" not in report(rig)
 
 
 def test_whose_when_and_what(rig: Rig) -> None:
