@@ -71,11 +71,11 @@ class Context(NamedTuple):
         routing: which model is the cheapest that is good enough, and how good models are.
         jobs: what the service does by the clock.
         alerts: what is worth telling.
-        channels: channels, routes to them, and what became of notices.
-        bills: providers' bills, and whether the ledger agrees with them.
-        forecasts: what budgets and calls will come to.
         chargebacks: cost centres, rules for shared costs, and who bears what.
         focus: what calls cost as FOCUS rows.
+        bills: providers' bills, and whether the ledger agrees with them.
+        channels: channels, routes to them, and what became of notices.
+        forecasts: what budgets and calls will come to.
         anomalies: what of spend stands out, and why.
         footprints: what calls took of electricity.
         health: the state of the parts, in a moment.
@@ -118,11 +118,11 @@ class Context(NamedTuple):
     routing: Routing
     jobs: Jobs
     alerts: Alerts
-    channels: Channels
-    bills: Billing
-    forecasts: Forecasts
     chargebacks: Chargebacks
     focus: Focus
+    bills: Billing
+    channels: Channels
+    forecasts: Forecasts
     anomalies: Anomalies
     footprints: Footprints
     health: Callable[[], Sequence[Health]]

@@ -200,6 +200,54 @@ class Jobs(Protocol):
         ...
 
 
+class Chargebacks(Protocol):
+    """Cost centres, rules for shared costs, and who bears what.
+
+    Raises:
+        BadInput: what cannot be stored, or asked.
+        NotFound: there is no such cost centre or rule for who changes it.
+        Forbidden: only who sees all tenants may change it.
+        Conflict: it is of another revision than was seen.
+        Busy, Unavailable: the store cannot answer now.
+    """
+
+    def book(self) -> Book:
+        """All cost centres and rules, as they are stored at this moment."""
+        ...
+
+    def create_center(self, center: CostCenter, editor: Editor, *, dry_run: bool) -> CostCenter:
+        """Make a cost centre, or in a dry run say what would be made."""
+        ...
+
+    def update_center(
+        self, no: int, changes: Mapping[str, Any], editor: Editor, revision: int | None, *, dry_run: bool
+    ) -> tuple[CostCenter, CostCenter]:
+        """Change one; as it was and as it is."""
+        ...
+
+    def delete_center(self, no: int, editor: Editor, revision: int | None, *, dry_run: bool) -> CostCenter:
+        """Take one away; as it was."""
+        ...
+
+    def create_rule(self, rule: Rule, editor: Editor, *, dry_run: bool) -> Rule:
+        """Make a rule, or in a dry run say what would be made."""
+        ...
+
+    def update_rule(
+        self, no: int, change: Callable[[Rule], Rule], editor: Editor, revision: int | None, *, dry_run: bool
+    ) -> tuple[Rule, Rule]:
+        """Change one; as it was and as it is."""
+        ...
+
+    def delete_rule(self, no: int, editor: Editor, revision: int | None, *, dry_run: bool) -> Rule:
+        """Take one away; as it was."""
+        ...
+
+    def report(self, asked: Asked) -> Chargeback:
+        """Who bears what, on one snapshot."""
+        ...
+
+
 class WhatIfs(Protocol):
     """What recorded calls would have cost otherwise.
 
@@ -248,54 +296,6 @@ class Routing(Protocol):
 
     def fetched(self, origin: str | None) -> tuple[bytes, str]:
         """A file of scores and what it is called. Raises BadInput for what may not be read, Unavailable for who does not answer."""
-        ...
-
-
-class Chargebacks(Protocol):
-    """Cost centres, rules for shared costs, and who bears what.
-
-    Raises:
-        BadInput: what cannot be stored, or asked.
-        NotFound: there is no such cost centre or rule for who changes it.
-        Forbidden: only who sees all tenants may change it.
-        Conflict: it is of another revision than was seen.
-        Busy, Unavailable: the store cannot answer now.
-    """
-
-    def book(self) -> Book:
-        """All cost centres and rules, as they are stored at this moment."""
-        ...
-
-    def create_center(self, center: CostCenter, editor: Editor, *, dry_run: bool) -> CostCenter:
-        """Make a cost centre, or in a dry run say what would be made."""
-        ...
-
-    def update_center(
-        self, no: int, changes: Mapping[str, Any], editor: Editor, revision: int | None, *, dry_run: bool
-    ) -> tuple[CostCenter, CostCenter]:
-        """Change one; as it was and as it is."""
-        ...
-
-    def delete_center(self, no: int, editor: Editor, revision: int | None, *, dry_run: bool) -> CostCenter:
-        """Take one away; as it was."""
-        ...
-
-    def create_rule(self, rule: Rule, editor: Editor, *, dry_run: bool) -> Rule:
-        """Make a rule, or in a dry run say what would be made."""
-        ...
-
-    def update_rule(
-        self, no: int, change: Callable[[Rule], Rule], editor: Editor, revision: int | None, *, dry_run: bool
-    ) -> tuple[Rule, Rule]:
-        """Change one; as it was and as it is."""
-        ...
-
-    def delete_rule(self, no: int, editor: Editor, revision: int | None, *, dry_run: bool) -> Rule:
-        """Take one away; as it was."""
-        ...
-
-    def report(self, asked: Asked) -> Chargeback:
-        """Who bears what, on one snapshot."""
         ...
 
 

@@ -259,8 +259,6 @@ def make_context(
         alerts=alerts,
         retention=retention,
         credits=pools,
-        bills=BillsDesk(store, clock, prices.fresh, settings.reconciliation, files=anywhere),
-        forecasts=Forecasts(store, clock, subjects),
         focus=FocusExport(store),
         chargebacks=ChargebackDesk(
             store,
@@ -268,6 +266,8 @@ def make_context(
             lambda: CurrentRules(store, settings.pricing)().subscriptions,
             CreditDesk(store, clock, subjects, CreditRates()).all,
         ),
+        bills=BillsDesk(store, clock, prices.fresh, settings.reconciliation, files=anywhere),
+        forecasts=Forecasts(store, clock, subjects),
         anomalies=anomaly_desk(store, leases, clock, settings.anomalies, settings.display.zone),
         footprints=Footprints(store, subjects, settings.footprint),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),

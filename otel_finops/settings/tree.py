@@ -392,20 +392,20 @@ class Features(_Section):
         description="Asking guardrails about calls, and keeping what spans say that guardrails said. Off: neither, and no report.",
     )
     replay: bool = Field(default=True, description="Trying budgets and policies on calls of the past.")
+    whatif: bool = Field(default=True, description="What recorded calls would have cost otherwise, and saved questions of that kind.")
+    routing: bool = Field(
+        default=True, description="Routing rules, and quality scores of models. Off: what is stored stays, and nobody can ask."
+    )
+    focus: bool = Field(default=True, description="Files of what calls cost as FOCUS rows.")
+    chargeback: bool = Field(
+        default=True, description="Cost centres, rules for shared costs, and reports on who bears what. Off: none of it; codes are kept on."
+    )
     outcomes: bool = Field(
         default=True,
         description="How work came out and what each success cost. Off: what spans say of it is not kept, and nothing is taken.",
     )
     unit_costs: bool = Field(default=True, description="What a call, trace, session, user and thousand tokens cost.")
     waste: bool = Field(default=True, description="What was spent for nothing, with its dollars and what would have stopped it.")
-    focus: bool = Field(default=True, description="Files of what calls cost as FOCUS rows.")
-    chargeback: bool = Field(
-        default=True, description="Cost centres, rules for shared costs, and reports on who bears what. Off: none of it; codes are kept on."
-    )
-    whatif: bool = Field(default=True, description="What recorded calls would have cost otherwise, and saved questions of that kind.")
-    routing: bool = Field(
-        default=True, description="Routing rules, and quality scores of models. Off: what is stored stays, and nobody can ask."
-    )
     alerts: bool = Field(
         default=True, description="Alert rules: checking them, and what they have to tell. Off: nothing is checked, and nobody is told."
     )
@@ -595,12 +595,12 @@ class Settings(BaseModel):
     reconciliation: Reconciliation = Reconciliation()
     anomalies: Anomalies = Anomalies()
     display: Display = Display()
-    quality: Quality = Quality()
     retention: Retention = Retention()
     jobs: Jobs = Jobs()
     attribution: Attribution = Attribution()
     outcomes: Outcomes = Outcomes()
     waste: Waste = Waste()
+    quality: Quality = Quality()
     metrics: Metrics = Metrics()
     telemetry: Telemetry = Telemetry()
     log: Log = Log()
