@@ -306,10 +306,11 @@ def with_hit_rate(usage: Columns, rate: Fraction) -> Columns:
     in the proportion in which it was, writes rounded down.
     """
     rows = max(map(len, usage.values()), default=0)
+    if not rows:  # calls without any counts have no columns
+        return usage
     none: Sequence[int] = (0,) * rows
     recorded_ = [usage.get(unit, none) for unit in PROMPT_UNITS]
-    split = [_split(counts, rate) for counts in zip(*recorded_, strict=True)]
-    columns = zip(*split, strict=True) if split else [none] * len(PROMPT_UNITS)
+    columns = zip(*(_split(counts, rate) for counts in zip(*recorded_, strict=True)), strict=True)
     return {**usage, **{unit: list(column) for unit, column in zip(PROMPT_UNITS, columns, strict=True)}}
 
 

@@ -100,6 +100,15 @@ def test_a_prompt_beyond_an_edge_pays_the_longer_prices(store: Store) -> None:
     assert found.total.projected == (1_522_500_000_000 + 18_000_000_000,)
 
 
+def test_calls_without_any_counts_have_no_tokens_to_move_to_a_cache(store: Store) -> None:
+    """A piece of nothing but failed calls: there is no column to share, the calls are told of as ones without a price."""
+    rig = rig_of(store)
+    rig.settle(call(1, usage={}), call(2, trace=2, usage={}, error_type="timeout"))
+    found = asked(rig, Change(cache_hit_rate=Fraction(1, 2)))
+    assert (found.total, found.left_out) == (Sums(0, 0, 0, (0,)), {"unpriced": 2})
+    assert changed({}, Change(cache_hit_rate=Fraction(1, 2))) == {}
+
+
 def test_another_cache_hit_rate_moves_tokens_and_keeps_prompts(store: Store) -> None:
     """1,000 tokens of which 100 were cached: 900 x 2.50 + 100 x 1.25 + 100 x 10 = 0.003375 USD; at a rate of 0.8: 200 x 2.50 + 800 x 1.25
     + 0.001 = 0.0025; at none 0.0035.
