@@ -12,7 +12,7 @@ import orjson
 
 from otel_finops.alerting.notices import Notice
 from otel_finops.alerting.routes import Channel, Routing
-from otel_finops.base.limits import DELIVERIES_WAITING_MAX
+from otel_finops.base.limits import DELIVERIES_WAITING_MAX, DELIVERIES_WAITING_OF_TENANT_MAX
 from otel_finops.store.unit_of_work import Transaction
 
 _PUT: Final = (
@@ -20,7 +20,9 @@ _PUT: Final = (
     "claimed_ns, done_ns, said) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?) ON CONFLICT (notice_id, channel_no) DO NOTHING "
     "RETURNING delivery_no"
 )
-_WAITING: Final = "SELECT COUNT(*) FROM deliveries WHERE status = 'waiting' AND channel_no = ?"
+_WAITING: Final = (
+    "SELECT COUNT(*), SUM(CASE WHEN tenant = ? THEN 1 ELSE 0 END) FROM deliveries WHERE status = 'waiting' AND channel_no = ?"
+)  # fmt: skip
 
 
 def put(transaction: Transaction, notice: Notice, routes: Routing) -> list[int]:
@@ -41,16 +43,25 @@ def put_for(transaction: Transaction, notice: Notice, channel: Channel, *, held_
     Args:
         held_ns: until when whoever puts it makes the first attempt himself; 0: whoever comes first makes it.
     """
-    [(waiting,)] = transaction.execute(_WAITING, (channel.no,))
+    full = _full(transaction, notice, channel)
     row: tuple[Any, ...] = (
         notice.notice_id, channel.no, notice.tenant, notice.alert_key, notice.rule, notice.severity, notice.state, packed(notice),
         notice.at_ns,
     )  # fmt: skip
-    if int(waiting) >= DELIVERIES_WAITING_MAX:
-        row = (*row, "failed", 0, 0, notice.at_ns, f"not sent: {waiting} deliveries wait in this channel")
+    if full:
+        row = (*row, "failed", 0, 0, notice.at_ns, f"not sent: {full} wait in this channel")
     else:
         row = (*row, "waiting", int(held_ns > 0), held_ns, None, "")
     return [int(no) for (no,) in transaction.execute(_PUT, row)]
+
+
+def _full(transaction: Transaction, notice: Notice, channel: Channel) -> str:
+    """What waits in a channel, where that is too much for one more; "": it is not. No tenant takes all places of a channel of several."""
+    [(waiting, theirs)] = transaction.execute(_WAITING, (notice.tenant, channel.no))
+    if int(waiting) >= DELIVERIES_WAITING_MAX:
+        return f"{waiting} deliveries"
+    is_shared = channel.tenant is None and notice.tenant
+    return f"{theirs} deliveries about this tenant" if is_shared and int(theirs or 0) >= DELIVERIES_WAITING_OF_TENANT_MAX else ""
 
 
 def packed(notice: Notice) -> str:

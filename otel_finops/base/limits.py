@@ -540,6 +540,8 @@ CHANNEL_SECRET_CHARS_MAX: Final = 2_048
 """Longest header, password or field of a channel."""
 DELIVERIES_WAITING_MAX: Final = 1_000
 """Deliveries that wait in one channel: alerts are grouped, so whoever has more unread has not looked for days; what comes beyond fails."""
+DELIVERIES_WAITING_OF_TENANT_MAX: Final = 250
+"""Of them those about one tenant in a channel of all tenants, so that nobody's rules keep the others' notices out of it."""
 DELIVERY_THREADS: Final = 4
 """Attempts of one process at a time, one for a channel: a notice takes a tenth of a second, a channel that is away its time-out."""
 DELIVERY_CLAIM_S: Final = 120.0

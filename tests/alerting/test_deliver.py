@@ -283,6 +283,20 @@ def test_a_channel_takes_no_more_than_so_many_that_wait(store: Store, monkeypatc
     assert (full.status, full.said) == ("failed", "not sent: 3 deliveries wait in this channel")
 
 
+def test_no_tenant_takes_the_others_places_in_a_channel_of_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two may wait about one tenant: acme's third fails, what is about globex and about all does not; acme's own channel takes all."""
+    monkeypatch.setattr(outbox, "DELIVERIES_WAITING_OF_TENANT_MAX", 2)
+    clock = FakeClock()
+    channels = channel_store(store, clock)
+    slack(channels), slack(channels, "acme's", "acme")
+    told(store, clock, *(notice(f"n{no}") for no in range(3)), notice("g", tenant="globex"), notice("a", tenant=""), notice("b", tenant=""))
+    with store.read() as transaction:
+        made = delivery_log.page(transaction, None, Query(), None, 20)
+    failed = [(one.channel_name, one.notice.notice_id, one.said) for one in made if one.status == "failed"]
+    assert failed == [("ops", "n2", "not sent: 2 deliveries about this tenant wait in this channel")]
+    assert len(made) == 9
+
+
 def test_a_tenant_sees_his_notices_by_his_channels(store: Store) -> None:
     clock = FakeClock()
     channels = channel_store(store, clock)
