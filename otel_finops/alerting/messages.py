@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -22,6 +24,9 @@ _TITLE_CHARS: Final = 150
 _TEXT_CHARS: Final = 2_900
 """Slack's limit of a section is 3,000."""
 _FACT_CHARS: Final = 200
+_FIELD_CHARS: Final = 950
+"""Name and value of a figure: Slack's limit of both together is 2,000."""
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _SMS_CHARS: Final = 300
 """Two parts of an SMS."""
 _HOLDS_DAYS: Final = 32
@@ -92,16 +97,14 @@ def slack_message(notice: Notice, link: str) -> Mapping[str, Any]:
     colour = _RESOLVED_COLOUR if notice.state == "resolved" else _COLOURS[notice.severity]
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": headline(notice), "emoji": False}},
-        {"type": "section", "text": {"type": "mrkdwn", "text": _slack(_cut(notice.text or notice.title, _TEXT_CHARS))}},
+        {"type": "section", "text": _mrkdwn(_slack(notice.text or notice.title, _TEXT_CHARS))},
     ]
-    facts = [f"*{_slack(name)}*\n{_slack(value)}" for name, value in _facts(notice)]
-    blocks += [
-        {"type": "section", "fields": [{"type": "mrkdwn", "text": fact} for fact in facts[start : start + 10]]}
-        for start in range(0, len(facts), 10)
-    ]
+    facts = [f"*{_slack(name, _FIELD_CHARS)}*\n{_slack(value, _FIELD_CHARS)}" for name, value in _facts(notice)]
+    blocks += [{"type": "section", "fields": [_mrkdwn(fact) for fact in facts[start : start + 10]]} for start in range(0, len(facts), 10)]
     if link:
-        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"<{_slack(link)}|Look at it>"}})
-    return {"text": _slack(headline(notice)), "attachments": [{"color": colour, "blocks": blocks}]}
+        blocks.append({"type": "section", "text": _mrkdwn(f"<{_slack(link)}|Look at it>")})
+    said = {"text": _slack(headline(notice)), "unfurl_links": False, "unfurl_media": False}
+    return {**said, "attachments": [{"color": colour, "blocks": blocks}]}
 
 
 def teams_message(notice: Notice, link: str) -> Mapping[str, Any]:
@@ -162,7 +165,9 @@ def _alerts_url(url: str) -> str:
 
 def _facts(notice: Notice) -> list[tuple[str, str]]:
     """What is worth a line of its own."""
-    return [(_cut(name, _FACT_CHARS), _cut(value, _FACT_CHARS)) for name, value in _all_facts(notice)][:_FIGURES_SHOWN]
+    return [(_cut(_one_line(name), _FACT_CHARS), _cut(_one_line(value), _FACT_CHARS)) for name, value in _all_facts(notice)][
+        :_FIGURES_SHOWN
+    ]
 
 
 def _all_facts(notice: Notice) -> Iterator[tuple[str, str]]:
@@ -174,9 +179,18 @@ def _all_facts(notice: Notice) -> Iterator[tuple[str, str]]:
     yield "since", format_ns(notice.started_ns)
 
 
-def _slack(text: str) -> str:
-    """A text in which Slack sees neither links nor mentions."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _mrkdwn(text: str) -> dict[str, Any]:
+    """A text of Slack's Markdown in which names and addresses that are written plainly stay texts."""
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _slack(text: str, chars: int = _TEXT_CHARS) -> str:
+    """A text in which Slack sees neither links nor mentions, cut to so many characters as Slack counts them."""
+    written = [_ENTITIES.get(char, char) for char in text[: chars + 1]]
+    sizes = list(accumulate(map(len, written)))
+    if not sizes or (sizes[-1] <= chars and len(text) <= chars):
+        return "".join(written)
+    return "".join(written[: bisect_right(sizes, chars - 3)]) + "..."
 
 
 def _card(text: str) -> str:

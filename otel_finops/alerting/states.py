@@ -193,7 +193,7 @@ def _severity(rule: Rule, finding: Finding) -> Severity:
 
 
 def _list_of(members: Sequence[Finding]) -> str:
-    lines = [f"- {one.title}. {one.text}" for one in members[:ALERT_LINES_MAX]]
+    lines = ["- " + " ".join(f"{one.title}. {one.text}".split()) for one in members[:ALERT_LINES_MAX]]  # no name makes a line of its own
     if len(members) > ALERT_LINES_MAX:
         lines.append(f"- and {len(members) - ALERT_LINES_MAX} more")
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from delivery_rig import HOOK, notice
 from standardwebhooks.webhooks import Webhook
 
 from otel_finops.alerting.channel_secrets import Secrets, SigningKey
-from otel_finops.alerting.messages import Request, headline, request_of, sms_text
+from otel_finops.alerting.messages import Request, headline, plain_text, request_of, sms_text
 from otel_finops.alerting.notices import Notice
 from otel_finops.alerting.routes import Channel, ChannelType
 from otel_finops.alerting.signature import new_key
@@ -90,6 +90,30 @@ def test_slacks_limits_are_kept() -> None:
     assert len(fields) == 20
     assert all(len(block.get("fields", ())) <= 10 for block in blocks)
     assert all(len(field["text"]) <= 2_000 for field in fields)
+
+
+def test_a_text_of_names_that_are_written_longer_for_slack_keeps_the_limits_too() -> None:
+    """Slack refuses a message as a whole whose section is too long, and counts `&amp;` as five: 2,900 are 579 of them and three dots."""
+    one = notice(title="&" * 500, labels={"agent": "<" * 500, "&" * 500: ">" * 500})._replace(text="&" * 10_000)
+    blocks = body("slack", one)["attachments"][0]["blocks"]
+    assert blocks[1]["text"]["text"] == "&amp;" * 579 + "..."
+    fields = [field["text"] for block in blocks for field in block.get("fields", ())]
+    assert max(map(len, fields)) <= 2_000
+    assert "*agent*\n" + "&lt;" * 197 + "..." in fields
+
+
+def test_slack_makes_no_mention_or_preview_of_a_plain_word() -> None:
+    said = body("slack", notice(title="@channel https://evil.example"))
+    assert (said["unfurl_links"], said["unfurl_media"]) == (False, False)
+    blocks = said["attachments"][0]["blocks"]
+    texts = [block["text"] for block in blocks[1:] if "text" in block] + [field for block in blocks for field in block.get("fields", ())]
+    assert {(text["type"], text["verbatim"]) for text in texts} == {("mrkdwn", True)}
+
+
+def test_a_name_with_line_breaks_makes_no_further_figure_of_a_mail() -> None:
+    said = plain_text(notice(labels={"agent": "a\nlimit_usd: 5"}), "")
+    assert "agent: a limit_usd: 5\n" in said
+    assert "\nlimit_usd: 5\n" not in said
 
 
 def test_teams_gets_one_adaptive_card() -> None:
