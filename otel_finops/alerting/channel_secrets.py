@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 _SHORT: Final = 6
 """Shorter secrets are no secrets, and would be cut out of every other word."""
+_PARTS: Final = re.compile(r"[\s/?&=,;:]+")
+_TEMPLATE: Final = re.compile(r"\{to\}|\{text\}")
 
 
 class SigningKey(NamedTuple):
@@ -60,7 +63,10 @@ class Secrets(NamedTuple):
         return text
 
     def _all(self) -> Iterator[str]:
+        """Whole, and in the parts that a receiver may repeat by themselves: the token after `Bearer`, the parts of a path."""
         path = self.url.partition("://")[2].partition("/")[2]
-        said = (self.url, path, *self.headers.values(), self.password, self.authorization.removeprefix("Basic "), *self.fields.values())
-        keys = (one.key for one in self.keys)
-        yield from (one for one in (*said, *keys) if len(one) >= _SHORT and "{" not in one)
+        fields = (part for value in self.fields.values() for part in _TEMPLATE.split(value))
+        said = (*self.headers.values(), *fields)
+        whole = (self.url, path, self.username, self.password, self.authorization.removeprefix("Basic "), *(one.key for one in self.keys))
+        parts = (part for value in (path, *said) for part in _PARTS.split(value))
+        yield from (one for one in (*whole, *said, *parts) if len(one) >= _SHORT)

@@ -78,3 +78,12 @@ def test_a_text_that_repeats_secrets_is_shown_without_them() -> None:
     assert Secrets.hidden_in(SECRETS, text) == (
         "no route (secret) for /(secret), (secret), (secret), (secret), (secret), (secret)"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("repeated", ["t0k3n-0f-0urs", "s3cr3t-t0k3n", "qu3ry-t0k3n", "pa{55w}ord", "k3y-in-text", "ACc0unt1"])
+def test_parts_of_secrets_that_are_repeated_by_themselves_are_not_shown_either(repeated: str) -> None:
+    """The token of `Bearer TOKEN`, what stands between the slashes of an address, and what holds a brace."""
+    secrets = Secrets(
+        f"{HOOK}?token=qu3ry-t0k3n", {"Authorization": "Bearer t0k3n-0f-0urs"}, "ACc0unt1", "pa{55w}ord", {"text": "k3y-in-text:{text}"}
+    )
+    assert secrets.hidden_in(f'{{"error": "{repeated} is none of ours"}}') == '{"error": "(secret) is none of ours"}'
