@@ -136,7 +136,7 @@ def check_address(address: IpAddress, scheme: str, rules: Rules) -> None:
     """
     if any(address in network for network in rules.networks):
         return
-    if not is_public(address) or any(address in network for network in rules.refused):
+    if not is_public(address) or any(one in network for network in rules.refused for one in (address, _reached(address))):
         raise AddressRefused(
             "it leads to an address that is not public; where that is meant, its network must be in the settings (outbound.networks)"
         )
@@ -150,10 +150,15 @@ def is_public(address: IpAddress) -> bool:
         if address.scope_id is not None:
             return False
         if address in _NAT64:
-            return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
+            return is_public(_reached(address))
         if address not in _UNICAST or (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
             return False
     return not any(address in network for network in _NOT_PUBLIC)
+
+
+def _reached(address: IpAddress) -> IpAddress:
+    """Where an address leads: what lies behind NAT64 is the address inside."""
+    return IPv4Address(int(address) & 0xFFFFFFFF) if isinstance(address, IPv6Address) and address in _NAT64 else address
 
 
 class Outbound:

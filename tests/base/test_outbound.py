@@ -135,6 +135,9 @@ def test_public_networks_can_be_refused_and_ports_are_a_list() -> None:
     rules = Rules.of((), ["93.184.215.0/24"], [443])
     with pytest.raises(AddressRefused, match="not public"):
         check_address(ip_address("93.184.215.14"), "https", rules)
+    with pytest.raises(AddressRefused, match="not public"):  # the same one behind NAT64
+        check_address(ip_address("64:ff9b::93.184.215.14"), "https", rules)
+    check_address(ip_address("64:ff9b::93.184.216.14"), "https", rules)
     check_address(ip_address("93.184.216.14"), "https", rules)
     with pytest.raises(AddressRefused, match=r"port 22 .*outbound\.ports"):
         place_of("https://hooks.example.com:22/", rules)
