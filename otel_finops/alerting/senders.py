@@ -70,7 +70,7 @@ class Senders:
             return Attempt("failed", f"not sent: {refused}")
         except NoAnswer as fault:
             return Attempt("again", str(fault))
-        return _judged(answer, secrets, shown=channel.of_all)
+        return _judged(answer, secrets, shown=channel.of_all and channel.tenant is None)
 
     def _mailed(self, channel: Channel, notice: Notice) -> Attempt:
         if not self._settings.smtp_host:
@@ -88,7 +88,8 @@ def _judged(answer: Answer, secrets: Secrets, *, shown: bool) -> Attempt:
     """What an answer says; of its words a few are kept for those who mend the channel.
 
     Args:
-        shown: who made the channel sees all tenants; others are told the status alone, so that nobody reads by us what he cannot read.
+        shown: only who sees all tenants made the channel and sees what comes of it; others are told the status alone, so that nobody reads
+            by us what he cannot read.
     """
     if 200 <= answer.status < 300:
         return Attempt("delivered", f"answered {answer.status}", answer.status)
