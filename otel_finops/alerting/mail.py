@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import smtplib
+import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
+from threading import Timer
 from typing import Final, NamedTuple
 
 from otel_finops.alerting.messages import headline, plain_text
 from otel_finops.alerting.notices import Notice
+from otel_finops.base.limits import MAIL_S_MAX
 from otel_finops.base.times import NS_PER_SECOND
 from otel_finops.settings.channels import Channels
 
@@ -55,11 +59,14 @@ def message_of(notice: Notice, sender: str, to: Sequence[str], public_url: str) 
     return message
 
 
-def send(message: EmailMessage, settings: Channels, timeout_s: float, tls: ssl.SSLContext | None = None) -> Taken:
+def send(
+    message: EmailMessage, settings: Channels, timeout_s: float, tls: ssl.SSLContext | None = None, whole_s: float = MAIL_S_MAX
+) -> Taken:
     """Hand a mail to the server.
 
     Args:
         timeout_s: for each step.
+        whole_s: for all of them: a server that takes its time with each is cut off before somebody else begins anew.
         tls: certificates that are trusted; None: the system's.
 
     Raises:
@@ -67,7 +74,7 @@ def send(message: EmailMessage, settings: Channels, timeout_s: float, tls: ssl.S
     """
     context = tls or ssl.create_default_context()
     try:
-        with _connected(settings, timeout_s, context) as server:
+        with _connected(settings, timeout_s, context) as server, _cut_after(server, whole_s):
             if settings.smtp_security == "starttls":
                 server.starttls(context=context)
             _log_in(server, settings)
@@ -76,6 +83,23 @@ def send(message: EmailMessage, settings: Channels, timeout_s: float, tls: ssl.S
         raise _undelivered(fault) from fault
     except (OSError, ValueError) as fault:
         raise Undelivered(f"the mail server gave no answer ({_told(fault)})") from fault
+
+
+@contextmanager
+def _cut_after(server: smtplib.SMTP, whole_s: float) -> Iterator[None]:
+    """End a conversation from another thread when it takes too long, whatever is being read."""
+
+    def cut() -> None:
+        with suppress(OSError, AttributeError):  # it is over already
+            socket.socket.shutdown(server.sock, socket.SHUT_RDWR)  # type: ignore[arg-type]
+
+    cutter = Timer(whole_s, cut)
+    cutter.daemon = True
+    cutter.start()
+    try:
+        yield
+    finally:
+        cutter.cancel()
 
 
 def _connected(settings: Channels, timeout_s: float, context: ssl.SSLContext) -> smtplib.SMTP:

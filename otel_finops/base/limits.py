@@ -546,6 +546,8 @@ DELIVERY_THREADS: Final = 4
 """Attempts of one process at a time, one for a channel: a notice takes a tenth of a second, a channel that is away its time-out."""
 DELIVERY_CLAIM_S: Final = 120.0
 """After this time an attempt whose process says nothing is made again by another: four times the longest that a request may take."""
+MAIL_S_MAX: Final = 60.0
+"""All steps of handing a mail to the server: well within a claim, so that nobody sends it a second time meanwhile."""
 DELIVERY_BACKOFF_S: Final = 5.0
 """Delay before the second attempt; it doubles with each, up to `DELIVERY_BACKOFF_S_MAX`, and varies by half."""
 DELIVERY_BACKOFF_S_MAX: Final = 3_600.0

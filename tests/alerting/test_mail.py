@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import ssl
+import time
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
@@ -155,3 +157,22 @@ def test_a_server_that_is_away_is_no_end(plain: Channels) -> None:
     with pytest.raises(Undelivered, match="gave no answer") as refused:
         send(message(), plain.model_copy(update={"smtp_port": 1}), 5)
     assert not refused.value.final
+
+
+def test_a_server_that_takes_its_time_with_every_step_is_cut_off(
+    plain: Channels, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step takes less than its time-out; all of them together would outlast the claim on the delivery."""
+
+    async def slow(server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+        await asyncio.sleep(0.2)
+        return "250 OK"
+
+    monkeypatch.setattr(mailbox, "handle_RCPT", slow, raising=False)
+    many = message_of(notice(), "finops@example.com", [f"p{no}@example.com" for no in range(20)], "")
+    began = time.monotonic()
+    with pytest.raises(Undelivered, match=r"ended the connection|gave no answer") as late:
+        send(many, plain, 5, whole_s=0.5)
+    assert time.monotonic() - began < 2
+    assert not late.value.final
+    assert mailbox.mails == []
