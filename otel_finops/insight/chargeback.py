@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from otel_finops.base.limits import CHARGEBACK_CELLS_MAX
 from otel_finops.base.money import PICO_PER_USD
-from otel_finops.base.times import month_end_ns
+from otel_finops.base.times import format_ns, month_end_ns
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.credits import PoolSet
 from otel_finops.governance.scopes import Scope
@@ -20,11 +21,12 @@ from otel_finops.insight.cost_center_store import read_book
 from otel_finops.insight.cost_centers import Book
 from otel_finops.ledger.fee_spread import fee_of
 from otel_finops.ledger.period_bounds import month_ns
-from otel_finops.ledger.spend import PERIOD, Question, tally
+from otel_finops.ledger.spend import PERIOD, Question, from_pruned, tally
 from otel_finops.ledger.spend_entries import from_entries
 from otel_finops.ledger.tenants import Tenants, restricted
 from otel_finops.pricing.coverage import Period, Subscription
 from otel_finops.pricing.fx import MissingRate
+from otel_finops.pricing.quote import COVERED
 from otel_finops.store.unit_of_work import Transaction
 
 _ALWAYS: Final = ("tenant", "cost_center")
@@ -34,6 +36,9 @@ _PAID: Final = (
     "WHERE t.kind IN ('debit', 'refund') AND t.at_ns >= ? AND t.at_ns < ? GROUP BY t.pool_no"
 )
 _PART: Final = 10**6
+_NOBODY: Final = (
+    "the fee of {} from {} on is not allocated: calls that a fee covered in that time were pruned, so nobody can say what it covered"
+)
 
 
 class Asked(NamedTuple):
@@ -147,12 +152,15 @@ def _key(dimensions: Sequence[str], values: Sequence[str]) -> tuple[str, ...]:
 def _tag_costs(
     transaction: Transaction, asked: Asked, dimensions: Sequence[str], rule: Sharing, claimed: Sequence[Cell]
 ) -> Mapping[tuple[str, ...], Mapping[str, int]]:
-    """What the calls of each cell that a rule took cost, by the value of its tag."""
+    """What the calls of each cell that a rule took cost, by the value of its tag; of pruned calls nobody knows any."""
     keys = {cell.key for cell in claimed}
     filters = {name: (value,) for name, value in (rule.source or {}).items()}
     question = Question(restricted(asked.tenants), (*dimensions, "tags"), filters=filters)
     costs: dict[tuple[str, ...], dict[str, int]] = {}
-    for (*values, tags), amounts in from_entries(transaction, question, asked.from_ns, asked.to_ns):
+    span = asked.from_ns, asked.to_ns
+    pruned = from_pruned(transaction, question._replace(group_by=tuple(dimensions)), *span)
+    known = from_entries(transaction, question, *span)
+    for (*values, tags), amounts in chain(known, (((*values, None), amounts) for values, amounts in pruned)):
         key = _key(dimensions, values)
         if key in keys:
             value = str(json.loads(tags).get(rule.tag, "")) if tags else ""
@@ -175,7 +183,20 @@ def _fees(
                 except MissingRate as fault:
                     notes.append(f"the fee of {subscription.id} is left out: {fault}")
                     continue
-                yield from _fee(transaction, asked, subscription, period, fee, own)
+                pruned = _pruned_covered(transaction, period)
+                if not pruned:
+                    yield from _fee(transaction, asked, subscription, period, fee, own)
+                    continue
+                if asked.tenants is None:
+                    yield Extra(f"fee of {subscription.id}", fee, {})
+                if asked.tenants is None or not pruned.isdisjoint(asked.tenants):
+                    notes.append(_NOBODY.format(subscription.id, format_ns(period.from_ns)[:10]))
+
+
+def _pruned_covered(transaction: Transaction, period: Period) -> set[str]:
+    """Tenants with calls that a flat fee covered, of which entries no longer tell which one."""
+    question = Question(None, ("tenant",), filters={"cost_method": (COVERED,)})
+    return {tenant for (tenant,), amounts in from_pruned(transaction, question, *period) if amounts.calls}
 
 
 def _fee(

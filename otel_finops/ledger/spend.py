@@ -208,7 +208,7 @@ def _segments(question: Question) -> Iterator[tuple[Reader, int, int]]:
         return
     if question.needs_entries:
         yield from_entries, question.from_ns or 0, _LAST_NS if question.to_ns is None else question.to_ns
-        yield _from_pruned, question.from_ns or 0, _LAST_NS if question.to_ns is None else question.to_ns
+        yield from_pruned, question.from_ns or 0, _LAST_NS if question.to_ns is None else question.to_ns
         return
     if question.basis != "cost":
         yield _refuse_pruned, question.from_ns or 0, _LAST_NS if question.to_ns is None else question.to_ns
@@ -231,7 +231,7 @@ def _by_hours(question: Question, lower: int, upper: int) -> Iterator[tuple[Read
 
 
 def _cut_hour(lower: int, upper: int) -> list[tuple[Reader, int, int]]:
-    return [(_cost_from_entries, lower, upper), (_from_pruned, lower, upper)]
+    return [(_cost_from_entries, lower, upper), (from_pruned, lower, upper)]
 
 
 def _by_days(question: Question, lower: int, upper: int) -> list[tuple[Reader, int, int]]:
@@ -245,8 +245,12 @@ def _cost_from_entries(transaction: Transaction, question: Question, lower: int,
     return from_entries(transaction, question._replace(basis="cost"), lower, upper)
 
 
-def _from_pruned(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[tuple[Any, ...], Amounts]]:
-    """What stood of calls whose entries were pruned: what only entries say is not known of them."""
+def from_pruned(transaction: Transaction, question: Question, lower: int, upper: int) -> Iterator[tuple[tuple[Any, ...], Amounts]]:
+    """What stood of calls whose entries were pruned: what only entries say is not known ('') of them.
+
+    Raises:
+        BadInput: an hour is cut of which rows were pruned, or another basis is asked for than cost.
+    """
     _refuse_pruned(transaction, question, lower, upper)
     if any(name in RAW_KEYS and "" not in allowed for name, allowed in question.filters.items()):
         return

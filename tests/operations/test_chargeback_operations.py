@@ -18,6 +18,7 @@ from otel_finops.identity.principals import LOCAL, Principal
 from otel_finops.identity.roles import ROLES
 from otel_finops.ledger.current_prices import CurrentPrices
 from otel_finops.ledger.periods import Periods
+from otel_finops.ledger.retention import LedgerPruner
 from otel_finops.ledger.settle import Settler
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.operations.catalogue import OPERATIONS
@@ -182,6 +183,37 @@ def test_the_fee_of_a_subscription_is_borne_by_what_it_covered(store: Store) -> 
     assert world.totals(VERA, period="2026-11") == {"search": "13.333333333333", None: "6.666666666667"}
     assert world.totals(GIL, period="2026-11") == {}
     assert world.ask("chargeback.report", period="2026-10")["total_usd"] == "0"
+
+
+def test_what_pruned_calls_did_is_not_taken_from_those_that_are_left(store: Store) -> None:
+    """The seats' period from 2 September on covered a call of search in September and one of ads on 1 October: 10 USD each. The platform's
+    calls, 0.0035 each, were for the team search in September and for ads in November. When September's entries are gone nobody knows whom
+    that fee is for, and September's 0.0035 of the platform stays with it.
+    """
+    world = World(store, OTEL_FINOPS_PRICING__SUBSCRIPTIONS=SEATS.replace("2026-11-02", "2026-09-02"))
+    ide, day = {"attribution": {"service": "ide"}}, 86_400
+    world.settle(
+        said(1, "search", at_s=-60 * day, **ide),
+        said(2, "ads", at_s=-51 * day, **ide),
+        said(3, "platform", at_s=-60 * day, tags={"team": "search"}),
+        said(4, "platform", tags={"team": "ads"}),
+    )
+    world.centers("search", "ads", "platform")
+    world.ask("allocations.create", name="teams", source="cost_center=platform", method="tag", tag="team", targets="search,ads")
+    window = {"from": "2026-09-01", "to": "2026-11-22"}
+    first, third = "2026-10-02", "2026-12-01"
+    assert world.totals(**window | {"to": first}) == {"search": "10.0035", "ads": "10"}
+    assert world.totals(**{"from": first, "to": third}) == {"ads": "0.0035", None: "40"}
+    Periods(world.store, world.leases, world.clock, world.clock.advance).close("2026-10", "ann", "done")
+    pruner = LedgerPruner(world.store, world.leases, world.clock, sleep=world.clock.advance)
+    assert list(pruner.prune(pruner.months_before(30), "test").months) == ["2026-09"]
+    assert world.totals(**window | {"to": first}) == {"platform": "0.0035", None: "20"}
+    assert world.totals(**window) == {"platform": "0.0035", "ads": "0.0035", None: "60"}
+    [note] = world.ask("chargeback.report", **window)["notes"]
+    assert note.startswith("the fee of seats from 2026-09-02 on is not allocated: calls that a fee covered in that time were pruned")
+    assert world.totals(VERA, **window) == {"platform": "0.007"}  # a rule of all tenants does not hold in the report on one
+    assert world.ask("chargeback.report", VERA, **window)["notes"] == [note]
+    assert world.ask("chargeback.report", GIL, **window)["notes"] == []
 
 
 def test_what_prepaid_credits_paid_is_taken_off(world: World) -> None:
