@@ -200,6 +200,8 @@ def _validated(given: Mapping[tuple[str, str], _Given], faults: list[_Fault]) ->
 
 
 def _explained(section: str, detail: Any, given: Mapping[tuple[str, str], _Given]) -> _Fault:
+    if not detail["loc"]:  # what settings of a section say together
+        return _Fault(section, detail["msg"].removeprefix("Value error, "))
     name, *inner = detail["loc"]
     where = given[section, name].where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in inner)
     field = SECTIONS[section].model_fields[name]

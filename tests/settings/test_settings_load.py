@@ -129,6 +129,12 @@ def test_objects_in_yaml_are_never_made(tmp_path: Path) -> None:
     assert not touched.exists()
 
 
+def test_settings_that_do_not_go_together_are_named_by_their_section() -> None:
+    assert "  - channels: smtp_from: say whose address mails come from\n" in refusal(CHANNELS__SMTP_HOST="mail.example.com")
+    both = json.dumps(["done"])
+    assert "  - outcomes: a word stands in `success` and in `failure`" in refusal(OUTCOMES__SUCCESS=both, OUTCOMES__FAILURE=both)
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "absent.yaml")
     assert "no such file" in refusal(tmp_path)
