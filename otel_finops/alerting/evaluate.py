@@ -136,7 +136,7 @@ class Checker:
         if feed is None:
             return Looked(rule, None, f"nothing is known of what rules of kind {rule.kind} are about: that feature is switched off")
         try:
-            found = feed(rule, now_ns, now_ns if former is None or not former.found_ns else former.found_ns)
+            found = feed(rule, now_ns, now_ns if former is None or not former.found_ns else min(former.found_ns, now_ns))
         except FinopsError as fault:
             return Looked(rule, None, str(fault))
         except Exception as fault:  # noqa: BLE001 - a fault of one kind of rule must not keep people from hearing of all others

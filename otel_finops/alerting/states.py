@@ -93,12 +93,21 @@ def step(rule: Rule, before: Alert | None, found: Found | None, now_ns: int, *, 
         found: None: nothing of it is found.
         held_back: people are not to be told of it now.
     """
+    before = before and _until_now(before, now_ns)
     if found is None:
         return Step(None) if before is None else _gone(rule, before, now_ns, held_back)
     if before is None:
         started_ns = now_ns if found.started_ns is None else min(found.started_ns, now_ns)
         before = Alert(0, rule.no, "pending", found, None, now_ns, started_ns)
     return _holds(rule, before, found, now_ns, held_back)
+
+
+def _until_now(one: Alert, now_ns: int) -> Alert:
+    """Nothing was yet to be: times of a clock that was set back since are this moment."""
+    gone_ns, told_ns = (None if at_ns is None else min(at_ns, now_ns) for at_ns in (one.gone_ns, one.told_ns))
+    return one._replace(
+        first_ns=min(one.first_ns, now_ns), started_ns=min(one.started_ns, now_ns), gone_ns=gone_ns, told_ns=told_ns
+    )  # fmt: skip
 
 
 def _holds(rule: Rule, before: Alert, found: Found, now_ns: int, held_back: bool) -> Step:

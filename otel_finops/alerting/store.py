@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from itertools import islice
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
@@ -26,7 +25,9 @@ _ADD: Final = (
     "INSERT INTO alerts (rule_no, key, tenant, phase, found, told, first_ns, started_ns, gone_ns, told_ns) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_CHANGE: Final = "UPDATE alerts SET phase = ?, found = ?, told = ?, gone_ns = ?, told_ns = ? WHERE alert_no = ?"
+_CHANGE: Final = (
+    "UPDATE alerts SET phase = ?, found = ?, told = ?, first_ns = ?, started_ns = ?, gone_ns = ?, told_ns = ? WHERE alert_no = ?"
+)
 _TAKE: Final = "DELETE FROM alerts WHERE alert_no = ?"
 _CHECKED: Final = (
     "INSERT INTO alert_checks (rule_no, checked_ns, found_ns, fault, found, left_out) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (rule_no) "
@@ -38,7 +39,8 @@ _EVENT_COLUMNS: Final = (
     "alert_key, rule_no, rule, kind, tenant, deed, severity, title, text, at_ns, started_ns, notice_id, deliveries, held_back"
 )
 _EVENT: Final = f"INSERT INTO alert_events ({_EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_EVENTS: Final = f"SELECT event_no, {_EVENT_COLUMNS} FROM alert_events WHERE event_no < ? ORDER BY event_no DESC"
+_EVENTS: Final = f"SELECT event_no, {_EVENT_COLUMNS} FROM alert_events WHERE event_no < ?"
+_EVENT_FILTERS: Final = {"rule_no": " AND rule_no = ?", "alert_key": " AND alert_key = ?"}
 _FORGET: Final = "DELETE FROM alert_events WHERE at_ns < ?"
 _MUTE: Final = (
     "INSERT INTO alert_mutes (rule_no, alert_key, tenant, until_ns, who, why, at_ns) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING mute_no"
@@ -140,8 +142,8 @@ def keep(transaction: Transaction, before: Alert | None, after: Alert | None) ->
         row = (after.rule_no, after.found.key, after.found.tenant, after.phase, _packed(after.found._asdict()), _levels(after.told))
         transaction.execute(_ADD, (*row, after.first_ns, after.started_ns, after.gone_ns, after.told_ns))
     elif after != before:
-        said = (after.phase, _packed(after.found._asdict()), _levels(after.told), after.gone_ns, after.told_ns)
-        transaction.execute(_CHANGE, (*said, after.no))
+        said = (after.phase, _packed(after.found._asdict()), _levels(after.told))
+        transaction.execute(_CHANGE, (*said, after.first_ns, after.started_ns, after.gone_ns, after.told_ns, after.no))
 
 
 def record(transaction: Transaction, event: Event) -> None:
@@ -158,13 +160,15 @@ def events(
     transaction: Transaction, tenants: Tenants, before_no: int | None, limit: int, rule_no: int | None, key: str | None
 ) -> list[Event]:
     """A page of what became of alerts about these tenants (None: about anybody), newest first."""
-    found = (Event(int(row[0]), *row[1:]) for row in transaction.iterate(_EVENTS, (_LAST_NO if before_no is None else before_no,)))
-    wanted = (one for one in found if (tenants is None or one.tenant in tenants) and _asked_for(one, rule_no, key))
-    return list(islice(wanted, limit))
-
-
-def _asked_for(event: Event, rule_no: int | None, key: str | None) -> bool:
-    return rule_no in (None, event.rule_no) and key in (None, event.alert_key)
+    given = {"rule_no": rule_no, "alert_key": key}
+    wanted = "".join(text for name, text in _EVENT_FILTERS.items() if given[name] is not None)
+    params = [given[name] for name in _EVENT_FILTERS if given[name] is not None]
+    if tenants is not None:
+        several = ", ".join("?" * len(tenants)) or "NULL"
+        wanted, params = f"{wanted} AND tenant IN ({several})", [*params, *tenants]
+    sql = f"{_EVENTS}{wanted} ORDER BY event_no DESC LIMIT ?"
+    rows = transaction.execute(sql, (_LAST_NO if before_no is None else before_no, *params, limit))
+    return [Event(int(row[0]), *row[1:]) for row in rows]
 
 
 def checks(transaction: Transaction) -> dict[int, Check]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from checking_rig import OWNER, CheckingRig, Stub, fault, finding, lost
@@ -11,7 +12,7 @@ from otel_finops.alerting.defaults import DEFAULTS
 from otel_finops.alerting.quiet import QuietHours
 from otel_finops.alerting.rule_store import Editor
 from otel_finops.alerting.rules import Rule
-from otel_finops.alerting.store import alert_key
+from otel_finops.alerting.store import alert_key, events
 from otel_finops.base.errors import BadInput, Busy, Conflict, Forbidden, NotFound
 from otel_finops.base.ids import RandomIds
 from otel_finops.store.engine import Store
@@ -41,8 +42,8 @@ def test_what_is_found_is_told_by_every_channel_that_may_carry_it(rig: CheckingR
     assert rig.told() == [("resolved", "Over: b1 at 80 %")]
     key = alert_key(rule.no, "acme\nb1")
     assert rig.deliveries() == [(key, 1, "firing"), (key, 2, "firing"), (key, 1, "resolved"), (key, 2, "resolved")]
-    events = [(one.deed, one.deliveries, bool(one.notice_id), one.tenant) for one in rig.events()]
-    assert events == [("firing", 2, True, "acme"), ("over", 2, True, "acme")]
+    became = [(one.deed, one.deliveries, bool(one.notice_id), one.tenant) for one in rig.events()]
+    assert became == [("firing", 2, True, "acme"), ("over", 2, True, "acme")]
     assert rig.standing() == []
 
 
@@ -219,3 +220,40 @@ def test_a_rule_is_read_as_it_was_written(rig: CheckingRig) -> None:
     [read] = CheckingRig(rig.store, rig.clock).rules.all()
     assert read == made
     assert (read.params["windows"], read.params["usd_per_hour"]) == (["60/5/10"], "2.5")
+
+
+def test_what_became_of_alerts_is_read_by_tenant_rule_and_alert_a_page_at_a_time(rig: CheckingRig) -> None:
+    """Three alerts of two tenants and one about all begin, in two checks."""
+    rule = rig.rule()
+    feed(rig).found = [finding("a"), finding("b", tenant="globex")]
+    rig.check()
+    feed(rig).found = [*feed(rig).found, finding("c"), finding("d", tenant="")]
+    rig.check()
+
+    def titles(tenants: tuple[str, ...] | None = None, before_no: int | None = None, **wanted: Any) -> list[str]:
+        with rig.store.read() as transaction:
+            return [one.title[0] for one in events(transaction, tenants, before_no, 2, wanted.get("rule_no"), wanted.get("key"))]
+
+    assert set(titles()) == {"c", "d"}
+    assert titles(("acme",)) == ["c", "a"]
+    assert titles(("acme", "globex"), before_no=3) == ["b", "a"]
+    assert titles(()) == []
+    assert titles(rule_no=rule.no + 1) == []
+    assert titles(("acme",), key=alert_key(rule.no, "acme\na")) == ["a"]
+    assert titles(("globex",), key=alert_key(rule.no, "acme\na")) == []
+
+
+def test_a_clock_that_was_an_hour_ahead_delays_nothing_once_it_is_right_again(rig: CheckingRig) -> None:
+    """Found at 13:00 by a wrong clock that is set back to 12:00: told after the rule's five minutes, not after an hour and five; and over
+    after its five minutes likewise. Feeds are never asked for what happened since a time to come."""
+    rig.rule(for_s=300, clear_s=300)
+    feed(rig).found = [finding()]
+    rig.check(3_600)
+    assert rig.told(-3_600) == []
+    assert feed(rig).asked[-1] == (rig.clock.now_ns(), rig.clock.now_ns())
+    assert rig.told(299) == []
+    assert rig.told(1) == [("firing", "b1 at 80 %")]
+    feed(rig).found = []
+    assert rig.told(3_600) == []
+    assert rig.told(-3_600) == []
+    assert rig.told(300) == [("resolved", "Over: b1 at 80 %")]
