@@ -23,7 +23,7 @@ from otel_finops.store.unit_of_work import Transaction
 GROUP_KEYS: Final = tuple(name for name in SPEND_KEYS if name not in ("day", "hour", "period", "user", "session"))
 """By what unit costs are told apart: not by sessions and users, which are what they count."""
 _TOLD_EVERY: Final = 50_000
-_NOTHING: Final = Distinct(0, 0, 0, 0, 0)
+_NOTHING: Final = Distinct(0, 0, 0, 0, 0, 0)
 
 
 class Units(NamedTuple):
@@ -31,7 +31,7 @@ class Units(NamedTuple):
 
     Attributes:
         amounts: cost, calls, tokens, unpriced calls, prompt tokens and those read from a cache.
-        distinct: traces, sessions and users, and what those calls cost that name one.
+        distinct: traces, sessions and users of calls whose entries are there, and what those calls cost.
     """
 
     amounts: Amounts
@@ -44,8 +44,8 @@ class Units(NamedTuple):
 
     @property
     def per_trace(self) -> int | None:
-        """Of traces with such calls."""
-        return _each(self.amounts.amount, self.distinct.traces)
+        """Of traces with such calls: what of them is not pruned, for each trace that is not."""
+        return _each(self.distinct.trace_pico, self.distinct.traces)
 
     @property
     def per_session(self) -> int | None:

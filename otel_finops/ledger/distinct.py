@@ -1,4 +1,7 @@
-"""How many traces, sessions and users calls belong to, and what the calls of sessions and users cost, straight from the entries."""
+"""How many traces, sessions and users calls belong to, and what the calls of each cost, straight from the entries.
+
+Of calls whose entries were pruned nothing is counted, and nothing of their cost: parts and whole belong together.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,12 @@ _SUBJECTS: Final = {"session_ref": 0, "user_ref": 1}
 
 
 class Distinct(NamedTuple):
-    """Of one group: `session_pico` is what the calls cost that name a session, `user_pico` those that name a user."""
+    """Of one group: `trace_pico` is what the calls cost, `session_pico` those that name a session, `user_pico` those that name a user."""
 
     traces: int
     sessions: int
     users: int
+    trace_pico: int
     session_pico: int
     user_pico: int
 
@@ -30,16 +34,16 @@ class Distinct(NamedTuple):
 class _Found:
     """What is found of one group."""
 
-    __slots__ = ("money", "subjects", "traces")
+    __slots__ = ("money", "subjects", "trace_pico", "traces")
 
     def __init__(self) -> None:
-        self.traces = 0
+        self.traces = self.trace_pico = 0
         self.subjects: tuple[set[str], set[str]] = (set(), set())
         self.money = [0, 0]
 
     @property
     def distinct(self) -> Distinct:
-        return Distinct(self.traces, len(self.subjects[0]), len(self.subjects[1]), *self.money)
+        return Distinct(self.traces, len(self.subjects[0]), len(self.subjects[1]), self.trace_pico, *self.money)
 
 
 def distinct_counts(transaction: Transaction, question: Question, lower: int, upper: int) -> dict[Key, Distinct]:
@@ -52,16 +56,18 @@ def distinct_counts(transaction: Transaction, question: Question, lower: int, up
     where, values = standing_charges(transaction, question)
     params = (lower, upper, lower, upper, *values)
     keys = [grouped(name) for name in question.group_by]
-    for *key, traces in _grouped_rows(transaction, keys, "COUNT(DISTINCT trace_no)", where, params):
+    for *key, traces, whole, rest in _grouped_rows(transaction, keys, f"COUNT(DISTINCT trace_no), {exact_sum('cost_pico')}", where, params):
         if traces:
-            _of(found, key).traces += int(traces)
+            one = _of(found, key)
+            one.traces += int(traces)
+            one.trace_pico += _pico(whole, rest)
     for column, place in _SUBJECTS.items():
         rows = _grouped_rows(transaction, [*keys, column], exact_sum("cost_pico"), f"{where} AND {column} IS NOT NULL", params)
         for *key, subject, whole, rest in rows:
-            _add(_of(found, key), place, subject, int(whole or 0) * SUM_PART + int(rest or 0))
+            _add(_of(found, key), place, subject, _pico(whole, rest))
     for key, traces_of_key in _add_changed(found, changed_calls(transaction, question, lower, upper), question.group_by).items():
         found[key].traces += len(traces_of_key)
-    return {key: one.distinct for key, one in found.items()}
+    return {key: counted.distinct for key, counted in found.items()}
 
 
 def _grouped_rows(transaction: Transaction, keys: Collection[str], sums: str, where: str, params: tuple[Any, ...]) -> Iterator[Any]:
@@ -76,6 +82,7 @@ def _add_changed(found: dict[Key, _Found], calls: Iterator[Entry], group_by: Col
         key = tuple(of_entry(net, name) or "" for name in group_by)
         traces.setdefault(key, set()).add(net.trace_no)
         one = _of(found, key)
+        one.trace_pico += net.cost_pico or 0
         for place, subject in enumerate((net.session, net.user)):
             if subject is not None:
                 _add(one, place, subject, net.cost_pico or 0)
@@ -89,6 +96,11 @@ def _of(found: dict[Key, _Found], key: Collection[str]) -> _Found:
             raise BadInput(f"more than {GROUPS_MAX} groups; narrow the time, filter, or group by fewer keys")
         known = found[tuple(key)] = _Found()
     return known
+
+
+def _pico(whole: int | None, rest: int | None) -> int:
+    """The two parts of an exact sum; None of nothing but unpriced calls."""
+    return int(whole or 0) * SUM_PART + int(rest or 0)
 
 
 def _add(one: _Found, place: int, subject: str, pico: int) -> None:

@@ -15,6 +15,7 @@ from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import PLACED, Instant, Name, Paged, TenantScoped, TraceId, Windowed, place_cursor
 from otel_finops.operations.registry import Input, Json, Output, operation
+from otel_finops.operations.retention import pruned_until
 from otel_finops.operations.shapes import At, Count, Usd
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
@@ -243,9 +244,12 @@ class OutcomeReportShown(Output):
     """Groups, the dearest first."""
 
     groups: list[OutcomeGroup]
-    total: OutcomeSums
+    total: OutcomeSums = Field(description="A trace with outcomes of several kinds is in it once for each: ask for one, or group by name.")
     without_cost: Count = Field(description="Outcomes of traces of which nothing is booked (yet); they are in no sum.")
     spend_usd: Usd = Field(description="What all calls of the same time and tenants cost, whether their traces have outcomes or not.")
+    pruned_until: At | None = Field(
+        description="What spans said of traces before this was pruned and is in no outcome, while spend_usd has their cost; null: none was."
+    )
 
 
 @operation(
@@ -267,6 +271,7 @@ def report(context: Context, principal: Principal, given: ReportInput) -> Json:
         "total": outcome_sums(found.total),
         "without_cost": found.without_cost,
         "spend_usd": format_usd(context.outcomes.spent(query)),
+        "pruned_until": pruned_until(context, given.window()),
     }
 
 

@@ -14,6 +14,7 @@ from otel_finops.operations.context import Context
 from otel_finops.operations.fields import CallFilters, TenantScoped, Windowed, given_filters
 from otel_finops.operations.outcomes import OutcomeSums, outcome_sums
 from otel_finops.operations.registry import Json, Output, operation
+from otel_finops.operations.retention import pruned_until
 from otel_finops.operations.shapes import At, Count, Usd
 from otel_finops.operations.spend import FinerFilters
 
@@ -44,7 +45,7 @@ class UnitCosts(Output):
     sessions: Count
     users: Count
     usd_per_call: Usd | None
-    usd_per_trace: Usd | None
+    usd_per_trace: Usd | None = Field(description="Of the calls whose entries are there; so are sessions and users.")
     usd_per_session: Usd | None = Field(description="Of the calls that name a session.")
     usd_per_user: Usd | None = Field(description="Of the calls that name a user.")
     usd_per_1k_tokens: Usd | None
@@ -95,6 +96,10 @@ class UnitCostReport(Output):
 
     from_: At = Field(alias="from")
     to: At
+    pruned_until: At | None = Field(
+        description="Traces, sessions, users, cache savings and outcomes of calls before this were pruned and are in no figure of these; "
+        "cost, calls and tokens are whole. Null: none were."
+    )
     groups: list[UnitCostGroup] = Field(description="Dearest first.")
     total: UnitCosts = Field(description="A trace, session or user that several groups share is one here.")
     cache: CacheReport
@@ -126,6 +131,7 @@ def report(context: Context, principal: Principal, given: UnitCostQuery) -> Json
     return {
         "from": format_ns(from_ns),
         "to": format_ns(to_ns),
+        "pruned_until": pruned_until(context, window._replace(from_ns=from_ns)),
         "groups": [
             {"key": {name: value or None for name, value in zip(group_by, key, strict=True)}, **_shown(units)}
             for key, units in found.groups

@@ -15,6 +15,7 @@ from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import Amount, TenantScoped, Windowed, amount_of
 from otel_finops.operations.registry import Json, Output, operation
+from otel_finops.operations.retention import pruned_until
 from otel_finops.operations.shapes import At, Count, Usd
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
@@ -101,6 +102,7 @@ class WasteShown(Output):
     calls: Count = Field(description="Calls that were looked at.")
     cost_usd: Usd = Field(description="Of these.")
     complete: bool = Field(description=f"False: only the newest {WASTE_CALLS_MAX} calls were looked at; narrow the time to see the others.")
+    pruned_until: At | None = Field(description="Calls before this were pruned and were not looked at; null: none were.")
 
 
 @operation(
@@ -131,6 +133,7 @@ def report(context: Context, principal: Principal, given: WasteQuery) -> Json:
         "calls": found.calls,
         "cost_usd": format_usd(found.cost_pico),
         "complete": found.complete,
+        "pruned_until": pruned_until(context, window._replace(from_ns=from_ns)),
     }
 
 

@@ -7,13 +7,16 @@ from ledger_rig import CENT, PRICES, Rig, call, plain
 from other_prices import TimesPrices
 
 from otel_finops.base.errors import BadInput
+from otel_finops.base.times import NS_PER_DAY
 from otel_finops.genai.sighting import AGENT, SaidOutcome
 from otel_finops.insight.cache_savings import Savings
 from otel_finops.insight.outcomes_said import SaidOutcomes
 from otel_finops.insight.unit_costs import UnitAsked, UnitCostDesk, Units
 from otel_finops.ledger.corrections import Corrector, Selection
 from otel_finops.ledger.distinct import Distinct, distinct_counts
+from otel_finops.ledger.periods import Periods
 from otel_finops.ledger.reprice import reprice
+from otel_finops.ledger.retention import LedgerPruner
 from otel_finops.ledger.settle import Settler
 from otel_finops.ledger.spend import Question
 from otel_finops.ledger.spend_entries import Amounts
@@ -22,8 +25,7 @@ from otel_finops.testing import NOON
 
 COST = 35 * CENT // 100
 """What the rig's call costs: 1,000 tokens in and 100 out are 0.0035 USD."""
-DAY_NS = 86_400 * 10**9
-ALL = UnitAsked(None, NOON - DAY_NS, NOON + DAY_NS)
+ALL = UnitAsked(None, NOON - NS_PER_DAY, NOON + NS_PER_DAY)
 
 
 def said(tenant: str = "acme", **more: str) -> dict[str, str]:
@@ -58,7 +60,7 @@ def test_costs_of_one_of_each(rig: Rig) -> None:
     """5 calls of 0.0035 and one of 0.00275 are 0.02025 USD; realms are one here, so that s1 is one session."""
     found = report(rig)
     cost = 5 * COST + 275 * CENT // 1000
-    assert found == Units(Amounts(cost, 6, 6600, 0, 0, 6000, 600), Distinct(3, 2, 2, cost - COST, 3 * COST))
+    assert found == Units(Amounts(cost, 6, 6600, 0, 0, 6000, 600), Distinct(3, 2, 2, cost, cost - COST, 3 * COST))
     assert (found.per_call, found.per_trace) == (3_375_000_000, 6_750_000_000)
     assert (found.per_session, found.per_user) == ((cost - COST) // 2, 5_250_000_000)
     assert found.per_1k_tokens == 3_068_181_818  # 0.02025 USD / 6.6
@@ -68,7 +70,7 @@ def test_costs_of_one_of_each(rig: Rig) -> None:
 def test_groups_tenants_filters_and_times(rig: Rig) -> None:
     desk = UnitCostDesk(rig.store)
     by_tenant = dict(desk.report(ALL._replace(group_by=("tenant",))).groups)
-    assert by_tenant[("acme",)] == Units(Amounts(4 * COST, 4, 4400, 0, 0, 4000, 0), Distinct(2, 2, 2, 3 * COST, 3 * COST))
+    assert by_tenant[("acme",)] == Units(Amounts(4 * COST, 4, 4400, 0, 0, 4000, 0), Distinct(2, 2, 2, 4 * COST, 3 * COST, 3 * COST))
     assert by_tenant[("globex",)].distinct[:3] == (1, 1, 0)
     assert report(rig, ALL._replace(tenants=("globex",))).amounts.calls == 2
     assert report(rig, ALL._replace(filters={"user": ("ann",)})).distinct[:3] == (2, 2, 1)
@@ -98,5 +100,21 @@ def test_corrected_calls_count_as_they_stand(rig: Rig) -> None:
     before = counted()
     corrector = Corrector(rig.store, rig.leases, TimesPrices(2), [rig.rollups], rig.clock, sleep=rig.clock.advance)
     reprice(corrector, Selection(0, 2**62), who="ann", why="other prices")
-    assert counted() == {key: Distinct(*one[:3], 2 * one.session_pico, 2 * one.user_pico) for key, one in before.items()}
+    assert counted() == {key: Distinct(*one[:3], *(2 * pico for pico in one[3:])) for key, one in before.items()}
     assert [one[:3] for _, one in sorted(before.items())] == [(2, 2, 2), (1, 1, 0)]
+
+
+def test_what_was_pruned_is_in_no_average_by_trace(store: Store) -> None:
+    """Two traces, of September and of now, a call of 0.0035 USD each. September's entries go: two calls and 0.007 USD are still known, by
+    one trace of 0.0035 and not of 0.007.
+    """
+    rig = Rig(store)
+    rig.settle(call(1, at_s=-60 * 86_400, attribution=said(user="ann")), call(1, trace=2, attribution=said(user="bob")))
+    asked = ALL._replace(from_ns=NOON - 90 * NS_PER_DAY)
+    assert report(rig, asked) == Units(Amounts(2 * COST, 2, 2200, 0, 0, 2000, 0), Distinct(2, 0, 2, 2 * COST, 0, 2 * COST))
+    Periods(store, rig.leases, rig.clock, rig.clock.advance).close("2026-10", "ann", "done")
+    pruner = LedgerPruner(store, rig.leases, rig.clock, sleep=rig.clock.advance)
+    pruner.prune(pruner.months_before(30), "test")
+    found = report(rig, asked)
+    assert found == Units(Amounts(2 * COST, 2, 2200, 0, 0, 2000, 0), Distinct(1, 0, 1, COST, 0, COST))
+    assert (found.per_call, found.per_trace, found.per_user) == (COST, COST, COST)
