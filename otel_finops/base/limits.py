@@ -496,6 +496,12 @@ BILL_FILE_BYTES_MAX: Final = 256 * MIB
 """A provider's bill, inflated: a cloud's file of costs of a month and one account has some hundred MB; it is in memory while it is read."""
 BILL_ROWS_MAX: Final = 5_000_000
 """Rows of such a file: some minutes of reading."""
+BILL_COLUMNS_MAX: Final = 1_000
+"""Columns of a table: FOCUS has some sixty, a cloud's own export some hundreds."""
+BILL_ROW_CHARS_MAX: Final = 1_048_576
+"""Longest line of a CSV file: a value of a byte is fifty in memory, and a small gzipped file may be one long line."""
+BILL_COMMAS_MAX: Final = 16_000_000
+"""Commas of a bill in JSON, one for each value, which takes some 40 bytes when parsed: counted before parsing."""
 BILL_LINES_MAX: Final = 200_000
 """Lines that are left of a bill once rows are added up by day, model and unit: a year of a hundred models with five units each."""
 BILLS_MAX: Final = 20_000

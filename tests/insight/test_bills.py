@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -256,6 +257,21 @@ def test_a_bill_with_too_many_lines_is_refused(monkeypatch: pytest.MonkeyPatch) 
     rows = "".join(f"2026-11-20,model-{number},1\n" for number in range(3))
     with pytest.raises(TooLarge, match="import it in parts"):
         read(f"date,model,cost\n{rows}".encode())
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"date,model,amount\n" + b"," * 2**21, "x, line 2: longer than 1048576 characters"),
+        (b"a" + b"," * 2**21, "x, line 1: longer than 1048576 characters"),
+        (",".join(f"c{no}" for no in range(1_001)).encode(), "x: more than 1000 columns"),
+        (b'[{"data": [' + b"1," * 101 + b"1]}]", "x: too many objects, texts or values"),
+    ],
+)
+def test_a_small_gzipped_file_takes_no_large_memory(data: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_finops.insight.bills.reading.BILL_COMMAS_MAX", 100)
+    with pytest.raises(TooLarge, match=re.escape(reason)):
+        read_bill(Given(gzip.compress(data), "x"))
 
 
 def test_pages_one_a_line() -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from otel_finops.base.errors import BadInput, TooLarge
-from otel_finops.base.limits import BILL_FILE_BYTES_MAX, JSON_CONTAINERS_MAX, JSON_QUOTES_MAX
+from otel_finops.base.limits import BILL_COMMAS_MAX, BILL_FILE_BYTES_MAX, JSON_CONTAINERS_MAX, JSON_QUOTES_MAX
 from otel_finops.insight.bills import anthropic, focus, invoice, openai, openrouter
 from otel_finops.insight.bills.line import Bill
 from otel_finops.insight.bills.rows import PARQUET_MAGIC, csv_table, parquet_table
@@ -105,8 +105,8 @@ def _pages(raw: bytes, origin: str) -> list[list[Any]]:
 
 
 def _values(raw: bytes, origin: str) -> list[Any]:
-    if raw.count(b"{") + raw.count(b"[") > JSON_CONTAINERS_MAX or raw.count(b'"') > JSON_QUOTES_MAX:
-        raise TooLarge(f"{origin}: too many objects or texts for one import; import it in parts")
+    if raw.count(b"{") + raw.count(b"[") > JSON_CONTAINERS_MAX or raw.count(b'"') > JSON_QUOTES_MAX or raw.count(b",") > BILL_COMMAS_MAX:
+        raise TooLarge(f"{origin}: too many objects, texts or values for one import; import it in parts")
     try:
         text = raw.decode("utf-8-sig")
         try:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_finops.base.errors import BadInput, TooLarge
-from otel_finops.base.limits import BILL_ROWS_MAX
+from otel_finops.base.limits import BILL_COLUMNS_MAX, BILL_ROW_CHARS_MAX, BILL_ROWS_MAX
 
 try:
     from pyarrow import ArrowInvalid
@@ -35,18 +35,29 @@ def csv_table(raw: bytes, name: str) -> Table:
 
     Raises:
         BadInput: no UTF-8, no header, or, as rows are read, a row that is broken.
+        TooLarge: more columns, or as rows are read longer lines or more of them, than any bill has.
     """
     text = io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8-sig", newline="")
     try:
-        head = text.readline()
+        head = next(_lines(text, name), "")
         text.seek(0)
-        reader = csv.reader(text, delimiter=max(_DELIMITERS, key=head.count), strict=True)
+        reader = csv.reader(_lines(text, name), delimiter=max(_DELIMITERS, key=head.count), strict=True)
         columns = [column.strip() for column in next(reader, [])]
     except (UnicodeDecodeError, csv.Error) as fault:
         raise _broken(name, 1, fault) from None
+    if len(columns) > BILL_COLUMNS_MAX:
+        raise TooLarge(f"{name}: more than {BILL_COLUMNS_MAX} columns")
     if not any(columns) or len(set(columns)) != len(columns):
         raise BadInput(f"{name}: the first line must name the columns, each once")
     return Table(columns, _csv_rows(reader, columns, name))
+
+
+def _lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
+    """Line by line: one that is all of a file would be as many values as the file has bytes."""
+    for number, line in enumerate(iter(lambda: text.readline(BILL_ROW_CHARS_MAX + 1), ""), 1):
+        if len(line) > BILL_ROW_CHARS_MAX:
+            raise TooLarge(f"{name}, line {number}: longer than {BILL_ROW_CHARS_MAX} characters")
+        yield line
 
 
 def _csv_rows(reader: Any, columns: Sequence[str], name: str) -> Iterator[tuple[int, Row]]:
