@@ -506,10 +506,14 @@ BILL_LINES_MAX: Final = 200_000
 """Lines that are left of a bill once rows are added up by day, model and unit: a year of a hundred models with five units each."""
 BILLS_MAX: Final = 20_000
 """Imports that are there, the last that others replaced included: lists are made from all of them."""
+BILLS_OF_TENANT_MAX: Final = 2_000
+"""Of them those for one tenant, so that no tenant takes the others' places."""
 BILLS_REPLACED_KEPT: Final = 20
 """Imports of a name that newer ones have replaced wholly: some days of asking an API: a wrong one can be undone."""
 BILL_NAMES_MAX: Final = 200
 """Bills that stand at a time, by name: each is compared with the ledger by the clock and has a series in /metrics."""
+BILL_NAMES_OF_TENANT_MAX: Final = 20
+"""Of them those for one tenant."""
 BILL_ALIASES_MAX: Final = 2_000
 """Names of models that one bill maps to the ledger's."""
 BILL_PAGES_MAX: Final = 500

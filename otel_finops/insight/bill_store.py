@@ -14,7 +14,7 @@ import orjson
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, NotFound
-from otel_finops.base.limits import BILL_NAMES_MAX, BILLS_MAX, BILLS_REPLACED_KEPT
+from otel_finops.base.limits import BILL_NAMES_MAX, BILL_NAMES_OF_TENANT_MAX, BILLS_MAX, BILLS_OF_TENANT_MAX, BILLS_REPLACED_KEPT
 from otel_finops.base.times import format_ns
 from otel_finops.insight.bills.line import Bill, BillLine
 from otel_finops.ledger.tenants import Tenants, restricted
@@ -169,6 +169,8 @@ class Bills:
             raise BadInput(f"there are {BILLS_MAX} bills already; take away old ones (bills.remove)")
         if not same and len({(one.label.tenant, one.label.name) for one in held}) >= BILL_NAMES_MAX:
             raise BadInput(f"there are bills of {BILL_NAMES_MAX} names already; take away one (bills.remove)")
+        if label.tenant:
+            _check_places(held, label)
         for one in same:
             if (one.label.provider, one.label.scope) != (label.provider, dict(label.scope)):
                 raise BadInput(f"name: the bill {label.name!r} is of {one.label.provider} and other calls; give this one another name")
@@ -178,6 +180,15 @@ class Bills:
                     f"it tells of a part of {_day(cut.from_ns)} to {_day(cut.to_ns)}, of which bill {statement.bill.no} tells as a whole: "
                     "import all of that time, or give another name"
                 )
+
+
+def _check_places(held: Sequence[StoredBill], label: Label) -> None:
+    """Refuse one tenant's bills more than their share of the places."""
+    theirs = [one.label.name for one in held if one.label.tenant == label.tenant]
+    if len(theirs) >= BILLS_OF_TENANT_MAX:
+        raise BadInput(f"there are {BILLS_OF_TENANT_MAX} bills of this tenant already; take away old ones (bills.remove)")
+    if label.name not in theirs and len(set(theirs)) >= BILL_NAMES_OF_TENANT_MAX:
+        raise BadInput(f"there are bills of {BILL_NAMES_OF_TENANT_MAX} names of this tenant already; take away one (bills.remove)")
 
 
 def live(transaction: Transaction, tenants: Tenants) -> list[StoredBill]:

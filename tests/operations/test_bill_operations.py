@@ -15,10 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from otel_finops.base.errors import BadInput, Forbidden, NotFound, Unavailable
+from otel_finops.base.errors import BadInput, Forbidden, NotFound, TooLarge, Unavailable
 from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.identity.principals import LOCAL, Principal
 from otel_finops.identity.roles import ROLES
+from otel_finops.insight import bill_store
 from otel_finops.insight.bills import pull as pull_module
 from otel_finops.insight.bills.pull import Source, getter, pull
 from otel_finops.ledger.current_prices import CurrentPrices
@@ -143,6 +144,23 @@ def test_bills_are_their_tenants(context: Context) -> None:
     assert [(one["cause"], one["usd"]) for one in theirs["causes"]] == [("not_seen", "0.0105")], "acme's calls are none of globex'"
 
 
+def test_no_tenant_takes_the_places_of_the_others_bills(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two names and three imports for each: acme's third name is refused, a newer import of a name is not, and then it is."""
+    monkeypatch.setattr(bill_store, "BILL_NAMES_OF_TENANT_MAX", 2)
+    monkeypatch.setattr(bill_store, "BILLS_OF_TENANT_MAX", 3)
+    for name in ("a", "b"):
+        imported(context, ANN, tenant="acme", name=name)
+    with pytest.raises(BadInput, match="bills of 2 names of this tenant already"):
+        imported(context, ANN, tenant="acme", name="c")
+    imported(context, ANN, TABLE.replace(b"0.0105", b"0.0106"), tenant="acme", name="a")
+    with pytest.raises(BadInput, match="3 bills of this tenant already"):
+        imported(context, ANN, TABLE.replace(b"0.0105", b"0.0107"), tenant="acme", name="a")
+    for tenant in ("globex", None):
+        for name in ("a", "b"):
+            imported(context, tenant=tenant, name=name)
+    imported(context, name="c")
+
+
 def test_capture_rates_are_kept_and_shown_as_metrics(context: Context, store: Store) -> None:
     imported(context)
     tried = ask(context, "reconcile.run", dry_run=True)
@@ -215,6 +233,19 @@ def test_reports_are_fetched_page_by_page() -> None:
         ["2026-11-19T00:00:00Z"], ["2026-11-21T00:00:00Z"], ["description"],
     )  # fmt: skip
     assert headers == {"x-api-key": "key", "anthropic-version": "2023-06-01"}
+
+
+def test_pages_without_end_are_not_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull_module, "BILL_FILE_BYTES_MAX", 1_000)
+    asked: list[str] = []
+
+    def get(url: str, headers: Mapping[str, str]) -> bytes:
+        asked.append(url)
+        return json.dumps({"data": [], "has_more": True, "next_page": "n", "filler": "x" * 300}).encode()
+
+    with pytest.raises(TooLarge, match="pages of more than 1000 bytes"):
+        list(pull(Source("anthropic", "https://api.anthropic.com", "k"), 0, 86_400 * 10**9, get))
+    assert len(asked) == 3
 
 
 def desk(store: Store, settings: Settings, get: Any) -> BillsDesk:

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from otel_finops.base.errors import BadInput, Unavailable
-from otel_finops.base.limits import BILL_PAGE_BYTES_MAX, BILL_PAGES_MAX
+from otel_finops.base.errors import BadInput, TooLarge, Unavailable
+from otel_finops.base.limits import BILL_FILE_BYTES_MAX, BILL_PAGE_BYTES_MAX, BILL_PAGES_MAX
 from otel_finops.base.times import NS_PER_DAY, NS_PER_SECOND, format_ns
 from otel_finops.insight.bills import anthropic, openai, openrouter
 
@@ -75,6 +75,7 @@ def pull(source: Source, from_ns: int, to_ns: int, get: Get) -> Iterator[Pulled]
 
     Raises:
         BadInput: the key is refused, or an answer is none.
+        TooLarge: a report's pages are larger than a file of them may be.
         Unavailable: the API is away, or asks to wait.
     """
     for report in _REPORTS[source.provider]:
@@ -86,9 +87,14 @@ def pull(source: Source, from_ns: int, to_ns: int, get: Get) -> Iterator[Pulled]
 def _paged(url: str, report: Report, source: Source, from_ns: int, to_ns: int, get: Get) -> Iterator[Mapping[str, Any]]:
     query = [*_times(source.provider, from_ns, to_ns), ("bucket_width", "1d"), ("limit", str(_DAYS_A_PAGE)), *report.query]
     page: str | None = None
+    size = 0
     for _ in range(BILL_PAGES_MAX):
         asked = urlencode([*query, *([("page", page)] if page is not None else [])])
-        answer = _page(get(f"{url}?{asked}", _headers(source)), url)
+        body = get(f"{url}?{asked}", _headers(source))
+        size += len(body)
+        if size > BILL_FILE_BYTES_MAX:
+            raise TooLarge(f"{url}: pages of more than {BILL_FILE_BYTES_MAX} bytes; ask for fewer days (reconciliation.sources[].days)")
+        answer = _page(body, url)
         yield answer
         page = answer.get("next_page")
         if not answer.get("has_more"):
