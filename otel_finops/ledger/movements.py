@@ -63,7 +63,7 @@ def movements(store: Store, tenants: Tenants, window: Times, month: tuple[int, i
         extent = Extent.of(transaction)
         names = list(visible_tenants(transaction, restricted(tenants)))
         from_ns, to_ns = window if month is None else (_first_of(transaction, month), month[1])
-        _check_pruned(transaction, from_ns)
+        _check_pruned(transaction, from_ns if month is None else month[0])  # a trace with rows of a month that stays is kept whole
     whole = Stretch(
         "entries",
         COLUMN_LIST,

@@ -26,6 +26,7 @@ from otel_finops.identity.roles import ROLES
 from otel_finops.insight import focus as focus_module
 from otel_finops.ledger.current_prices import CurrentPrices
 from otel_finops.ledger.periods import Periods
+from otel_finops.ledger.retention import LedgerPruner
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.local import make_context
@@ -40,6 +41,8 @@ from otel_finops.testing import RememberedTrail
 VERA = Principal("vera", ("acme",), ROLES["viewer"])
 OCTOBER = -40 * 24 * 3600
 """Seconds from noon on 21 November to 12 October."""
+SEPTEMBER = -60 * 24 * 3600
+"""Seconds from then to 22 September."""
 SETTINGS = load(
     None,
     {
@@ -212,6 +215,22 @@ def test_corrections_of_closed_months_are_corrections_of_the_month_in_which_they
     )
     by_month = {group.key["period"]: group.cost_pico for group in world.reader.spend(None, ("period",)).groups}
     assert by_month == {"2026-10": total(before, "x_Cost"), "2026-11": total([late], "x_Cost")}
+
+
+def test_months_that_stay_are_written_whole_when_earlier_ones_were_pruned(world: World) -> None:
+    """September has two calls. One grew from 1,000 tokens in to 3,000 when that month was closed, which November bears: 0.005 USD, beside
+    a call of its own of 0.0035. Then September is pruned; the trace with the late row stays, and November's rows are what they were.
+    """
+    world.settle(said(1, at_s=SEPTEMBER), said(2, at_s=SEPTEMBER), said(3))
+    Periods(world.store, world.leases, world.clock, world.clock.advance).close("2026-10", "ann", "done")
+    world.settle(said(1, at_s=SEPTEMBER, usage={"input_uncached": 3000, "output": 100}, end_ns=2 * 10**18))
+    before = world.rows(period="2026-11")
+    assert total(before, "x_Cost") == 8_500_000_000
+    pruner = LedgerPruner(world.store, world.leases, world.clock, sleep=world.clock.advance)
+    assert pruner.prune(pruner.months_before(30), "test").traces == 1
+    assert world.rows(period="2026-11") == before
+    with pytest.raises(BadInput, match="rows before 2026-10-01 were pruned"):
+        world.rows(period="2026-09")
 
 
 def test_what_was_corrected_in_an_open_month_leaves_no_trace(world: World) -> None:
