@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from surfaces_world import HOSTILE
 
-_DEPTH_MAX: Final = 6
+_DEPTH_MAX: Final = 8
 LONG: Final = "arn:aws:bedrock:eu-central-1:123456789012:inference-profile/eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
 _TEXTS: Final = (
     (r"(^|_)at$|seen|since|until|^from$|^to$", "2026-11-21T09:30:00.123456789Z"),

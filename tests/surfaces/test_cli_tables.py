@@ -39,7 +39,7 @@ def test_every_verbs_answer_fits_the_screen_and_is_harmless(one: Any, width: int
 
 def copied(name: str, line: str) -> bool:
     """A line to be copied in one piece, which the terminal folds: a cursor, or a command that mends something."""
-    return "--cursor" in line or (name == "pricing.unpriced" and line.startswith("  "))
+    return "--cursor" in line or (name in ("pricing.unpriced", "waste.report") and line.startswith("  "))
 
 
 @pytest.mark.parametrize("one", SHOWN, ids=lambda one: one.name)
@@ -132,6 +132,53 @@ def test_a_calls_history_is_a_table_of_its_entries() -> None:
     lines = drawn("usage.show", {"history": history, "standing": None, "revisions": 2}, 80)
     assert lines[2].split() == ["2026-11-22", "08:26:54Z", "charge", "call", "0.5", "computed", "First", "seen."]
     assert lines[3].split() == ["2026-11-22", "08:26:54Z", "reversal", "call", "0.5", "computed", "Sent", "again."]
+
+
+def test_a_forecast_is_told_in_a_sentence_with_rounded_amounts() -> None:
+    found = {"projected": "17.444838822094", "low": "16.248884214993", "high": "18.860124242707", "spent": "12.4544221"}
+    window = {"from": "2026-11-01T00:00:00.000000000Z", "to": "2026-12-01T00:00:00.000000000Z", "zone": "UTC", "period": "monthly"}
+    step = {"to": window["to"], "expected": found["projected"], "low": found["low"], "high": found["high"]}
+    lines = drawn("forecast.spend", {**window, "total": found, "groups": [], "others": 0, "steps": [step]}, 100)
+    assert lines[:2] == [
+        "2026-11-01 00:00:00Z to 2026-12-01 00:00:00Z (monthly, UTC)",
+        "12.45 USD spent, 17.44 USD expected at the end, four times in five between 16.25 and 18.86",
+    ]
+    assert lines[4] == "2026-12-01 00:00:00Z     17.44  16.25  18.86"
+    few = drawn("forecast.spend", {**window, "total": {**found, "low": None, "high": None}, "groups": [], "others": 0, "steps": []}, 100)
+    assert few[1] == "12.45 USD spent, 17.44 USD expected at the end; too few days for a range"
+
+
+def test_what_stands_out_is_one_line_each() -> None:
+    one = {
+        **{"no": 9, "scope": "agent", "tenant": "acme", "name": "triage", "step": "day", "from": "2026-11-21T00:00:00.000000000Z"},
+        **{"running": True, "state": "open", "muted": False, "value_usd": "0.4060818", "expected_usd": "0.001523605187", "score": 40.46},
+        "drivers": [{"kind": "volume", "amount_usd": "0.398924644843", "details": []}],
+    }
+    row = drawn("anomalies.list", {"anomalies": [one], "next_cursor": None}, 130)[2]
+    assert row.split("  ")[:3] == [" 9", "2026-11-21 00:00:00Z", "day"]
+    assert "agent triage of acme" in row and "0.41" in row and "0.0015" in row and "open, running" in row
+
+
+def test_who_bears_nothing_else_needs_no_columns_for_it() -> None:
+    nothing = dict.fromkeys(("direct_usd", "given_usd", "received_usd", "fees_usd", "credits_usd"), "0")
+    rows = [
+        {"cost_center": code, "tenant": None, "name": None, "owner": None, "calls": 4, **nothing, "total_usd": cost, "subtree_usd": cost}
+        for code, cost in (("search", "2.5"), (None, "0"))
+    ]
+    rows[0]["direct_usd"] = "2.5"
+    lines = drawn("chargeback.report", {"rows": rows}, 80)
+    assert lines[0].split() == ["cost", "center", "calls", "direct", "usd", "total", "usd"]
+    assert lines[3].startswith("(not allocated)")
+
+
+def test_jobs_say_how_often_and_what_came_of_it() -> None:
+    idle = {"running_in": None, "seconds": None, "outcome": None, "said": None, "last_at": None, "failures": 0}
+    done = {**idle, "seconds": 0.023, "outcome": "done", "said": "2 budgets forecast", "last_at": "2026-11-22T15:08:05.000000000Z"}
+    jobs = [{"job": "prune", "every_seconds": 86400.0, **idle}, {"job": "forecast_budgets", "every_seconds": 600.0, **done}]
+    text = "\n".join(drawn("jobs.list", {"jobs": jobs}, 100))
+    assert "prune             1 d" in text
+    assert "forecast_budgets  10 min  2026-11-22 15:08:05Z  0.023 s  done     2 budgets forecast" in text
+    assert "failures" not in text
 
 
 def test_sessions_are_a_table_on_a_narrow_screen() -> None:

@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.text import Text
 
 from otel_finops.surfaces.cli import (
+    render_alerting,
     render_budgets,
     render_coverage,
     render_dashboard,
     render_decisions,
+    render_insight,
     render_prices,
     render_routing,
     render_runs,
@@ -79,7 +81,22 @@ _ENTRY: Final = (
 _BOOKED: Final = ("recorded_at", "kind", "role", "cost_usd", "cost_method", "why", "changed", "corrected_by")
 _PRUNED: Final = ("class", "kept", "rows", "traces", "spans", "oldest", "newest", "months", "held", "finished", "lost")
 _TOKEN: Final = ("no", "name", "prefix", "role", "tenants", "state", "expires_at", "last_used_at")
+_ALERT: Final = ("alert", "severity", "phase", "tenant", "title", "started_at", "muted_until")
+_DEED: Final = ("at", "deed", "severity", "rule", "tenant", "title", "channels", "held_back")
+_CHANNEL: Final = ("no", "name", "type", "tenant", "enabled", "host", "to", "routed")
+_ROUTE: Final = ("no", "name", "tenant", "channels", "rules", "kinds", "min_severity", "labels", "resolved", "enabled")
+_DELIVERY: Final = ("no", "made_at", "channel_name", "status", "attempts", "severity", "title", "said", "next_at")
+_CENTER: Final = ("no", "code", "name", "parent", "tenant", "owner", "department")
+_SCORE: Final = ("provider", "model", "task", "score", "low", "high", "samples", "source", "tenant")
 _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
+    "alert_routes.list": partial(_listed, "routes", _ROUTE),
+    "alert_rules.list": render_alerting.rules,
+    "alerts.history": partial(_listed, "events", _DEED),
+    "alerts.list": partial(_listed, "alerts", _ALERT),
+    "anomalies.course": render_insight.course,
+    "anomalies.explain": render_insight.explained,
+    "anomalies.list": render_insight.anomalies,
+    "anomalies.show": render_insight.anomaly,
     "audit.list": partial(_listed, "entries", ("at", "tenant", "seq", "who", "what", "outcome", "origin")),
     "budgets.burndown": render_budgets.burndown,
     "budgets.crossings": partial(
@@ -87,12 +104,23 @@ _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     ),
     "budgets.list": render_budgets.listed,
     "budgets.tree": render_budgets.tree,
+    "channels.list": partial(_listed, "channels", _CHANNEL),
+    "chargeback.report": render_insight.chargeback,
+    "cost_centers.list": partial(_listed, "cost_centers", _CENTER),
     "coverage.report": render_coverage.coverage,
     "dashboard.kpis": render_dashboard.kpis,
     "dashboard.top": render_dashboard.top,
     "dashboard.trend": render_dashboard.trend,
     "decisions.create": render_decisions.decided,
     "decisions.list": render_decisions.decisions,
+    "deliveries.list": partial(_listed, "deliveries", _DELIVERY),
+    "footprint.summary": render_insight.footprint,
+    "footprint.trend": render_insight.footprint_trend,
+    "forecast.budget": render_insight.forecast_budget,
+    "forecast.budgets": render_insight.forecast_budgets,
+    "forecast.spend": render_insight.forecast_spend,
+    "jobs.list": render_alerting.jobs,
+    "outcomes.report": render_insight.outcomes,
     "policies.list": partial(
         _listed, "policies", ("no", "priority", "name", "tenant", "action", "scope", "min_cost_usd", "condition", "enabled", "failures")
     ),
@@ -103,6 +131,7 @@ _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "pricing.quote": render_prices.quote,
     "pricing.rules": render_prices.rules,
     "pricing.unpriced": render_prices.unpriced,
+    "quality.scores": partial(_listed, "scores", _SCORE),
     "retention.prune": _pruned,
     "retention.status": _retained,
     "routing.list": partial(_listed, "rules", ("no", "name", "tenant", "candidates", "bar", "task", "source", "filters", "unknown")),
@@ -116,8 +145,10 @@ _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "settings.show": _settings,
     "tokens.list": partial(_listed, "tokens", _TOKEN),
     "traces.show": render_trees.trace,
+    "unit_costs.report": render_insight.unit_costs,
     "usage.list": partial(_listed, "entries", _ENTRY),
     "usage.show": _history,
+    "waste.report": render_insight.wasted,
     "whatif.scenarios": partial(_listed, "scenarios", ("no", "name", "tenant", "question", "saved_at", "saved_by")),
     "whatif.simulate": render_routing.compared,
 }

@@ -81,7 +81,7 @@ def changed(now: Decimal, before: Decimal, *, plain: bool = False) -> Text:
     return Text(change(now, before), colour)
 
 
-def percent(part: float) -> str:
+def percent(part: float | str) -> str:
     """A share between 0 and 1."""
     return share(Decimal(str(part)), Decimal(1))
 

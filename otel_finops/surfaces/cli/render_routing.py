@@ -8,6 +8,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
+from otel_finops.surfaces.cli.render_dashboard import percent
 from otel_finops.surfaces.cli.tables import draw_rows, plain
 from otel_finops.surfaces.cli.texts import safe
 
@@ -30,7 +31,7 @@ def simulated(console: Console, answer: Mapping[str, Any]) -> None:
 
 def compared(console: Console, answer: Mapping[str, Any]) -> None:
     """What calls would have cost otherwise."""
-    share = "" if answer["saved_share"] is None else f", {float(answer['saved_share']):.1%} of what was booked"
+    share = "" if answer["saved_share"] is None else f", {percent(answer['saved_share'])} of what was booked"
     console.print(Text(f"{answer['saved_usd']} USD saved{share}, over {answer['calls']} calls", "bold"))
     if answer["models"]:
         draw_rows(console, list(map(_named, answer["models"])), _MODELS)
