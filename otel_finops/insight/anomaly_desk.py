@@ -116,7 +116,7 @@ class AnomalyDesk:
     def course(self, tenants: Tenants, filters: Filters, times: Times) -> Sequence[Looked]:
         """Any group's last pieces of time, judged as those of scopes are."""
         with self._store.read() as transaction:
-            found = read_series(transaction, tenants, (), times.from_ns, times.to_ns, times.step, times.zone, filters)
+            found = read_series(transaction, tenants, (), times.known_from(transaction), times.to_ns, times.step, times.zone, filters)
         return course(found.starts_ns, found.groups[()], times, self._settings).looked
 
     def compare(self, question: Question, span: tuple[int, int], against: tuple[int, int]) -> Compared:

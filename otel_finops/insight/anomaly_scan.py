@@ -15,7 +15,7 @@ from otel_finops.base.zones import back, date_in, next_start, zone_of
 from otel_finops.insight.anomaly import Judged, Point, Rule, judge_at
 from otel_finops.insight.anomaly_rules import DAYS_BACK, HOURS_BACK, HOURS_OF_DAY, day_rule, hour_rule
 from otel_finops.insight.drivers import Driver, Known, drivers_of
-from otel_finops.insight.series import Step, read_series
+from otel_finops.insight.series import Step, cut_from, read_series
 from otel_finops.insight.uses import read_uses
 from otel_finops.ledger.spend import Question, tally
 from otel_finops.ledger.spend_entries import Amounts
@@ -97,6 +97,10 @@ class Times(NamedTuple):
         """Where the first piece begins with which the first one looked at is compared."""
         return max(0, back(self.step, self.now_ns, self.looked - 1 + _PIECES_BACK[self.step], self._cut))
 
+    def known_from(self, transaction: Transaction) -> int:
+        """The same, or later where retention left nothing that could be told apart by such pieces."""
+        return cut_from(transaction, self.from_ns, self.zone) if self.step == "day" else self.from_ns
+
     @property
     def first_ns(self) -> int:
         """Where the first piece that is looked at begins."""
@@ -128,7 +132,7 @@ def courses_of(transaction: Transaction, scopes: Sequence[Scope], times: Times, 
         kind = some[0].kind
         by = () if kind == "global" else ("tenant",) if kind == "tenant" else ("tenant", kind)
         names = {name: sorted({value for one in some for value in one.filters.get(name, ())}) for name in by}
-        series = read_series(transaction, None, by, times.from_ns, times.to_ns, times.step, times.zone, names)
+        series = read_series(transaction, None, by, times.known_from(transaction), times.to_ns, times.step, times.zone, names)
         for scope in some:
             key = tuple(next(iter(scope.filters[name])) for name in by)
             if key in series.groups:
@@ -181,7 +185,7 @@ def explain(transaction: Transaction, scope: Scope, one: Looked, of: Course, tim
     now = read_uses(transaction, _question(scope), [(one.start_ns, one.end_ns)], one.amounts.calls)
     spans = [(of.starts_ns[place], _end(of, place, times)) for place in compared]
     usual = read_uses(transaction, _question(scope), _joined(spans), sum(of.pieces[place].calls for place in compared))
-    known = read_known(transaction, _question(scope), times.from_ns, max([one.start_ns, *(end for _, end in spans)]), one)
+    known = read_known(transaction, _question(scope), of.starts_ns[0], max([one.start_ns, *(end for _, end in spans)]), one)
     return drivers_of(now, usual, one.amounts.amount, expected, known)
 
 

@@ -13,7 +13,7 @@ from otel_finops.insight.backtest import Backtest, backtest
 from otel_finops.insight.courses import BandStep, course_of, history_of, past_of
 from otel_finops.insight.forecast_store import Forecasted, StoredForecast, forecast_budgets, stored_forecasts
 from otel_finops.insight.methods import Name
-from otel_finops.insight.series import by_name, read_series
+from otel_finops.insight.series import by_name, cut_from, read_series
 from otel_finops.insight.trials import Method
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.tenants import Tenants, restricted
@@ -147,9 +147,8 @@ class Forecasts:
 
     def _days(self, transaction: Transaction, asked: SpendAsked, past: Window, now_ns: int) -> dict[tuple[str, ...], dict[int, int]]:
         """What was booked on each day until now, by group and the day's start."""
-        found = read_series(
-            transaction, restricted(asked.tenants), asked.by, past.start_ns, now_ns, "day", asked.period.zone, asked.filters
-        )
+        from_ns = cut_from(transaction, past.start_ns, asked.period.zone)
+        found = read_series(transaction, restricted(asked.tenants), asked.by, from_ns, now_ns, "day", asked.period.zone, asked.filters)
         named = by_name(transaction, self._subjects, asked.by, found)
         return {key: dict(zip(found.starts_ns, named.costs(key), strict=True)) for key in named.groups}
 

@@ -10,8 +10,9 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from otel_finops.base.errors import BadInput
 from otel_finops.base.limits import SERIES_CELLS_MAX, SERIES_PIECES_MAX
 from otel_finops.base.times import NS_PER_HOUR
-from otel_finops.base.zones import pieces, zone_of
+from otel_finops.base.zones import next_start, pieces, zone_of
 from otel_finops.ledger.course import Span, cells_of
+from otel_finops.ledger.pruned import pruned_until_ns
 from otel_finops.ledger.reader import SUBJECT_KEYS, by_reference
 from otel_finops.ledger.spend import PERIOD, TIME_KEYS, Question
 from otel_finops.ledger.spend_entries import Amounts
@@ -77,6 +78,16 @@ def read_series(
     for (place, *key), found in cells.items():
         rows[tuple(map(str, key))][int(place)] = found.amounts
     return Series(tuple(start for start, _ in spans), {key: tuple(row) for key, row in rows.items()})
+
+
+def cut_from(transaction: Transaction, from_ns: int, zone: str) -> int:
+    """From when on the days of a zone can be told apart, `from_ns` or later: of what retention pruned sums are kept by whole hours (UTC),
+    so days that begin within an hour are known from the first one on that lies behind it.
+    """
+    pruned_ns, cut = pruned_until_ns(transaction), zone_of(zone)
+    if from_ns >= pruned_ns or all(start % NS_PER_HOUR == 0 for start, _ in pieces("day", from_ns, pruned_ns, cut)):
+        return from_ns
+    return next_start("day", pruned_ns - 1, cut)
 
 
 def by_name(transaction: Transaction, subjects: Subjects, by: Sequence[str], series: Series) -> Series:

@@ -9,7 +9,11 @@ from ledger_rig import SECOND, Rig, call
 
 from otel_finops.base.errors import BadInput
 from otel_finops.base.times import parse_ns
-from otel_finops.insight.series import Series, by_name, read_series
+from otel_finops.governance.periods import Period
+from otel_finops.insight.forecasts import Forecasts, SpendAsked
+from otel_finops.insight.series import Series, by_name, cut_from, read_series
+from otel_finops.ledger.periods import Periods
+from otel_finops.ledger.retention import LedgerPruner
 from otel_finops.ledger.spend_entries import Amounts
 from otel_finops.store.engine import Store
 
@@ -55,6 +59,27 @@ def test_days_begin_where_the_zone_has_them(rig: Rig) -> None:
     assert found.starts_ns == tuple(parse_ns(f"2026-10-{moment}:00:00Z") for moment in ("23T22", "24T22", "25T23"))
     twice = Amounts(7_000_000_000, calls=2, tokens=2200, prompt=2000)
     assert found.groups == {("acme",): (CALL, twice, ZERO), ("globex",): (ZERO, ZERO, CALL)}
+
+
+def test_days_that_begin_within_pruned_hours_are_left_out(store: Store) -> None:
+    """September is pruned. In Rome its days are whole hours, whose sums are kept; in Kolkata, 5:30 ahead, they are not: days can be told
+    apart from 2 October on, which begins on the 1st at 18:30 UTC, and the forecast of a month there goes by those.
+    """
+    rig = Rig(store)
+    rig.settle(at(1, "2026-09-20T18:10:00Z", ANN), at(2, "2026-10-10T12:00:00Z", ANN), at(3, "2026-11-20T12:00:00Z", ANN))
+    Periods(store, rig.leases, rig.clock, rig.clock.advance).close("2026-10", "ann", "done")
+    pruner = LedgerPruner(store, rig.leases, rig.clock, sleep=rig.clock.advance)
+    assert list(pruner.prune(pruner.months_before(30), "test").months) == ["2026-09"]
+    with store.read() as transaction:
+        first = {zone: cut_from(transaction, parse_ns("2026-09-01"), zone) for zone in ("Europe/Rome", "Asia/Kolkata")}
+        assert first == {"Europe/Rome": parse_ns("2026-09-01"), "Asia/Kolkata": parse_ns("2026-10-01T18:30:00Z")}
+        assert cut_from(transaction, parse_ns("2026-11-01"), "Asia/Kolkata") == parse_ns("2026-11-01")
+    forecasts = Forecasts(store, rig.clock, rig.subjects)
+    for zone in first:
+        outlook = forecasts.of_spend(SpendAsked(None, {}, (), Period.of("monthly", zone)), "auto", 1)
+        assert (outlook.total.spent, sum(outlook.days.values())) == (3_500_000_000, 3_500_000_000)
+    with pytest.raises(BadInput, match="kept by the hour: give whole hours"):
+        series(rig, "2026-09-01", "2026-10-02", zone="Asia/Kolkata")
 
 
 def test_hours_and_two_keys(rig: Rig) -> None:
