@@ -12,8 +12,15 @@ from pydantic import AfterValidator, Field, model_validator
 from otel_finops.settings.section import SECRET, Section
 
 _KEY_BYTES: Final = 32
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|[.](?![.]))*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _MAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 _MAIL_CHARS_MAX: Final = 254
+
+
+def _host(text: str) -> str:
+    if text and not _HOST.fullmatch(text):
+        raise ValueError("not a host; write its name or address, and its port in smtp_port")
+    return text
 
 
 def _key(text: str) -> str:
@@ -57,7 +64,9 @@ class Channels(Section):
     public_url: Annotated[str, AfterValidator(_public_url)] = Field(
         default="", description="Where people reach this service, for links in notices: `https://finops.example.com`; empty: no links."
     )
-    smtp_host: str = Field(default="", max_length=253, description="The mail server; empty: no channel sends mail.")
+    smtp_host: Annotated[str, AfterValidator(_host)] = Field(
+        default="", max_length=253, description="The mail server; empty: no channel sends mail."
+    )
     smtp_port: int = Field(default=587, ge=1, le=65_535, description="Its port.")
     smtp_security: Literal["starttls", "tls", "none"] = Field(
         default="starttls", description="`starttls`, `tls` from the first byte on, or `none`: for a server on this machine."

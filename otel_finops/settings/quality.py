@@ -7,11 +7,14 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from otel_finops.base.limits import NAME_CHARS_MAX
+from otel_finops.settings.paths import file_path
 from otel_finops.settings.section import Section
 
 
 def _origin(text: str) -> str:
-    if "://" in text and not text.startswith("https://"):
+    if "://" not in text:
+        return file_path(text)
+    if not text.startswith("https://"):
         raise ValueError("not a place of quality scores; write https://HOST/PATH, or a file")
     return text
 

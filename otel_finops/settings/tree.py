@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
@@ -28,6 +27,7 @@ from otel_finops.settings.money import Currency, Pricing
 from otel_finops.settings.outbound import Outbound
 from otel_finops.settings.outcomes import Outcomes
 from otel_finops.settings.outside import checked_headers, checked_place
+from otel_finops.settings.paths import file_path
 from otel_finops.settings.quality import Quality
 from otel_finops.settings.reconciliation import Reconciliation
 from otel_finops.settings.section import SECRET
@@ -45,18 +45,12 @@ def _database_url(text: str) -> str:
     if not text.startswith(("sqlite:///", "postgresql+psycopg://")):
         raise ValueError("not a database URL; write sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE")
     if text.startswith("sqlite:///"):
-        _file_path(text.removeprefix("sqlite:///").partition("?")[0])
-    return text
-
-
-def _file_path(text: str) -> str:
-    if "\0" in text or ".." in PurePath(text).parts:
-        raise ValueError("a path must not climb with '..'; write it absolute or below the working folder")
+        file_path(text.removeprefix("sqlite:///").partition("?")[0])
     return text
 
 
 def _readable_file(text: str) -> str:
-    text = _file_path(text)
+    text = file_path(text)
     if not (os.path.isfile(text) and os.access(text, os.R_OK)):
         raise ValueError("no such readable file")
     return text
@@ -70,7 +64,7 @@ def _endpoint(text: str) -> str:
 
 def _price_origin(text: str) -> str:
     if text and "://" not in text:
-        return _file_path(text)
+        return file_path(text)
     if text and not text.startswith(("https://", "http://")):
         raise ValueError("not a place of a price list; write https://HOST/PATH, or a file")
     return text
@@ -226,7 +220,7 @@ class Forward(_Section):
     cost_details: bool = Field(
         default=False, description="Write `gen_ai.usage.cost.amount`, `.currency` and `.source` beside `gen_ai.usage.cost`."
     )
-    spool_path: Annotated[str, AfterValidator(_file_path)] = Field(
+    spool_path: Annotated[str, AfterValidator(file_path)] = Field(
         default="otel-finops.spool", description="Spool: the queue's file, mode 0600; every process needs its own."
     )
     spool_mib_max: int = Field(

@@ -225,8 +225,11 @@ def test_settings_cannot_be_changed() -> None:
 
 NO_PATHS = {
     "auth.resolver": "a URL or the name of a function",
+    "channels.smtp_password": "a password",
+    "channels.smtp_user": "a name at the mail server",
     "kill_switch.why": "a sentence",
     "prices.refresh_source": "the name of an importer",
+    "quality.source": "the name of a source",
 }
 """Texts that name no file, and what they are."""
 TEXTS = [one for one in describe() if one.type == "text"]
