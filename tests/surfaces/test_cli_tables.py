@@ -156,7 +156,10 @@ def test_what_stands_out_is_one_line_each() -> None:
     }
     row = drawn("anomalies.list", {"anomalies": [one], "next_cursor": None}, 130)[2]
     assert row.split("  ")[:3] == [" 9", "2026-11-21 00:00:00Z", "day"]
-    assert "agent triage of acme" in row and "0.41" in row and "0.0015" in row and "open, running" in row
+    assert "agent triage of acme" in row
+    assert "0.41" in row
+    assert "0.0015" in row
+    assert "open, running" in row
 
 
 def test_who_bears_nothing_else_needs_no_columns_for_it() -> None:
