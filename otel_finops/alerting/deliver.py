@@ -25,7 +25,7 @@ from otel_finops.alerting.senders import Attempt, Outcome
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, Busy, Unavailable
 from otel_finops.base.limits import DELIVERY_BACKOFF_S, DELIVERY_BACKOFF_S_MAX, DELIVERY_CLAIM_S, DELIVERY_THREADS
-from otel_finops.base.times import NS_PER_SECOND
+from otel_finops.base.times import NS_PER_HOUR, NS_PER_SECOND
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction
 
@@ -39,19 +39,23 @@ _DOUBLINGS_MAX: Final = 20
 _LOCK: Final = "SELECT pg_advisory_xact_lock(?)"
 _LOCK_NO: Final = 5_270_411_906_032
 """Number of PostgreSQL's advisory lock for who claims deliveries; any number that nobody else uses."""
-_ANY_DUE: Final = "SELECT 1 FROM deliveries WHERE status = 'waiting' AND next_ns <= ? AND claimed_ns <= ? LIMIT 1"
+_AHEAD_NS: Final = 2 * NS_PER_HOUR
+"""No claim and no delay lasts as long: one that seems to was noted before the clock went back, and holds nothing up."""
+_FREE: Final = "CASE WHEN claimed_ns > ? THEN 0 ELSE claimed_ns END"
+_DUE: Final = "CASE WHEN next_ns > ? THEN 0 ELSE next_ns END"
+_ANY_DUE: Final = f"SELECT 1 FROM deliveries WHERE status = 'waiting' AND {_DUE} <= ? AND {_FREE} <= ? LIMIT 1"
 _BACKLOG: Final = "SELECT COUNT(*), MIN(made_ns) FROM deliveries WHERE status = 'waiting'"
 _FREE_CHANNELS: Final = (
-    "SELECT channel_no FROM deliveries WHERE status = 'waiting' GROUP BY channel_no HAVING MAX(claimed_ns) <= ? AND MIN(next_ns) <= ? "
+    f"SELECT channel_no FROM deliveries WHERE status = 'waiting' GROUP BY channel_no HAVING MAX({_FREE}) <= ? AND MIN({_DUE}) <= ? "
     "ORDER BY MIN(made_ns), channel_no"
 )
 _FIRST_DUE: Final = (
-    "SELECT delivery_no FROM deliveries AS d WHERE status = 'waiting' AND channel_no = ? AND next_ns <= ? AND NOT EXISTS "
+    f"SELECT delivery_no FROM deliveries AS d WHERE status = 'waiting' AND channel_no = ? AND {_DUE} <= ? AND NOT EXISTS "
     "(SELECT 1 FROM deliveries AS e WHERE e.status = 'waiting' AND e.channel_no = d.channel_no AND e.alert_key = d.alert_key "
     "AND e.delivery_no < d.delivery_no) ORDER BY delivery_no LIMIT 1"
 )
 _CLAIM: Final = (
-    "UPDATE deliveries SET claimed_ns = ?, attempts = attempts + 1 WHERE delivery_no = ? AND status = 'waiting' AND claimed_ns <= ? "
+    f"UPDATE deliveries SET claimed_ns = ?, attempts = attempts + 1 WHERE delivery_no = ? AND status = 'waiting' AND {_FREE} <= ? "
     "RETURNING delivery_no, channel_no, attempts, made_ns, notice"
 )
 _LOG: Final = (
@@ -146,7 +150,7 @@ class Deliverer:
         """Whether anything waits to be attempted now."""
         now_ns = self._now_ns()
         with self._store.read() as transaction:
-            return bool(transaction.execute(_ANY_DUE, (now_ns, now_ns)))
+            return bool(transaction.execute(_ANY_DUE, (now_ns + _AHEAD_NS, now_ns, now_ns + _AHEAD_NS, now_ns)))
 
     def backlog(self) -> Backlog:
         """What waits, here and in all other processes."""
@@ -296,10 +300,10 @@ def _times(attempts: int) -> str:
 
 
 def _claimed(transaction: Transaction, now_ns: int, most: int) -> Iterator[Claimed]:
-    taken = 0
-    for (channel_no,) in transaction.execute(_FREE_CHANNELS, (now_ns, now_ns)):
-        for (no,) in transaction.execute(_FIRST_DUE, (channel_no, now_ns)):
-            for delivery_no, of_channel, attempts, made_ns, notice in transaction.execute(_CLAIM, (now_ns + _CLAIM_NS, no, now_ns)):
+    taken, by_now = 0, (now_ns + _AHEAD_NS, now_ns)
+    for (channel_no,) in transaction.execute(_FREE_CHANNELS, (*by_now, *by_now)):
+        for (no,) in transaction.execute(_FIRST_DUE, (channel_no, *by_now)):
+            for delivery_no, of_channel, attempts, made_ns, notice in transaction.execute(_CLAIM, (now_ns + _CLAIM_NS, no, *by_now)):
                 yield Claimed(int(delivery_no), int(of_channel), int(attempts), int(made_ns), unpacked(notice))
                 taken += 1
         if taken >= most:

@@ -232,6 +232,21 @@ def test_after_a_crash_it_is_delivered_with_the_same_id(store: Store) -> None:
     assert attempts(store, 1) == [(2, "delivered", None)]
 
 
+def test_a_clock_that_was_far_ahead_holds_nothing_up_once_it_is_right_again(store: Store) -> None:
+    """A day ahead one delivery failed, and a process died over another one; then the clock is set back, and both are due."""
+    clock = FakeClock()
+    channels = channel_store(store, clock)
+    slack(channels, "a"), slack(channels, "b")
+    told(store, clock, notice())
+    clock.advance(86_400)
+    away = deliverer(store, clock, Ear(lambda channel, notice: Attempt("again", "away")), patience_s=10 * 86_400)
+    first, _ = away.claim(2)
+    away.attempt(first)
+    clock.advance(-86_400)
+    assert deliverer(store, clock, ear := Ear()).run() == (2, 0, 0)
+    assert sorted(ear.heard) == [("a", "n1"), ("b", "n1")]
+
+
 def test_who_comes_back_after_its_claim_changes_nothing_but_what_was_heard(store: Store) -> None:
     clock = FakeClock()
     slack(channel_store(store, clock))
