@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from otel_finops.base.limits import FIGURES_TRACES_AT_ONCE, WASTE_CALLS_MAX, WASTE_RUNS_MAX
-from otel_finops.base.money import PICO_PER_USD
+from otel_finops.base.money import PICO_PER_USD, divide_half_even
 from otel_finops.base.progress import tell
 from otel_finops.genai.usage import PROMPT_UNITS, Usage
 from otel_finops.insight.outcome_reads import OutcomeQuery, read_outcomes
@@ -124,13 +124,27 @@ class WasteDesk:
 
 
 class _Pricer:
-    """What calls would have cost by the price book."""
+    """What calls would have cost by the price book, in the proportion in which they were charged by it: discounts hold on."""
 
     def __init__(self, engine: PriceEngine) -> None:
         self._engine = engine
+        self._listed: tuple[WasteCall, int | None] | None = None
 
     def cost(self, call: WasteCall, usage: Usage, model: str | None) -> int | None:
         """See `waste.Price`: by the very row that priced the call, or by another model of its provider."""
+        listed = self._as_listed(call)
+        otherwise = listed if model is None and usage is call.usage else self._quoted(call, usage, model)
+        if not listed or otherwise is None:
+            return None
+        return divide_half_even(otherwise * call.cost, listed)
+
+    def _as_listed(self, call: WasteCall) -> int | None:
+        """The call as it was made; asked for again and again while one is looked at."""
+        if self._listed is None or self._listed[0] is not call:
+            self._listed = call, self._quoted(call, call.usage, None)
+        return self._listed[1]
+
+    def _quoted(self, call: WasteCall, usage: Usage, model: str | None) -> int | None:
         if model is None and call.price_key is None:
             return None
         provider, name = (None, call.price_key or "") if model is None else (call.provider, model)

@@ -18,6 +18,8 @@ from otel_finops.insight.waste_reads import WasteAsked, WasteDesk
 from otel_finops.ledger.corrections import Corrector, Selection
 from otel_finops.ledger.reprice import reprice
 from otel_finops.ledger.settle import Settler
+from otel_finops.pricing.cascade import Cascade
+from otel_finops.settings import load
 from otel_finops.settings.waste import Waste
 from otel_finops.store.engine import Store
 from otel_finops.testing import NOON
@@ -78,6 +80,20 @@ def test_equal_calls_and_prompts_that_could_be_cached(rig: Rig) -> None:
     assert found["repeated_calls"].pico == 3 * (2000 * 2_500_000 + 50 * 10_000_000)
     assert found["cache_potential"].pico == 3 * 2000 * 1_250_000
     assert found["cache_potential"].policy is None
+
+
+def test_what_discounted_calls_could_have_saved_is_discounted_too(store: Store) -> None:
+    """The same four calls, and 20 short ones, at half the price: a cache saves 3 times 0.00125 USD and not 0.0025, a smaller model
+    0.0001645 of the 0.000175 of each short call and not 0.000329.
+    """
+    rig = Rig(store, cascade=Cascade.of(load(None, {"OTEL_FINOPS_PRICING__DISCOUNTS": '[{"percent": "50"}]'}).pricing))
+    rig.settle(
+        agent(1), *(turn(number, usage={"input_uncached": 2000, "output": 65}) for number in (2, 3, 4, 5)),
+        *(turn(2, trace, usage={"input_uncached": 100, "output": 10}, attribution={"agent": "short"}) for trace in range(2, 22)),
+    )  # fmt: skip
+    found = report(rig)
+    assert found["cache_potential"].pico == 3 * 2000 * 1_250_000 // 2
+    assert found["oversized_model"].pico == 20 * (350_000_000 - 21_000_000) // 2
 
 
 def test_short_answers_of_a_large_model(rig: Rig) -> None:
