@@ -280,6 +280,9 @@ A request is sent again, four times at most, when the service answers 429 or 503
 the connection broke before the answer came. What changes something bears an idempotency key, so that it is done once all the same; long
 runs (`ledger reprice` and the like) are not sent again, because they go on. Numbers and texts of `--json` are the service's own.
 
+Imports (`--from FILE` of `bills`, `fx`, `prices` and `quality`) send the file of this machine, as far as the service takes bodies of its
+size (`http.body_mib_max`).
+
 `serve`, `demo`, `ingest`, `price`, `resolve`, `ledger head`, `audit head` and `db` work on this machine's files and cannot be asked of a
 service: they say so. `serve` and `demo` are services themselves and start although `OTEL_FINOPS_URL` is set.
 

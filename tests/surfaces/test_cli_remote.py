@@ -285,6 +285,28 @@ def test_a_read_is_sent_again_and_bears_no_key() -> None:
     assert [("idempotency-key" in one.headers) for one in at.heard] == [False, False]
 
 
+@pytest.mark.parametrize("name", ["fx.import", "bills.import", "quality.import", "prices.refresh"])
+def test_a_file_of_this_machine_is_sent_with_what_it_holds(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "list.csv"
+    file.write_bytes(b"model,score\ngpt-4o,0.9\n")
+    one = OPERATIONS.named(name)
+    with scripted(Said(200, b"{}")) as (url, seen):
+        Service(address_of(url), None).run(one, one.input.model_validate({"from": str(file)}))
+    sent = orjson.loads(seen[0].body)
+    assert (sent["from"], sent["content"]) == ("list.csv", "bW9kZWwsc2NvcmUKZ3B0LTRvLDAuOQo=")
+
+
+def test_a_file_that_cannot_be_sent_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = OPERATIONS.named("fx.import")
+    away = Service(address_of("http://127.0.0.1:1"), None)
+    with pytest.raises(BadInput, match=r"^rates.csv: cannot be read: No such file or directory$"):
+        away.run(one, one.input.model_validate({"from": str(tmp_path / "rates.csv")}))
+    (tmp_path / "rates.csv").write_bytes(b"12")
+    monkeypatch.setattr("otel_finops.surfaces.cli.remote.SENT_FILE_BYTES_MAX", 1)
+    with pytest.raises(BadInput, match=r"^rates.csv: larger than 0 MiB, which no request may be; import it where the service runs$"):
+        away.run(one, one.input.model_validate({"from": str(tmp_path / "rates.csv")}))
+
+
 def test_a_long_run_is_not_sent_again() -> None:
     with scripted(Said(0)) as at, pytest.raises(Unavailable, match="It may have been done: look before you ask again"):
         Service(address_of(at.url)).run(REPRICE, REPRICE.input())

@@ -7,10 +7,12 @@ broken connection: they go on although nobody waits for them.
 
 from __future__ import annotations
 
+import base64
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -28,12 +30,14 @@ from otel_finops.base.errors import (
     Unauthenticated,
     Unavailable,
 )
-from otel_finops.base.limits import MIB
+from otel_finops.base.limits import API_BODY_MIB_MAX, MIB
 from otel_finops.operations.faults import KINDS
 from otel_finops.operations.idempotency import checked_key
 from otel_finops.operations.registry import Input, Json, Operation
 from otel_finops.operations.requests import PREFIX, Asked, request_of
 
+SENT_FILE_BYTES_MAX: Final = API_BODY_MIB_MAX * MIB // 4 * 3 - MIB
+"""A larger file in base64 is no body that any service takes."""
 ANSWER_BYTES_MAX: Final = 256 * MIB
 """The cost tree of a trace with most nodes has some 60 MiB; what is larger is no answer of ours."""
 TRIES: Final = 4
@@ -133,6 +137,7 @@ class Service:
         Raises:
             FinopsError: what the service refused, as the operation itself would raise it here; Unavailable when it cannot be reached.
         """
+        given = _with_file(given)
         if one.changes:
             key = secrets.token_hex(16) if key is None else checked_key(key)
         with self.answer(request_of(one, given), key=key, repeatable=not one.is_run(given)) as response:
@@ -287,3 +292,25 @@ def _reason(fault: BaseException) -> str:
         args = [arg for arg in seen.args if isinstance(arg, BaseException)]
         seen = args[0] if args else (seen.__cause__ or seen.__context__)
     return "timed out" if isinstance(fault, urllib3.exceptions.TimeoutError) else type(fault).__name__
+
+
+def _with_file(given: Input) -> Input:
+    """An import that names a file of this machine, with what the file holds: the service cannot read it.
+
+    Raises:
+        BadInput: it cannot be read, or is larger than a request may be.
+    """
+    name = getattr(given, "from_", None)
+    if not isinstance(name, str) or "://" in name or getattr(given, "content", "") is not None:
+        return given
+    file = Path(name)
+    try:
+        with file.open("rb") as opened:
+            held = opened.read(SENT_FILE_BYTES_MAX + 1)
+    except OSError as fault:
+        raise BadInput(f"{file.name}: cannot be read: {fault.strerror or type(fault).__name__}") from fault
+    if len(held) > SENT_FILE_BYTES_MAX:
+        size = f"larger than {SENT_FILE_BYTES_MAX // MIB} MiB"
+        raise BadInput(f"{file.name}: {size}, which no request may be; import it where the service runs")
+    said = given.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return type(given).model_validate({**said, "from": file.name, "content": base64.b64encode(held).decode()})
