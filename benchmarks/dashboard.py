@@ -1,4 +1,4 @@
-"""How long the dashboard's answers take over a large ledger.
+"""How long the answers of the dashboard and of insight take over a large ledger.
 
     python -m benchmarks.dashboard --rows 1000000 --keep /var/tmp/dashboard.db
     python -m benchmarks.dashboard --database postgresql+psycopg://user@host/empty --rows 1000000
@@ -71,6 +71,14 @@ ASKED: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("spend.report", {"group_by": "provider,model"}),
     ("spend.report", {"group_by": "model", "from": "2026-11-01T00:20:00Z", "to": "2026-11-21T15:37:11Z"}),
     ("spend.report", {"group_by": "step"}),
+    ("forecast.spend", {}),
+    ("forecast.spend", {"by": "model"}),
+    ("footprint.summary", {"by": "model"}),
+    ("chargeback.report", {"period": "2026-11"}),
+    ("anomalies.explain", {"from": "2026-11-20", "to": "2026-11-21"}),
+    ("outcomes.report", {}),
+    ("unit_costs.report", {}),
+    ("waste.report", {}),
 )
 _SLOW_S: Final = 0.3
 
