@@ -208,6 +208,8 @@ ANOMALY_WHY_CHARS_MAX: Final = 500
 """Longest word on why an anomaly is acknowledged or muted: a sentence or two."""
 ANOMALY_MUTES_MAX: Final = 1_000
 """Mutes that stand: every finding that is shown is held against each of them."""
+ANOMALY_MUTES_OF_TENANT_MAX: Final = 100
+"""Of them those of one tenant, so that no tenant takes the others' places."""
 DRIVER_CALLS_MAX: Final = 200_000
 """Calls that are read to tell what drives a difference, at each of its two ends: about a second."""
 DRIVER_GROUPS_MAX: Final = 1_000

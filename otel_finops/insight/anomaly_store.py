@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from otel_finops.base.errors import BadInput, NotFound
-from otel_finops.base.limits import ANOMALY_MUTES_MAX
+from otel_finops.base.limits import ANOMALY_MUTES_MAX, ANOMALY_MUTES_OF_TENANT_MAX
 from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.insight.anomaly_scan import Scope
 from otel_finops.insight.series import Step
@@ -224,14 +224,17 @@ def read_notes(transaction: Transaction, no: int) -> list[Note]:
 
 
 def standing_mutes(transaction: Transaction, tenants: Tenants, now_ns: int) -> list[Mute]:
-    """The mutes that hold, oldest first, as far as these tenants may see them: those of all tenants are everybody's."""
-    return [one for one in _mutes(transaction, now_ns) if one.tenant == ANY_TENANT or _sees(tenants, one.tenant)]
+    """The mutes that hold, oldest first, as far as these tenants may see them: those of all tenants may name others' agents."""
+    return [one for one in _mutes(transaction, now_ns) if _sees(tenants, one.tenant)]
 
 
 def add_mute(transaction: Transaction, mute: Mute) -> Mute:
     """Mute from now on; raises BadInput when there are too many."""
-    if len(_mutes(transaction, mute.at_ns)) >= ANOMALY_MUTES_MAX:
+    held = _mutes(transaction, mute.at_ns)
+    if len(held) >= ANOMALY_MUTES_MAX:
         raise BadInput(f"there are {ANOMALY_MUTES_MAX} mutes already; end one (anomalies.unmute)")
+    if mute.tenant != ANY_TENANT and sum(1 for one in held if one.tenant == mute.tenant) >= ANOMALY_MUTES_OF_TENANT_MAX:
+        raise BadInput(f"there are {ANOMALY_MUTES_OF_TENANT_MAX} mutes of this tenant already; end one (anomalies.unmute)")
     [(no,)] = transaction.execute(_ADD_MUTE, (None, *mute[1:]))
     return mute._replace(no=int(no))
 

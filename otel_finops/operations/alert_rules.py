@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # `--help` must not load the database rooms
 
 _LIST: Final = "alert_rules.list"
 _FOUND_SHOWN: Final = 20
+_HISTORY_SHOWN: Final = 50
 _TIMES: Final = {"for_seconds": "for_s", "clear_seconds": "clear_s", "repeat_seconds": "repeat_s"}
 _PLAIN: Final = ("name", "severity", "enabled", "resolved", "labels")
 
@@ -216,7 +217,7 @@ class RuleShown(Output):
     """A rule, how it fares, and its definitions."""
 
     rule: RuleWithState | None = Field(description="Null: it was taken away.")
-    history: list[RuleRevision] = Field(description="Newest first.")
+    history: list[RuleRevision] = Field(description="Its last fifty definitions, newest first.")
 
 
 @operation(
@@ -226,7 +227,7 @@ class RuleShown(Output):
     output=RuleShown,
     permission="view",
     feature="alerts",
-    summary="Show an alert rule, what its last check came to, and every definition that it had.",
+    summary="Show an alert rule, what its last check came to, and the definitions that it had.",
 )
 def show(context: Context, principal: Principal, given: RuleNumber) -> Json:
     """Also of one that was taken away."""
@@ -234,7 +235,7 @@ def show(context: Context, principal: Principal, given: RuleNumber) -> Json:
     standing = [one for one in context.alerts.rules() if one.no == given.no]
     return {
         "rule": with_state(context, standing)[0] if standing else None,
-        "history": [{**shown_rule(one.rule), "deleted": one.deleted} for one in history],
+        "history": [{**shown_rule(one.rule), "deleted": one.deleted} for one in history[:_HISTORY_SHOWN]],
     }
 
 

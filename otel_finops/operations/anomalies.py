@@ -237,7 +237,7 @@ class Mutes(Output):
     summary="List the mutes of anomalies that hold.",
 )
 def mutes(context: Context, principal: Principal, given: Paged) -> Json:
-    """Those of all tenants are everybody's to see."""
+    """Those of the principal's tenants; one of all tenants may name others' agents, and is shown to who sees all."""
     page, more = page_of(context.anomalies.mutes(principal.tenants), given, "anomalies.mutes", lambda one: (one.no,))
     return {"mutes": [mute_json(one) for one in page], "next_cursor": more}
 

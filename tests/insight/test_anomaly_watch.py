@@ -225,6 +225,18 @@ def test_mutes_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Non
             add_mute(transaction, Mute(0, "*", "", "", "", None, "", "ann", 1))
 
 
+def test_no_tenant_takes_the_others_mutes_or_reads_those_of_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the operator mutes for everybody may name another tenant's agent, and says why."""
+    monkeypatch.setattr("otel_finops.insight.anomaly_store.ANOMALY_MUTES_OF_TENANT_MAX", 1)
+    with store.write() as transaction:
+        of_all = [add_mute(transaction, Mute(0, "*", "agent", "globex-bot", "", None, "their load test", "ann", 1)) for _ in range(2)]
+        own = add_mute(transaction, Mute(0, "acme", "", "", "", None, "", "max", 1))
+        with pytest.raises(BadInput, match="there are 1 mutes of this tenant already"):
+            add_mute(transaction, Mute(0, "acme", "", "", "", None, "", "max", 1))
+        assert standing_mutes(transaction, ("acme",), 2) == [own]
+        assert standing_mutes(transaction, None, 2) == [*of_all, own]
+
+
 def test_scores_say_how_every_scope_stands(rig: Rig) -> None:
     watch(rig).run(hours=0)
     with rig.store.read() as transaction:

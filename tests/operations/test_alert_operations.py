@@ -127,6 +127,14 @@ def test_what_is_not_given_stays(world: World) -> None:
     assert [one["revision"] for one in world.ask("alert_rules.show", no=1)["history"]] == [4, 3, 2, 1]
 
 
+def test_of_many_definitions_the_last_are_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_finops.operations.alert_rules._HISTORY_SHOWN", 2)
+    world.ask("alert_rules.create", name="cheap", kind="unpriced")
+    for hours in (1, 2, 3):
+        world.ask("alert_rules.update", no=1, params={"hours": hours})
+    assert [one["revision"] for one in world.ask("alert_rules.show", no=1)["history"]] == [4, 3]
+
+
 def test_what_can_be_no_rule_is_refused_in_words(world: World) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"params": "percent"}, "NAME=VALUE"),
