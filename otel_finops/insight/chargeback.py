@@ -36,6 +36,8 @@ _PAID: Final = (
     "WHERE t.kind IN ('debit', 'refund') AND t.at_ns >= ? AND t.at_ns < ? GROUP BY t.pool_no"
 )
 _PART: Final = 10**6
+_NOWHERE: Final = "\0"
+"""Stands for all values of a tag of which no rule tells: no rule can name it, since no database would keep it."""
 _NOBODY: Final = (
     "the fee of {} from {} on is not allocated: calls that a fee covered in that time were pruned, so nobody can say what it covered"
 )
@@ -152,7 +154,10 @@ def _key(dimensions: Sequence[str], values: Sequence[str]) -> tuple[str, ...]:
 def _tag_costs(
     transaction: Transaction, asked: Asked, dimensions: Sequence[str], rule: Sharing, claimed: Sequence[Cell]
 ) -> Mapping[tuple[str, ...], Mapping[str, int]]:
-    """What the calls of each cell that a rule took cost, by the value of its tag; of pruned calls nobody knows any."""
+    """What the calls of each cell that a rule took cost, by the value of its tag; values that lead nowhere are one. Of pruned calls nobody
+    knows any.
+    """
+    leading = {*rule.values, *rule.targets}
     keys = {cell.key for cell in claimed}
     filters = {name: (value,) for name, value in (rule.source or {}).items()}
     question = Question(restricted(asked.tenants), (*dimensions, "tags"), filters=filters)
@@ -164,6 +169,7 @@ def _tag_costs(
         key = _key(dimensions, values)
         if key in keys:
             value = str(json.loads(tags).get(rule.tag, "")) if tags else ""
+            value = value if value in leading else _NOWHERE
             by_value = costs.setdefault(key, {})
             by_value[value] = by_value.get(value, 0) + amounts.amount
     return costs

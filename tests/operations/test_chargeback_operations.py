@@ -148,6 +148,14 @@ def test_a_shared_cost_follows_a_tag(world: World) -> None:
     assert world.totals(**{"from": "2026-11-21", "to": "2026-11-22"}) == {"search": "0.007", "ads": "0.0035", "platform": "0.007"}
 
 
+def test_calls_without_a_tag_can_be_led_somewhere_too(world: World) -> None:
+    """One call without the tag goes to ads; those of ten teams that nobody knows stay: 10 times 0.0035."""
+    world.centers("ads", "platform")
+    world.settle(said(1, "platform"), *(said(span, "platform", tags={"team": f"team {span}"}) for span in range(2, 12)))
+    world.ask("allocations.create", name="teams", source="cost_center=platform", method="tag", tag="team", values={"": "ads"})
+    assert world.totals(period="2026-11") == {"platform": "0.035", "ads": "0.0035"}
+
+
 def test_each_call_is_shared_once(world: World) -> None:
     """Both rules are for the call of nobody; the one with the lower place takes it."""
     world.centers("search", "ads")
