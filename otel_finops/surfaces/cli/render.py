@@ -87,17 +87,21 @@ _CHANNEL: Final = ("no", "name", "type", "tenant", "enabled", "host", "to", "rou
 _ROUTE: Final = ("no", "name", "tenant", "channels", "rules", "kinds", "min_severity", "labels", "resolved", "enabled")
 _DELIVERY: Final = ("no", "made_at", "channel_name", "status", "attempts", "severity", "title", "said", "next_at")
 _CENTER: Final = ("no", "code", "name", "parent", "tenant", "owner", "department")
+_SHARING: Final = ("no", "name", "tenant", "source", "amount_usd", "every", "method", "targets", "shares", "tag", "enabled")
+_BILL: Final = ("no", "name", "tenant", "aspect", "format", "from", "to", "currency", "amount", "origin")
 _SCORE: Final = ("provider", "model", "task", "score", "low", "high", "samples", "source", "tenant")
 _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "alert_routes.list": partial(_listed, "routes", _ROUTE),
     "alert_rules.list": render_alerting.rules,
     "alerts.history": partial(_listed, "events", _DEED),
     "alerts.list": partial(_listed, "alerts", _ALERT),
+    "allocations.list": partial(_listed, "rules", _SHARING),
     "anomalies.course": render_insight.course,
     "anomalies.explain": render_insight.explained,
     "anomalies.list": render_insight.anomalies,
     "anomalies.show": render_insight.anomaly,
     "audit.list": partial(_listed, "entries", ("at", "tenant", "seq", "who", "what", "outcome", "origin")),
+    "bills.list": partial(_listed, "bills", _BILL),
     "budgets.burndown": render_budgets.burndown,
     "budgets.crossings": partial(
         _listed, "crossings", ("at", "no", "name", "tenant", "percent", "booked", "limit", "currency", "window_from", "cleared_at")
@@ -132,6 +136,9 @@ _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "pricing.rules": render_prices.rules,
     "pricing.unpriced": render_prices.unpriced,
     "quality.scores": partial(_listed, "scores", _SCORE),
+    "reconcile.rates": render_insight.rates,
+    "reconcile.report": render_insight.reconciled,
+    "reconcile.run": render_insight.rates,
     "retention.prune": _pruned,
     "retention.status": _retained,
     "routing.list": partial(_listed, "rules", ("no", "name", "tenant", "candidates", "bar", "task", "source", "filters", "unknown")),

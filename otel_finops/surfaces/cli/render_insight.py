@@ -244,6 +244,44 @@ def _range(band: Mapping[str, float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+# --- reconciliation --------------------------------------------------------------------------------------------------
+
+_GAP: Final = ("cause", "usd", "meaning")
+_COMPARED: Final = ("model", "from", "billed_usd", "booked_usd", "gap_usd", "captured", "largest_cause")
+_RATES: Final = ("name", "tenant", "from", "to", "billed_usd", "booked_usd", "gap_usd", "captured", "largest_cause")
+
+
+def reconciled(console: Console, answer: Mapping[str, Any]) -> None:
+    """Whether the ledger agrees with a bill: the gap by cause, then by model and by day."""
+    rate = "" if answer["capture_rate"] is None else f", {percent(answer['capture_rate'])} of the bill"
+    sums = f"{answer['billed_usd']} USD billed, {answer['booked_usd']} USD booked{rate}; the gap is {answer['gap_usd']} USD"
+    console.print(Text(f"{safe(answer['name'])}: {sums}", "bold"))
+    _draw(console, answer["causes"], _GAP)
+    _draw(console, list(map(_compared, answer["models"])), _COMPARED)
+    _draw(console, list(map(_compared, answer["days"])), _COMPARED)
+    console.print(Text("(--json has all of each, and model by model of each day)", "dim"))
+    said = ("name", "billed_usd", "booked_usd", "gap_usd", "capture_rate", "causes", "models", "days", "cells")
+    plain(console, {**answer, **dict.fromkeys(said)})
+
+
+def rates(console: Console, answer: Mapping[str, Any]) -> None:
+    """How each bill compared, a line each."""
+    rows = list(map(_compared, answer["rates"]))
+    _draw(console, rows, _RATES)
+    others = {name: value for name, value in answer.items() if value != []}
+    plain(console, {**others, "rates": None} if rows else answer)
+
+
+def _compared(one: Mapping[str, Any]) -> dict[str, Any]:
+    """With the capture rate in per cent, and the cause that is most of the gap."""
+    rate, largest = one["capture_rate"], max(one["causes"].items(), key=lambda cause: abs(Decimal(cause[1])), default=None)
+    return {
+        **one,
+        "captured": None if rate is None else percent(rate),
+        "largest_cause": None if largest is None else f"{largest[0].replace('_', ' ')} {_money(largest[1])}",
+    }
+
+
 # --- in common -------------------------------------------------------------------------------------------------------
 
 
