@@ -81,11 +81,13 @@ class Sharing(NamedTuple):
     values: Mapping[str, str] = {}
     amounts: tuple[int, ...] = ()
 
-    def takes(self, cell: Cell) -> bool:
-        """Whether the cell's cost is shared by this rule."""
-        if self.source is None or (self.tenant is not None and self.tenant != cell.tenant):
-            return False
-        return all(cell.key[CELL_KEYS.index(name)] == value for name, value in self.source.items())
+    @property
+    def wanted(self) -> Mapping[int, str] | None:
+        """The values that a cell has whose cost is shared by this rule, by their places in its key; None: it shares no cell's."""
+        if self.source is None or (self.tenant is not None and self.source.get("tenant", self.tenant) != self.tenant):
+            return None
+        source = self.source if self.tenant is None else {**self.source, "tenant": self.tenant}
+        return {place: source[name] for place, name in enumerate(CELL_KEYS) if name in source}
 
 
 class Extra(NamedTuple):
@@ -198,8 +200,9 @@ class _Shared:
     def claimed(self, rules: Sequence[Sharing]) -> dict[int, list[Cell]]:
         """Each rule's cells; what nobody takes is what proportional rules go by."""
         claims: dict[int, list[Cell]] = {rule.no: [] for rule in rules}
+        takers = _Takers(rules)
         for cell in self._cells:
-            taker = next((rule for rule in rules if rule.takes(cell)), None)
+            taker = takers.first(cell)
             if taker is not None:
                 claims[taker.no].append(cell)
                 continue
@@ -298,6 +301,23 @@ class _Shared:
         if found is None:
             found = self.lines[entity] = Line()
         return found
+
+
+class _Takers:
+    """The rules by what they want, so that a cell is not held against each of them."""
+
+    def __init__(self, rules: Sequence[Sharing]) -> None:
+        self._rules = rules
+        self._by_places: dict[tuple[int, ...], dict[tuple[str, ...], int]] = {}
+        for number, rule in enumerate(rules):
+            if (wanted := rule.wanted) is not None:
+                self._by_places.setdefault(tuple(wanted), {}).setdefault(tuple(wanted.values()), number)
+
+    def first(self, cell: Cell) -> Sharing | None:
+        """The first rule that wants the cell."""
+        found = (rules.get(tuple([cell.key[place] for place in places])) for places, rules in self._by_places.items())
+        number = min((number for number in found if number is not None), default=None)
+        return None if number is None else self._rules[number]
 
 
 def _added(parts: Iterable[tuple[Entity, int]]) -> dict[Entity, int]:

@@ -100,6 +100,26 @@ def test_a_call_is_taken_by_the_first_rule_and_nothing_is_shared_twice() -> None
     assert totals(made) == {"ops": 100, "a": 5, "b": 3}
 
 
+def test_the_first_rule_takes_a_call_whatever_it_asks_for() -> None:
+    """Globex's own rule takes its 10, that of the model takes 20 and 40, the third comes too late, the fourth takes 30; 50 stay."""
+    platform = {"cost_center": "platform"}
+    rules = [
+        rule(1, tenant="globex", method="even", targets=("a",)),
+        rule(2, source={"model": "m"}, method="even", targets=("b",)),
+        rule(3, source={**platform, "model": "m"}, method="even", targets=("c",)),
+        rule(4, source={**platform, "tenant": "acme"}, method="even", targets=("d",)),
+        rule(5, source={**platform, "tenant": "acme"}, method="even", targets=("e",)),
+        rule(6, tenant="globex", source={**platform, "tenant": "initech"}, method="even", targets=("e",)),
+    ]
+    cells = [
+        cell("platform", 10, tenant="globex", model="m"), cell("platform", 20, model="m"), cell("platform", 30),
+        cell("x", 40, tenant="globex", model="m"), cell("platform", 50, tenant="initech"),
+    ]  # fmt: skip
+    made = allocate(cells, rules, set(), no_tags)
+    assert totals(made) == {"a": 10, "b": 60, "d": 30, "platform": 50}
+    assert [one.claimed for one in made.outcomes] == [1, 2, 0, 1, 0, 0]
+
+
 def test_a_tag_leads_to_its_cost_centre_and_the_rest_stays() -> None:
     """The platform's 100 by tag: 50 to a, 25 to the team that stands for b, 15 to one that nobody knows, 10 without."""
     platform = cell("platform", 100)
