@@ -201,7 +201,7 @@ def _share(value: Any, place: str) -> Fraction:
         share = Decimal(text) if len(text) <= _SCORE_DIGITS_MAX + 4 else None
     except InvalidOperation:
         share = None
-    if share is None or not share.is_finite() or not 0 <= share <= 1:
+    if share is None or not share.is_finite() or not 0 <= share <= 1 or -share.as_tuple().exponent > _SCORE_DIGITS_MAX:  # type: ignore[operator]
         raise BadInput(f"{place}: write a share from 0 to 1, e.g. 0.87 for 87 %")
     return Fraction(share)
 

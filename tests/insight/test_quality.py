@@ -33,6 +33,7 @@ def test_json_and_csv_say_the_same() -> None:
         (b'{"scores": 7}', "write a list of scores, or an object with one as `scores`"),
         (b"[1", "begins like JSON and is none"),
         (b'[{"model": "a", "score": 87}]', "row 1: score: write a share from 0 to 1, e.g. 0.87 for 87 %"),
+        (b'[{"model": "a", "score": "1e-999999999"}]', "row 1: score: write a share"),  # exact, it would be a billion digits
         (b'[{"model": "a", "score": true}]', "row 1: score: write a share"),
         (b'[{"model": "a", "score": "NaN"}]', "row 1: score: write a share"),
         (b'[{"model": "a", "score": 0.5}, {"model": "A", "score": 0.6}]', "row 2: A has a score for that task already"),
