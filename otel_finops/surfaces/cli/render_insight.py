@@ -248,7 +248,7 @@ def _range(band: Mapping[str, float]) -> str:
 
 _GAP: Final = ("cause", "usd", "meaning")
 _COMPARED: Final = ("model", "from", "billed_usd", "booked_usd", "gap_usd", "captured", "largest_cause")
-_RATES: Final = ("name", "tenant", "from", "to", "billed_usd", "booked_usd", "gap_usd", "captured", "largest_cause")
+_RATES: Final = ("name", "tenant", "days", "billed_usd", "booked_usd", "gap_usd", "captured", "largest_cause")
 
 
 def reconciled(console: Console, answer: Mapping[str, Any]) -> None:
@@ -266,7 +266,7 @@ def reconciled(console: Console, answer: Mapping[str, Any]) -> None:
 
 def rates(console: Console, answer: Mapping[str, Any]) -> None:
     """How each bill compared, a line each."""
-    rows = list(map(_compared, answer["rates"]))
+    rows = [{**_compared(one), "days": f"{one['from'][:10]} to {one['to'][:10]}"} for one in answer["rates"]]
     _draw(console, rows, _RATES)
     others = {name: value for name, value in answer.items() if value != []}
     plain(console, {**others, "rates": None} if rows else answer)
