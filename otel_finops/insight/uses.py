@@ -11,7 +11,7 @@ from otel_finops.base.limits import DRIVER_CALLS_MAX
 from otel_finops.base.progress import tell
 from otel_finops.insight.drivers import Cell, Units, Use
 from otel_finops.ledger.lined_calls import LinedCall, lined_calls
-from otel_finops.ledger.spend import Question
+from otel_finops.ledger.spend import Question, from_pruned
 from otel_finops.pricing.quote import REPORTED
 from otel_finops.store.unit_of_work import Transaction
 
@@ -21,12 +21,14 @@ _TELL_CALLS: Final = 5_000
 
 
 def read_uses(transaction: Transaction, question: Question, spans: Sequence[tuple[int, int]], calls: int) -> dict[Cell, Use]:
-    """What the calls of some pieces of time used.
+    """What the calls of some pieces of time used; nothing where some of them were pruned: those that are left do not stand for them.
 
     Args:
         question: whose, and filters; its own time does not count.
         calls: how many there are, about; of more than `DRIVER_CALLS_MAX` those of one in so many traces are read: they tell the same.
     """
+    if any(amounts.calls for lower, upper in spans for _, amounts in from_pruned(transaction, question, lower, upper)):
+        return {}
     every = max(1, -(-calls // DRIVER_CALLS_MAX))
     found = (call for lower, upper in spans for call in lined_calls(transaction, question, lower, upper, every))
     return uses_of(_told(found, -(-calls // every)))

@@ -13,6 +13,8 @@ from otel_finops.base.times import parse_ns
 from otel_finops.insight.drivers import Cell, Units, Use
 from otel_finops.insight.uses import STATED, read_uses, uses_of
 from otel_finops.ledger.lined_calls import LinedCall
+from otel_finops.ledger.periods import Periods
+from otel_finops.ledger.retention import LedgerPruner
 from otel_finops.ledger.spend import Question
 from otel_finops.pricing.quote import CostLine
 from otel_finops.store.engine import Store
@@ -62,7 +64,8 @@ def rig(store: Store) -> Rig:
 
 def at(number: int, moment: str, tenant: str = "acme", **known: Any) -> Any:
     start = parse_ns(moment) + number * SECOND
-    return call(number, trace=number, start_ns=start, end_ns=start + 1, attribution={"tenant": tenant, "agent": "planner"}, **known)
+    said = {"end_ns": start + 1, **known}
+    return call(number, trace=number, start_ns=start, attribution={"tenant": tenant, "agent": "planner"}, **said)
 
 
 def uses(rig: Rig, calls: int, **filters: tuple[str, ...]) -> dict[Cell, Use]:
@@ -84,3 +87,23 @@ def test_of_too_many_calls_a_part_tells_the_same(rig: Rig, monkeypatch: pytest.M
     part = uses(rig, 100, tenant=("acme",))[PLANNER]
     assert 15 <= part.calls <= 35
     assert part.units["output"].amount == part.calls * parse_usd("0.001")
+
+
+def test_a_time_of_which_some_calls_were_pruned_tells_nothing(store: Store) -> None:
+    """Two calls of September. One grew when the month was closed, so it has a row of November and stays when September is pruned: it alone
+    would tell another story than both did.
+    """
+    rig = Rig(store)
+    rig.settle(at(1, "2026-09-20T09:00:00Z"), at(2, "2026-09-20T10:00:00Z"), at(3, "2026-10-20T10:00:00Z"))
+    Periods(store, rig.leases, rig.clock, rig.clock.advance).close("2026-10", "ann", "done")
+    rig.settle(at(1, "2026-09-20T09:00:00Z", usage={"input_uncached": 3000, "output": 100}, end_ns=2 * 10**18))
+    september, october = [(parse_ns("2026-09-01"), parse_ns("2026-10-01"))], [(parse_ns("2026-10-01"), parse_ns("2026-11-01"))]
+
+    def calls(spans: list[tuple[int, int]]) -> int:
+        with store.read() as transaction:
+            return sum(use.calls for use in read_uses(transaction, Question(None), spans, 3).values())
+
+    assert (calls(september), calls(october)) == (2, 1)
+    pruner = LedgerPruner(store, rig.leases, rig.clock, sleep=rig.clock.advance)
+    assert pruner.prune(pruner.months_before(30), "test").traces == 1
+    assert (calls(september), calls(october)) == (0, 1)
