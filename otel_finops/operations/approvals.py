@@ -29,7 +29,7 @@ def _amount(text: str) -> str:
     return text
 
 
-Amount: TypeAlias = Annotated[str, Field(pattern=r"^\d{1,12}(\.\d{1,12})?$"), AfterValidator(_amount)]
+Amount: TypeAlias = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?$"), AfterValidator(_amount)]
 ApprovalId: TypeAlias = Annotated[str, Field(pattern="^[0-9a-f]{24}$")]
 
 

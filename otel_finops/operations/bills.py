@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -279,7 +278,7 @@ def _file_of(context: Context, given: BillFile) -> tuple[bytes, str]:
         return context.bills.fetched(given.from_)
     try:
         return base64.b64decode(given.content, validate=True), given.from_ or "content"
-    except binascii.Error:
+    except ValueError:  # of characters beyond ASCII too
         raise BadInput("content: no base64") from None
 
 

@@ -25,7 +25,7 @@ State: TypeAlias = Literal["ok", "warning", "exceeded"]
 Fail: TypeAlias = Literal["open", "closed", "settings"]
 
 _RATIO_PLACES: Final = 10**6
-_AMOUNT_DIGITS: Final = r"^\d{1,18}(\.\d{1,12})?$"
+_AMOUNT_DIGITS: Final = r"^[0-9]{1,18}(\.[0-9]{1,12})?$"
 FAILS: Final[Mapping[Fail, bool | None]] = {"open": True, "closed": False, "settings": None}
 
 

@@ -26,10 +26,10 @@ MethodName: TypeAlias = Literal["even", "proportional", "fixed", "tag"]
 WeightName: TypeAlias = Literal["cost", "tokens", "calls"]
 Due: TypeAlias = Literal["once", "month"]
 
-_PERCENT: Final = re.compile(r"\d{1,3}(\.\d{1,6})?")
+_PERCENT: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
 _MILLIONTHS: Final = 10**6
-_SIGNED: Final = r"^-?\d{1,18}(\.\d{1,12})?$"
-_DAY: Final = r"^20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"
+_SIGNED: Final = r"^-?[0-9]{1,18}(\.[0-9]{1,12})?$"
+_DAY: Final = r"^20[0-9][0-9]-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 
 
 def _codes(given: Any) -> Any:

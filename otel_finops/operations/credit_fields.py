@@ -25,8 +25,8 @@ AccountName: TypeAlias = Literal["balance", "owed", "source", "spend", "expired"
 MovementKind: TypeAlias = Literal["topup", "grant", "debit", "refund", "adjustment", "expiry", "conversion"]
 
 
-_PLAIN: Final = r"^\d{1,16}(\.\d{1,12})?$"
-_SIGNED: Final = r"^-?\d{1,16}(\.\d{1,12})?$"
+_PLAIN: Final = r"^[0-9]{1,16}(\.[0-9]{1,12})?$"
+_SIGNED: Final = r"^-?[0-9]{1,16}(\.[0-9]{1,12})?$"
 
 
 def _amount(text: str, pattern: str = _PLAIN) -> str:

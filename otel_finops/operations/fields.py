@@ -77,7 +77,7 @@ Name: TypeAlias = Annotated[str, Field(max_length=NAME_CHARS_MAX, json_schema_ex
 TraceId: TypeAlias = Annotated[str, AfterValidator(_trace_id), Field(json_schema_extra={"pattern": "^[0-9a-fA-F]{32}$"})]
 SpanId: TypeAlias = Annotated[str, AfterValidator(_span_id), Field(json_schema_extra={"pattern": "^[0-9a-fA-F]{16}$"})]
 RunId: TypeAlias = Annotated[str, AfterValidator(_run_id), Field(json_schema_extra={"pattern": "^[0-9a-fA-F]{32}-[0-9a-fA-F]{16}$"})]
-Amount: TypeAlias = Annotated[str, Field(max_length=40, pattern=r"^-?\d+(\.\d{1,12})?$")]
+Amount: TypeAlias = Annotated[str, Field(max_length=40, pattern=r"^-?[0-9]+(\.[0-9]{1,12})?$")]
 """USD as a plain decimal string; `amount_of` reads it."""
 Cursor: TypeAlias = Annotated[str, Field(max_length=_CURSOR_CHARS_MAX, json_schema_extra={"pattern": "^[A-Za-z0-9_=-]+$"})]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -77,7 +76,7 @@ def _file_of(context: Context, given: RatesFile) -> tuple[bytes, str]:
         return context.money.fetched(given.from_, pinned=given.sha256 is not None)
     try:
         return base64.b64decode(given.content, validate=True), given.from_ or "content"
-    except binascii.Error:
+    except ValueError:  # of characters beyond ASCII too
         raise BadInput("content: no base64") from None
 
 

@@ -73,10 +73,10 @@ _RATE_SCHEMA: Final = {
     "example": {"calls": 120, "per_s": 60, "of": "agent"},
 }
 Rate: TypeAlias = Annotated[RateInput, BeforeValidator(_rate), WithJsonSchema(_RATE_SCHEMA)]
-MinCost: TypeAlias = Annotated[str, Field(max_length=40, pattern=r"^(\d+(\.\d{1,12})?)?$")]
+MinCost: TypeAlias = Annotated[str, Field(max_length=40, pattern=r"^([0-9]+(\.[0-9]{1,12})?)?$")]
 Condition: TypeAlias = Annotated[str, Field(max_length=10 * CONDITION_CHARS_MAX)]
 Description: TypeAlias = Annotated[str, Field(max_length=500)]
-Limit: TypeAlias = Annotated[str, Field(max_length=20, pattern=r"^\d{1,12}(\.\d{1,6})?$")]
+Limit: TypeAlias = Annotated[str, Field(max_length=20, pattern=r"^[0-9]{1,12}(\.[0-9]{1,6})?$")]
 
 _MODEL: Final = "Only for models that match: `*` stands for anything; the short way to say scope.model."
 _CONDITION: Final = (

@@ -182,6 +182,7 @@ def test_capture_rates_are_kept_and_shown_as_metrics(context: Context, store: St
     [
         ({}, "give `from`, a file or URL, or `content`"),
         ({"content": "*"}, "content: no base64"),
+        ({"content": "\u0661"}, "content: no base64"),
         ({"from": "/no/such/file"}, "file: cannot be read: No such file"),
         ({"from": "http://bills.example/a.csv"}, "https://"),
         ({"content": base64.b64encode(TABLE).decode()}, "provider: the file does not say who bills"),
