@@ -15,7 +15,7 @@ from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import Name, Paged, page_of
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
-from otel_finops.operations.scope_fields import owner_of
+from otel_finops.operations.scope_fields import owner_of, shown_owner
 from otel_finops.operations.shapes import At, Count
 from otel_finops.operations.whatif_fields import Ratio, ratio_text
 
@@ -52,7 +52,7 @@ class ScoresImport(Output):
 
     no: int | None = Field(description="Null: it was only tried.")
     source: str
-    tenant: str = Field(description="Whose calls the scores are about; `*`: all.")
+    tenant: str | None = Field(description="Whose calls the scores are about; null: all.")
     origin: str
     sha256: str
     scores: Count
@@ -113,7 +113,7 @@ class QualityScore(Output):
     high: Ratio | None
     samples: int | None = Field(description="How many answers were looked at.")
     source: str
-    tenant: str = Field(description="Whose calls it is about; `*`: all.")
+    tenant: str | None = Field(description="Whose calls it is about; null: all.")
     at: At
 
 
@@ -173,7 +173,7 @@ def sources(context: Context, principal: Principal, given: Paged) -> Json:
 
 def _import(one: Import) -> dict[str, Any]:
     shown = one._asdict()
-    return {"at": format_ns(shown.pop("at_ns")), **shown}
+    return {"at": format_ns(shown.pop("at_ns")), **shown, "tenant": shown_owner(one.tenant)}
 
 
 def shown_score(score: Score) -> dict[str, Any]:
@@ -188,6 +188,6 @@ def shown_score(score: Score) -> dict[str, Any]:
         "high": None if within is None else ratio_text(round(within[1] * 10**6), 10**6),
         "samples": score.samples,
         "source": score.source,
-        "tenant": score.tenant,
+        "tenant": shown_owner(score.tenant),
         "at": format_ns(score.at_ns),
     }

@@ -20,7 +20,7 @@ from otel_finops.operations.fields import NAMED, CallFilters, Name, Paged, Tenan
 from otel_finops.operations.quality import QualityScore, shown_score
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.retention import pruned_until
-from otel_finops.operations.scope_fields import owner_of
+from otel_finops.operations.scope_fields import owner_of, shown_owner
 from otel_finops.operations.shapes import At, Count, Usd
 from otel_finops.operations.spend import FinerFilters
 from otel_finops.operations.whatif import editor_of, must_be_priced
@@ -147,7 +147,7 @@ class RoutingRule(Output):
 
     no: int
     name: str
-    tenant: str = Field(description="Whose it is; `*`: of all.")
+    tenant: str | None = Field(description="Whose it is; null: of all.")
     candidates: list[OfferedModel]
     bar: str
     task: str | None
@@ -295,7 +295,7 @@ def _shown(one: Definition) -> dict[str, Any]:
     return {
         "no": one.no,
         "name": one.name,
-        "tenant": one.tenant,
+        "tenant": shown_owner(one.tenant),
         **one.said,
         "revision": one.revision,
         "made_at": format_ns(one.made_ns),

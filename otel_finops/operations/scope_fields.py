@@ -89,6 +89,11 @@ def on_record(shown: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
     return {**shown, "scope": dict(scope.parts)}
 
 
+def shown_owner(tenant: str) -> str | None:
+    """Whose something is, as answers say it: null where it is everybody's."""
+    return None if tenant == ANY_TENANT else tenant
+
+
 def owner_of(principal: Principal, named: str | None) -> str:
     """Whose something is to be: the tenant that is named, else the only one that the principal sees, `*` for whoever sees all.
 

@@ -17,7 +17,7 @@ from otel_finops.operations.faults import explained
 from otel_finops.operations.fields import NAMED, Instant, Name, Paged, page_of
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.retention import pruned_until
-from otel_finops.operations.scope_fields import owner_of
+from otel_finops.operations.scope_fields import owner_of, shown_owner
 from otel_finops.operations.shapes import At, Count, Usd
 from otel_finops.operations.whatif_fields import (
     CallSelection,
@@ -272,7 +272,7 @@ class Scenario(Output):
 
     no: int | None = Field(description="Null: it was only tried.")
     name: str
-    tenant: str = Field(description="Whose it is; `*`: of all.")
+    tenant: str | None = Field(description="Whose it is; null: of all.")
     question: dict[str, Any] = Field(description="What is asked, field by field as whatif.simulate takes it.")
     result: SavedResult = Field(description="What came of it then; whatif.simulate asks again.")
     saved_at: At
@@ -370,7 +370,7 @@ def _shown(one: Definition) -> dict[str, Any]:
     return {
         "no": one.no,
         "name": one.name,
-        "tenant": one.tenant,
+        "tenant": shown_owner(one.tenant),
         "question": one.said["question"],
         "result": one.said["result"],
         "saved_at": format_ns(one.made_ns),

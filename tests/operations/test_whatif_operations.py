@@ -122,7 +122,7 @@ def test_a_saved_question_keeps_what_came_of_it_and_is_asked_again(world: World)
     with pytest.raises(BadInput, match="tenant: must be given"):
         world("whatif.save", BOTH, name="whose", to_tier="batch")
     everybody_s = world("whatif.save", name="all", to_tier="batch")
-    assert (everybody_s["tenant"], everybody_s["result"]["calls"]) == ("*", 6)
+    assert (everybody_s["tenant"], everybody_s["result"]["calls"]) == (None, 6)
     assert [one["name"] for one in world("whatif.scenarios", MAX)["scenarios"]] == ["nightly"]
     assert world("whatif.delete", MAX, no=saved["no"])["name"] == "nightly"
     assert world("whatif.scenarios", MAX)["scenarios"] == []
