@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
@@ -90,7 +89,7 @@ def _file_of(context: Context, given: ScoresFile) -> tuple[bytes, str]:
         return context.routing.fetched(given.from_)
     try:
         return base64.b64decode(given.content, validate=True), given.from_ or "content"
-    except binascii.Error:
+    except ValueError:  # of characters beyond ASCII too
         raise BadInput("content: no base64") from None
 
 
