@@ -136,8 +136,14 @@ def test_a_cursor_of_something_else_is_refused(context: Context, given: dict[str
 
 
 RUNS = {
+    "alerts.check": "it works under the job's lease, and each rule is a transaction of its own",
+    "anomalies.run": "it works under the job's lease, and each scope is a transaction of its own",
+    "bills.pull": "it fetches, for minutes",
+    "channels.test": "it sends, and what the other side answered must stay on record",
     "credits.expire": "each pool is a transaction of its own, so that nobody waits for all of them",
+    "deliveries.run": "it sends, and claims each delivery in a transaction of its own",
     "fx.import": "it may fetch a file, and reads megabytes of it",
+    "jobs.run": "a job takes its lease, and as many transactions as it likes",
     "ledger.allowances": "it takes a lease for each round",
     "ledger.estimate": "it takes a lease for each round",
     "ledger.reprice": "it takes a lease for each round",
@@ -145,9 +151,12 @@ RUNS = {
     "prices.refresh": "it fetches, and its refusals must stay on record",
     "pricing.alias": "where calls are repriced, it takes a lease for each round",
     "pricing.override": "where calls are repriced, it takes a lease for each round",
+    "quality.import": "it may fetch a file, and reads megabytes of it",
     "quarantine.retry": "each span is a transaction of its own, so that one that fails holds up no other",
+    "reconcile.run": "it fetches bills, and works under the job's lease",
     "retention.prune": "it deletes in many transactions, and takes leases",
     "subscriptions.spread": "it takes a lease for each round",
+    "whatif.save": "it walks through the ledger before it stores anything",
 }
 """Changes that are no single transaction, and why; every other change is one with its record."""
 

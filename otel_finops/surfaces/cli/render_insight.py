@@ -236,7 +236,8 @@ def chargeback(console: Console, answer: Mapping[str, Any]) -> None:
 
 
 def _printed(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {**one, "kwh": _range(one["energy_kwh"]), "co2e_g": _range(one["co2e_g"]), "flat_share": percent(one["flat_share"])}
+    flat = None if one["flat_share"] is None else percent(one["flat_share"])
+    return {**one, "kwh": _range(one["energy_kwh"]), "co2e_g": _range(one["co2e_g"]), "flat_share": flat}
 
 
 def _range(band: Mapping[str, float]) -> str:
