@@ -41,10 +41,12 @@ SCARCE_BYTES: Final = MIB
 UPGRADE_WAIT_MS: Final = 120_000
 """How long to wait for another process's upgrade."""
 
+DURABLE: Final = "FULL"
+"""How commits are synced; those that need not be durable are not (`NORMAL`)."""
 PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
     "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
+    f"PRAGMA synchronous = {DURABLE}",
     f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
     f"PRAGMA journal_size_limit = {JOURNAL_BYTES_MAX}",
     "PRAGMA recursive_triggers = ON",
@@ -210,7 +212,7 @@ class SqliteDriver:
             raise Unavailable(f"{_TEXTS[sqlite3.SQLITE_FULL]}; nothing was stored, send it again later")
         connection.execute("PRAGMA query_only = OFF" if write else "PRAGMA query_only = ON")
         if write and self._is_relaxed is durable:
-            connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA synchronous = {DURABLE if durable else 'NORMAL'}")
             self._is_relaxed = not durable
         if write and self._doubtful_log:
             self._make_log_sure(connection)

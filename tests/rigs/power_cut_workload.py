@@ -101,6 +101,7 @@ class Workload:
 
 def main(folder: Path, seed: int, commits: int, synchronous: str, failures: float, trusting: bool) -> int:
     changed: Any = sqlite_store
+    changed.DURABLE = synchronous
     changed.PRAGMAS += (f"PRAGMA synchronous = {synchronous}", f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     work = Workload(folder, seed, failures)
     if not work.vfs.install():
