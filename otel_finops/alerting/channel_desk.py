@@ -7,7 +7,7 @@ from typing import Final
 
 from otel_finops.alerting import delivery_log
 from otel_finops.alerting.channel_rows import Kind
-from otel_finops.alerting.channel_store import ChannelStore, Editor, RouteEdit, Tenants, is_seen, missing
+from otel_finops.alerting.channel_store import ChannelStore, RouteEdit, Tenants, is_seen, missing
 from otel_finops.alerting.channels import Given
 from otel_finops.alerting.deliver import Deliverer, Round
 from otel_finops.alerting.delivery_log import Delivery, Query, Tried
@@ -17,6 +17,7 @@ from otel_finops.alerting.routes import Channel, ChannelType, Route, Routing
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import Conflict, NotFound
 from otel_finops.base.ids import IdSource
+from otel_finops.identity.principals import Editor
 from otel_finops.store.engine import Store
 
 _ID_BYTES: Final = 12

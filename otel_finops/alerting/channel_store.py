@@ -16,6 +16,7 @@ from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound
 from otel_finops.base.limits import CHANNELS_MAX, CHANNELS_OF_TENANT_MAX, ROUTES_MAX, ROUTES_OF_TENANT_MAX
 from otel_finops.base.outbound import Rules
 from otel_finops.base.times import NS_PER_HOUR
+from otel_finops.identity.principals import Editor
 from otel_finops.settings.channels import Channels
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction
@@ -36,18 +37,6 @@ _MOST: Final[Mapping[Kind, tuple[int, int]]] = {
     "channel": (CHANNELS_MAX, CHANNELS_OF_TENANT_MAX),
     "route": (ROUTES_MAX, ROUTES_OF_TENANT_MAX),
 }
-
-
-class Editor(NamedTuple):
-    """Who changes a channel or a route.
-
-    Attributes:
-        who: for the record.
-        tenants: whom he sees; None: all.
-    """
-
-    who: str
-    tenants: Tenants = None
 
 
 class RouteEdit(NamedTuple):

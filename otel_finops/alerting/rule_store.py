@@ -12,6 +12,7 @@ from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound
 from otel_finops.base.limits import ALERT_RULES_MAX, ALERT_RULES_OF_TENANT_MAX
 from otel_finops.governance.followed import Followed
+from otel_finops.identity.principals import Editor
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Row, Transaction
 
@@ -34,18 +35,6 @@ _INSERT: Final = (
 _FIELDS: Final = (
     "kind", "severity", "params", "enabled", "for_s", "clear_s", "repeat_s", "resolved", "quiet", "group_by", "labels",
 )  # fmt: skip
-
-
-class Editor(NamedTuple):
-    """Who changes a rule.
-
-    Attributes:
-        who: for the record.
-        tenants: whom he sees; None: all.
-    """
-
-    who: str
-    tenants: Tenants = None
 
 
 class Revision(NamedTuple):

@@ -15,6 +15,7 @@ from otel_finops.governance.followed import Followed
 from otel_finops.governance.periods import Period
 from otel_finops.governance.scopes import Scope, most_at_once
 from otel_finops.governance.subject_scopes import stored_scope
+from otel_finops.identity.principals import Editor
 from otel_finops.ledger.fx_store import dated_rates
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.store.engine import Store
@@ -55,18 +56,6 @@ class Edit(NamedTuple):
     change: Callable[[Budget], Budget]
     scope: Mapping[str, str] | None = None
     revision: int | None = None
-
-
-class Editor(NamedTuple):
-    """Who changes a budget.
-
-    Attributes:
-        who: for the record.
-        tenants: whom he sees; None: all.
-    """
-
-    who: str
-    tenants: Collection[str] | None = None
 
 
 def hold_budgets(transaction: Transaction) -> None:

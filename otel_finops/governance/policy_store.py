@@ -14,6 +14,7 @@ from otel_finops.governance.policies import Policy, PolicySet, Rule, checked
 from otel_finops.governance.rates import Rate
 from otel_finops.governance.scopes import Scope
 from otel_finops.governance.subject_scopes import clear_scopes, stored_scope
+from otel_finops.identity.principals import Editor
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Row, Transaction
@@ -53,18 +54,6 @@ class Edit(NamedTuple):
     scope: Mapping[str, str] | None = None
     model: str | None = None
     revision: int | None = None
-
-
-class Editor(NamedTuple):
-    """Who changes a policy.
-
-    Attributes:
-        who: for the record.
-        tenants: whom he sees; None: all.
-    """
-
-    who: str
-    tenants: Tenants = None
 
 
 class Revision(NamedTuple):

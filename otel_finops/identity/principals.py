@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_finops.base.errors import Forbidden, NotFound, Unauthenticated
@@ -15,6 +15,18 @@ from otel_finops.settings.tree import ApiToken, Auth, RoleName
 if TYPE_CHECKING:  # these load a database toolkit and an HTTP client, which `--help` must not wait for
     from otel_finops.identity.live import LiveTokens
     from otel_finops.identity.resolver import Resolved, Resolver
+
+
+class Editor(NamedTuple):
+    """Who changes what is stored, as the stores below the operations need to know him.
+
+    Attributes:
+        who: for the record.
+        tenants: whom he sees; None: all.
+    """
+
+    who: str
+    tenants: Collection[str] | None = None
 
 
 class Principal(NamedTuple):
@@ -31,6 +43,11 @@ class Principal(NamedTuple):
     tenants: tuple[str, ...] | None
     permissions: frozenset[Permission]
     until_ns: int | None = None
+
+    @property
+    def editor(self) -> Editor:
+        """He, as the record of a change names him."""
+        return Editor(self.who, self.tenants)
 
     def may(self, permission: Permission) -> bool:
         """Whether his role has this permission."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound
@@ -18,6 +18,7 @@ from otel_finops.base.limits import (
     COST_CENTERS_MAX,
     COST_CENTERS_OF_TENANT_MAX,
 )
+from otel_finops.identity.principals import Editor
 from otel_finops.insight.cost_centers import Book, CostCenter, Rule, check_place, check_rule
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Row, Transaction
@@ -39,13 +40,6 @@ _RULE_FIELDS: Final = (
 Kind: TypeAlias = Literal["center", "rule"]
 Defined = TypeVar("Defined", CostCenter, Rule)
 Made = TypeVar("Made")
-
-
-class Editor(NamedTuple):
-    """Who changes a definition: for the record, and whom he sees (None: all)."""
-
-    who: str
-    tenants: Collection[str] | None = None
 
 
 def read_book(transaction: Transaction, revision: int | None = None) -> Book:

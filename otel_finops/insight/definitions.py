@@ -10,6 +10,7 @@ from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound
 from otel_finops.base.limits import DEFINITIONS_MAX, DEFINITIONS_OF_TENANT_MAX
 from otel_finops.base.protocols import ANY_TENANT
+from otel_finops.identity.principals import Editor
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Row, Transaction
 
@@ -57,18 +58,6 @@ class Definition(NamedTuple):
     changed_ns: int = 0
     changed_by: str = ""
     of_all: bool = False
-
-
-class Editor(NamedTuple):
-    """Who changes a definition.
-
-    Attributes:
-        who: for the record.
-        tenants: whom he sees; None: all.
-    """
-
-    who: str
-    tenants: Collection[str] | None = None
 
 
 class Definitions:

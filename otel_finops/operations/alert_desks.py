@@ -9,10 +9,11 @@ from otel_finops.trees.queries import Tenants
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.alerting.evaluate import Checked, Looked
-    from otel_finops.alerting.rule_store import Change, Editor, Revision
+    from otel_finops.alerting.rule_store import Change, Revision
     from otel_finops.alerting.rules import Rule, RuleSet
     from otel_finops.alerting.states import Alert
     from otel_finops.alerting.store import Check, Event, Mute
+    from otel_finops.identity.principals import Editor
 
 
 class Alerts(Protocol):

@@ -19,7 +19,6 @@ from otel_finops.operations.shapes import At, Count
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
     from otel_finops.alerting.quiet import QuietHours
-    from otel_finops.alerting.rule_store import Editor
     from otel_finops.alerting.rules import Rule
     from otel_finops.alerting.states import Alert
     from otel_finops.alerting.store import Check, Mute
@@ -294,10 +293,3 @@ def whose(principal: Principal, named: Name | None) -> str | None:
     if len(principal.tenants) == 1:
         return principal.tenants[0]
     raise BadInput("tenant: must be given, one of those that the token is for")
-
-
-def editor_of(principal: Principal) -> Editor:
-    """Who changes a rule."""
-    from otel_finops.alerting.rule_store import Editor  # noqa: PLC0415 - `--help` must not load the database rooms
-
-    return Editor(principal.who, principal.tenants)

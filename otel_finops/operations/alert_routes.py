@@ -14,7 +14,6 @@ from otel_finops.operations.channel_fields import (
     SeverityName,
     ShownRoute,
     Words,
-    editor_of,
     must_own,
     shown_route,
 )
@@ -76,7 +75,7 @@ class RouteAnswer(Output):
 def create(context: Context, principal: Principal, given: NewRoute) -> Changed | Unchanged:
     """From now on the channels that it names carry what routes say, and nothing else."""
     must_own(principal, given.tenant, "A route")
-    route = context.channels.create_route(given.tenant, _edit(given), editor_of(principal), dry_run=given.dry_run)
+    route = context.channels.create_route(given.tenant, _edit(given), principal.editor, dry_run=given.dry_run)
     shown = shown_route(route, stored=not given.dry_run)
     answer = {"route": shown, "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, None, shown, route.tenant)
@@ -110,7 +109,7 @@ class RouteChange(RouteNumber):
 )
 def update(context: Context, principal: Principal, given: RouteChange) -> Changed | Unchanged:
     """The tenant stays."""
-    before, route = context.channels.update_route(given.no, _edit(given, given.revision), editor_of(principal), dry_run=given.dry_run)
+    before, route = context.channels.update_route(given.no, _edit(given, given.revision), principal.editor, dry_run=given.dry_run)
     changed = route != before and not given.dry_run
     answer = {"route": shown_route(route), "changed": changed}
     return Changed(answer, shown_route(before), shown_route(route), route.tenant) if changed else Unchanged(answer)
@@ -136,7 +135,7 @@ class RouteRemoval(RouteNumber):
 )
 def delete(context: Context, principal: Principal, given: RouteRemoval) -> Changed | Unchanged:
     """The route as it was."""
-    before = context.channels.delete_route(given.no, editor_of(principal), revision=given.revision, dry_run=given.dry_run)
+    before = context.channels.delete_route(given.no, principal.editor, revision=given.revision, dry_run=given.dry_run)
     shown = shown_route(before)
     answer = {"route": shown, "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, shown, None, before.tenant)

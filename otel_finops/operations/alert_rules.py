@@ -30,7 +30,6 @@ from otel_finops.operations.alert_fields import (
     RuleNumber,
     RuleWithState,
     ShownRule,
-    editor_of,
     group_of,
     quiet_of,
     shown_rule,
@@ -131,7 +130,7 @@ class RuleAnswer(Output):
 )
 def create(context: Context, principal: Principal, given: NewRule) -> Changed | Unchanged:
     """It is checked with the next check of all rules; a dry run shows what it would find."""
-    rule = context.alerts.create(_new(context, principal, given), editor_of(principal), dry_run=given.dry_run)
+    rule = context.alerts.create(_new(context, principal, given), principal.editor, dry_run=given.dry_run)
     answer = _answer(context, rule, changed=not given.dry_run)
     return Unchanged(answer) if given.dry_run else Changed(answer, None, answer["rule"], rule.tenant)
 
@@ -150,7 +149,7 @@ def create(context: Context, principal: Principal, given: NewRule) -> Changed | 
 def update(context: Context, principal: Principal, given: RuleEdit) -> Changed | Unchanged:
     """The rule as it is now; its former definitions stay in its history."""
     before, rule = context.alerts.update(
-        given.no, lambda one: _edited(context, one, given), editor_of(principal), given.revision, dry_run=given.dry_run
+        given.no, lambda one: _edited(context, one, given), principal.editor, given.revision, dry_run=given.dry_run
     )
     changed = rule != before and not given.dry_run
     answer = _answer(context, rule, changed=changed)
@@ -170,7 +169,7 @@ def update(context: Context, principal: Principal, given: RuleEdit) -> Changed |
 )
 def delete(context: Context, principal: Principal, given: RuleDeletion) -> Changed | Unchanged:
     """The rule as it was."""
-    before = context.alerts.delete(given.no, editor_of(principal), given.revision, dry_run=given.dry_run)
+    before = context.alerts.delete(given.no, principal.editor, given.revision, dry_run=given.dry_run)
     answer = {"rule": shown_rule(before), "changed": not given.dry_run, "found": 0, "first": [], "fault": None}
     return Unchanged(answer) if given.dry_run else Changed(answer, answer["rule"], None, before.tenant)
 

@@ -35,7 +35,6 @@ from otel_finops.operations.cost_center_fields import (
     ShownRule,
     SignedAmount,
     WeightName,
-    editor_of,
     owned,
     sees,
     shares_of,
@@ -131,7 +130,7 @@ def create(context: Context, principal: Principal, given: NewRule) -> Changed | 
         given.method, given.weight, tuple(given.targets), shares_of(given.shares), given.tag, given.values, given.from_, given.to,
         given.place, given.enabled,
     )  # fmt: skip
-    made = context.chargebacks.create_rule(rule, editor_of(principal), dry_run=given.dry_run)
+    made = context.chargebacks.create_rule(rule, principal.editor, dry_run=given.dry_run)
     shown = shown_rule(made)
     answer = {"rule": shown, "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, None, shown, made.tenant)
@@ -151,7 +150,7 @@ def create(context: Context, principal: Principal, given: NewRule) -> Changed | 
 def update(context: Context, principal: Principal, given: RuleEdit) -> Changed | Unchanged:
     """Reports of the past can still be made by the definitions of then, with their `revision`."""
     before, after = context.chargebacks.update_rule(
-        given.no, lambda rule: _edited(rule, given), editor_of(principal), given.revision, dry_run=given.dry_run
+        given.no, lambda rule: _edited(rule, given), principal.editor, given.revision, dry_run=given.dry_run
     )
     changed = after != before and not given.dry_run
     answer = {"rule": shown_rule(after), "changed": changed}
@@ -171,7 +170,7 @@ def update(context: Context, principal: Principal, given: RuleEdit) -> Changed |
 )
 def delete(context: Context, principal: Principal, given: Deletion) -> Changed | Unchanged:
     """The rule as it was."""
-    gone = context.chargebacks.delete_rule(given.no, editor_of(principal), given.revision, dry_run=given.dry_run)
+    gone = context.chargebacks.delete_rule(given.no, principal.editor, given.revision, dry_run=given.dry_run)
     shown = shown_rule(gone)
     answer = {"rule": shown, "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, shown, None, gone.tenant)

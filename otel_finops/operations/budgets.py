@@ -30,7 +30,7 @@ from otel_finops.operations.registry import Changed, Input, Output, Unchanged, o
 from otel_finops.operations.scope_fields import SCOPE_TEXT, ScopeValues, must_own, on_record
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
-    from otel_finops.governance.budget_store import Edit, Editor
+    from otel_finops.governance.budget_store import Edit
     from otel_finops.governance.budgets import Budget, BudgetSet
     from otel_finops.governance.periods import Period
 
@@ -146,7 +146,7 @@ def proposed(context: Context, principal: Principal, given: NewBudget) -> tuple[
         "parent": given.parent, "fail_open": FAILS[given.fail], "enabled": given.enabled,
     }  # fmt: skip
     edit = _edit(lambda budget: budget._replace(**said), given.scope, None)
-    return context.budgets.create(edit, _editor(principal), dry_run=given.dry_run)
+    return context.budgets.create(edit, principal.editor, dry_run=given.dry_run)
 
 
 @operation(
@@ -165,7 +165,7 @@ def update(context: Context, principal: Principal, given: BudgetEdit) -> Changed
     if given.scope is not None:
         must_own(principal, given.scope, "A budget")
     edit = _edit(lambda budget: _edited(budget, given), given.scope, given.revision)
-    before, budget, held = context.budgets.update(given.no, edit, _editor(principal), dry_run=given.dry_run)
+    before, budget, held = context.budgets.update(given.no, edit, principal.editor, dry_run=given.dry_run)
     was, now = shown_budgets(context, [before, budget])
     if given.scope is not None:  # of a dry run the references are not stored
         now = described(budget, _one_form(given.scope))
@@ -189,7 +189,7 @@ def update(context: Context, principal: Principal, given: BudgetEdit) -> Changed
 )
 def delete(context: Context, principal: Principal, given: BudgetDeletion) -> Changed | Unchanged:
     """The budget as it was. One with others within it is refused."""
-    before = context.budgets.delete(given.no, _editor(principal), revision=given.revision, dry_run=given.dry_run)
+    before = context.budgets.delete(given.no, principal.editor, revision=given.revision, dry_run=given.dry_run)
     [shown] = shown_budgets(context, [before])
     answer = {"budget": shown, "notes": [], "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, on_record(shown, before.scope), None, before.tenant)
@@ -216,12 +216,6 @@ def _one_form(scope: Mapping[str, str]) -> Mapping[str, str]:
     from otel_finops.governance.scopes import Scope  # noqa: PLC0415
 
     return dict(Scope.of(scope).parts)
-
-
-def _editor(principal: Principal) -> Editor:
-    from otel_finops.governance.budget_store import Editor  # noqa: PLC0415
-
-    return Editor(principal.who, principal.tenants)
 
 
 _PLAIN: Final = ("name", "kind", "currency", "hard", "warn_percent", "carry_over", "enabled")

@@ -7,13 +7,14 @@ from itertools import islice
 
 from otel_finops.base.clock import Clock
 from otel_finops.governance.budget_fill import CountBeginnings
-from otel_finops.governance.budget_store import BudgetStore, Edit, Editor, Revision, is_seen, missing
+from otel_finops.governance.budget_store import BudgetStore, Edit, Revision, is_seen, missing
 from otel_finops.governance.budgets import Budget, BudgetSet, BudgetStatus, Spending
 from otel_finops.governance.burndown import Burndown, burndown
 from otel_finops.governance.scopes import Scope
 from otel_finops.governance.spending import StoredSpending
 from otel_finops.governance.subject_scopes import clear_scopes
 from otel_finops.governance.thresholds import Crossing, Thresholds, newest_crossings
+from otel_finops.identity.principals import Editor
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.tenants import Tenants
 from otel_finops.store.engine import Store

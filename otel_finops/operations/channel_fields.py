@@ -15,7 +15,6 @@ from otel_finops.operations.scope_fields import ScopeValues
 from otel_finops.operations.shapes import At
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
-    from otel_finops.alerting.channel_store import Editor
     from otel_finops.alerting.routes import Channel, Route
 
 TypeName: TypeAlias = Literal["webhook", "slack", "teams", "mail", "sms", "alertmanager"]
@@ -171,13 +170,6 @@ def _changes(one: Channel | Route, *, stored: bool) -> dict[str, Any]:
 
 def _names(text: str) -> list[str]:
     return [name for name in text.split(", ") if name]
-
-
-def editor_of(principal: Principal) -> Editor:
-    """The principal, as he is known to those who store channels."""
-    from otel_finops.alerting.channel_store import Editor  # noqa: PLC0415 - `--help` must not load the database rooms
-
-    return Editor(principal.who, principal.tenants)
 
 
 def must_own(principal: Principal, tenant: str | None, what: str) -> None:

@@ -15,7 +15,6 @@ from otel_finops.operations.channel_fields import (
     SeverityName,
     ShownChannel,
     TypeName,
-    editor_of,
     must_own,
     shown_channel,
 )
@@ -65,7 +64,7 @@ def create(context: Context, principal: Principal, given: NewChannel) -> Changed
     """A channel that no route names carries every notice that it may. Nothing is sent before somebody has something to tell."""
     must_own(principal, given.tenant, "A channel")
     said = _given(given, {**given.said(), "name": given.name})
-    channel, key = context.channels.create_channel(given.type, given.tenant, said, editor_of(principal), dry_run=given.dry_run)
+    channel, key = context.channels.create_channel(given.type, given.tenant, said, principal.editor, dry_run=given.dry_run)
     shown = shown_channel(channel, routed=None if given.dry_run else False, stored=not given.dry_run)
     answer = {"channel": shown, "signing_key": None if given.dry_run else key, "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, None, shown, channel.tenant)
@@ -94,7 +93,7 @@ def update(context: Context, principal: Principal, given: ChannelEdit) -> Change
     """Type and tenant stay. Who gives another host's address says headers, password and fields anew: the former are not sent there."""
     named = {} if given.name is None else {"name": given.name}
     said = _given(given, {**given.said(), **named}, given.revision)
-    before, channel, moved = context.channels.update_channel(given.no, said, editor_of(principal), dry_run=given.dry_run)
+    before, channel, moved = context.channels.update_channel(given.no, said, principal.editor, dry_run=given.dry_run)
     changed = (moved or channel != before) and not given.dry_run
     shown = shown_channel(channel, routed=_routed(context.channels.all(), given.no))
     answer = {"channel": shown, "signing_key": None, "changed": changed}
@@ -124,7 +123,7 @@ class ChannelRemoval(ChannelNumber):
 )
 def delete(context: Context, principal: Principal, given: ChannelRemoval) -> Changed | Unchanged:
     """The channel as it was. Its history and its deliveries stay; routes that name it reach it no longer."""
-    before = context.channels.delete_channel(given.no, editor_of(principal), revision=given.revision, dry_run=given.dry_run)
+    before = context.channels.delete_channel(given.no, principal.editor, revision=given.revision, dry_run=given.dry_run)
     shown = shown_channel(before)
     answer = {"channel": shown, "signing_key": None, "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, shown, None, before.tenant)
@@ -149,7 +148,7 @@ class KeyRotation(ChannelNumber):
 )
 def rotate_key(context: Context, principal: Principal, given: KeyRotation) -> Changed | Unchanged:
     """The new key is shown this once; receivers take either until `channels.key_overlap_hours` are over."""
-    channel, key = context.channels.rotate_key(given.no, editor_of(principal), dry_run=given.dry_run)
+    channel, key = context.channels.rotate_key(given.no, principal.editor, dry_run=given.dry_run)
     shown = shown_channel(channel, routed=_routed(context.channels.all(), given.no))
     answer = {"channel": shown, "signing_key": None if given.dry_run else key, "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, None, {**shown, "given_anew": ["key"]}, channel.tenant)
@@ -190,7 +189,7 @@ def test(context: Context, principal: Principal, given: ChannelTest) -> Changed 
     shown = shown_channel(channel, routed=routing.is_routed(given.no))
     if given.dry_run:
         return Unchanged({"channel": shown, "delivery": None})
-    delivery = context.channels.test(given.no, given.severity, editor_of(principal))
+    delivery = context.channels.test(given.no, given.severity, principal.editor)
     on_record = {"channel": given.no, "delivery": delivery.no, "status": delivery.status}
     return Changed({"channel": shown, "delivery": shown_delivery(delivery)}, None, on_record, delivery.channel_tenant)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from otel_finops.base.clock import Clock
 from otel_finops.governance.credits import PoolSet
+from otel_finops.identity.principals import Editor
 from otel_finops.insight.chargeback import Asked, Chargeback, chargeback
-from otel_finops.insight.cost_center_store import CostCenterStore, Editor
+from otel_finops.insight.cost_center_store import CostCenterStore
 from otel_finops.insight.cost_centers import Book, CostCenter, Rule
 from otel_finops.pricing.coverage import Subscription
 from otel_finops.store.engine import Store

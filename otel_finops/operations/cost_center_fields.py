@@ -19,7 +19,6 @@ from otel_finops.operations.scope_fields import ScopeValues
 from otel_finops.operations.shapes import At
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
-    from otel_finops.insight.cost_center_store import Editor
     from otel_finops.insight.cost_centers import CostCenter, Rule
 
 MethodName: TypeAlias = Literal["even", "proportional", "fixed", "tag"]
@@ -169,13 +168,6 @@ def owned(principal: Principal, tenant: str | None, what: str) -> None:
         principal.must_see(tenant)
     elif principal.tenants is not None:
         raise Forbidden(f"{what} of all tenants needs a token for all; name yours in `tenant`.")
-
-
-def editor_of(principal: Principal) -> Editor:
-    """Who changes it, for the store."""
-    from otel_finops.insight.cost_center_store import Editor  # noqa: PLC0415 - `--help` must not load the database rooms
-
-    return Editor(principal.who, principal.tenants)
 
 
 def sees(principal: Principal, one: CostCenter | Rule) -> bool:

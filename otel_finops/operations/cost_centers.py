@@ -17,7 +17,6 @@ from otel_finops.operations.cost_center_fields import (
     DefinitionNumber,
     Deletion,
     ShownCenter,
-    editor_of,
     owned,
     sees,
     shown_center,
@@ -85,7 +84,7 @@ def create(context: Context, principal: Principal, given: NewCenter) -> Changed 
 
     owned(principal, given.tenant, "A cost centre")
     said = {name: getattr(given, name) for name in ("code", "name", "owner", "department", "parent", "tenant")}
-    made = context.chargebacks.create_center(CostCenter(0, **said), editor_of(principal), dry_run=given.dry_run)
+    made = context.chargebacks.create_center(CostCenter(0, **said), principal.editor, dry_run=given.dry_run)
     shown = _shown(principal, context.chargebacks.book(), made)
     answer = {"cost_center": shown, "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, None, shown, made.tenant)
@@ -106,7 +105,7 @@ def update(context: Context, principal: Principal, given: CenterEdit) -> Changed
     """The code stays: calls bear it."""
     changes = {name: value for name in ("name", "owner", "department", "parent") if (value := getattr(given, name)) is not None}
     changes = {name: value or (None if name != "name" else "") for name, value in changes.items()}
-    before, after = context.chargebacks.update_center(given.no, changes, editor_of(principal), given.revision, dry_run=given.dry_run)
+    before, after = context.chargebacks.update_center(given.no, changes, principal.editor, given.revision, dry_run=given.dry_run)
     book = context.chargebacks.book()
     shown = _shown(principal, book, after)
     changed = after != before and not given.dry_run
@@ -128,7 +127,7 @@ def update(context: Context, principal: Principal, given: CenterEdit) -> Changed
 def delete(context: Context, principal: Principal, given: Deletion) -> Changed | Unchanged:
     """One with others within it, or to which rules give something, is refused."""
     book = context.chargebacks.book()
-    gone = context.chargebacks.delete_center(given.no, editor_of(principal), given.revision, dry_run=given.dry_run)
+    gone = context.chargebacks.delete_center(given.no, principal.editor, given.revision, dry_run=given.dry_run)
     shown = _shown(principal, book, gone)
     answer = {"cost_center": shown, "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, shown, None, gone.tenant)

@@ -9,12 +9,13 @@ from otel_finops.trees.queries import Tenants
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.alerting.channel_rows import Kind
-    from otel_finops.alerting.channel_store import Editor, RouteEdit
+    from otel_finops.alerting.channel_store import RouteEdit
     from otel_finops.alerting.channels import Given
     from otel_finops.alerting.deliver import Round
     from otel_finops.alerting.delivery_log import Delivery, Query, Tried
     from otel_finops.alerting.notices import Severity
     from otel_finops.alerting.routes import Channel, ChannelType, Route, Routing
+    from otel_finops.identity.principals import Editor
 
 
 class Channels(Protocol):

@@ -10,7 +10,7 @@ from otel_finops.trees.queries import Tenants
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.governance.approvals import Approval, Grant, Query, Use
-    from otel_finops.governance.budget_store import Edit, Editor, Revision
+    from otel_finops.governance.budget_store import Edit, Revision
     from otel_finops.governance.budgets import Budget, BudgetSet, BudgetStatus
     from otel_finops.governance.burndown import Burndown
     from otel_finops.governance.credit_desk import GrantState, LowBalance, Movement, PoolState
@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.governance.policy_gate import Asked as PolicyAsked
     from otel_finops.governance.policy_store import Done as PolicyDone
     from otel_finops.governance.policy_store import Edit as PolicyEdit
-    from otel_finops.governance.policy_store import Editor as PolicyEditor
     from otel_finops.governance.policy_store import Failures as PolicyFailures
     from otel_finops.governance.policy_store import Revision as PolicyRevision
     from otel_finops.governance.replay import Replayed, Selection
@@ -34,6 +33,7 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.governance.scopes import Scope
     from otel_finops.governance.thresholds import Crossing
     from otel_finops.governance.verdicts import Report
+    from otel_finops.identity.principals import Editor
 
 
 class Credits(Protocol):
@@ -291,22 +291,22 @@ class Policies(Protocol):
         """Every revision of a policy that was for calls of these tenants alone, newest first; of one that was deleted too."""
         ...
 
-    def create(self, edit: PolicyEdit, editor: PolicyEditor, *, dry_run: bool = False) -> Policy:
+    def create(self, edit: PolicyEdit, editor: Editor, *, dry_run: bool = False) -> Policy:
         """Make a policy; raises BadInput for what can be none."""
         ...
 
-    def update(self, no: int, edit: PolicyEdit, editor: PolicyEditor, *, dry_run: bool = False) -> tuple[Policy, Policy]:
+    def update(self, no: int, edit: PolicyEdit, editor: Editor, *, dry_run: bool = False) -> tuple[Policy, Policy]:
         """Change a policy; as it was and as it is.
 
         Raises BadInput as `create`, Forbidden where only who sees all tenants may change it, Conflict for another revision than seen.
         """
         ...
 
-    def delete(self, no: int, editor: PolicyEditor, *, revision: int | None = None, dry_run: bool = False) -> Policy:
+    def delete(self, no: int, editor: Editor, *, revision: int | None = None, dry_run: bool = False) -> Policy:
         """Take a policy away; as it was. Raises Forbidden and Conflict as `update`."""
         ...
 
-    def put(self, edits: Sequence[PolicyEdit], editor: PolicyEditor, *, replace: bool, dry_run: bool = False) -> Sequence[PolicyDone]:
+    def put(self, edits: Sequence[PolicyEdit], editor: Editor, *, replace: bool, dry_run: bool = False) -> Sequence[PolicyDone]:
         """Make a whole set stand, all of it or nothing; `replace` takes away the others that whoever edits may change."""
         ...
 

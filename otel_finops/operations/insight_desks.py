@@ -11,9 +11,9 @@ from otel_finops.trees.queries import Tenants
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.governance.budgets import Budget
+    from otel_finops.identity.principals import Editor
     from otel_finops.insight.backtest import Backtest
     from otel_finops.insight.chargeback import Asked, Chargeback
-    from otel_finops.insight.cost_center_store import Editor
     from otel_finops.insight.cost_centers import Book, CostCenter, Rule
     from otel_finops.insight.definitions import Definitions
     from otel_finops.insight.focus import Step, Version

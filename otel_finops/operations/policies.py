@@ -16,7 +16,6 @@ from otel_finops.operations.policy_fields import (
     PolicyNumber,
     ShownPolicy,
     ShownRate,
-    editor_of,
     notes_of,
     sees,
     shown_policies,
@@ -67,7 +66,7 @@ class PolicyAnswer(Output):
 def create(context: Context, principal: Principal, given: NewPolicy) -> Changed | Unchanged:
     """Every process goes by it within half a second. In observe mode it only says what it would do."""
     must_own(principal, given.scope, "A policy")
-    policy = context.policies.create(given.edit(), editor_of(principal), dry_run=given.dry_run)
+    policy = context.policies.create(given.edit(), principal.editor, dry_run=given.dry_run)
     shown = _shown(context, policy, dry_run=given.dry_run, scope=given.scope, model=given.model)
     answer = {"policy": shown, "notes": notes_of(policy, context.policies.all(), principal), "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, None, on_record(shown, policy.scope), policy.tenant)
@@ -88,7 +87,7 @@ def update(context: Context, principal: Principal, given: PolicyEdit) -> Changed
     """The policy as it is now; its former definitions stay in its history."""
     if given.scope is not None:
         must_own(principal, given.scope, "A policy")
-    before, policy = context.policies.update(given.no, given.edit(), editor_of(principal), dry_run=given.dry_run)
+    before, policy = context.policies.update(given.no, given.edit(), principal.editor, dry_run=given.dry_run)
     was, now = shown_policies(context, [before, policy])
     changed = policy != before and not given.dry_run
     answer = {"policy": now, "notes": notes_of(policy, context.policies.all(), principal), "changed": changed}
@@ -110,7 +109,7 @@ def update(context: Context, principal: Principal, given: PolicyEdit) -> Changed
 )
 def delete(context: Context, principal: Principal, given: PolicyDeletion) -> Changed | Unchanged:
     """The policy as it was."""
-    before = context.policies.delete(given.no, editor_of(principal), revision=given.revision, dry_run=given.dry_run)
+    before = context.policies.delete(given.no, principal.editor, revision=given.revision, dry_run=given.dry_run)
     [shown] = shown_policies(context, [before])
     answer = {"policy": shown, "notes": [], "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, on_record(shown, before.scope), None, before.tenant)

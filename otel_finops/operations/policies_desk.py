@@ -13,7 +13,8 @@ from otel_finops.governance.decide import BudgetHolder, Question
 from otel_finops.governance.decision_desk import known_call
 from otel_finops.governance.policies import Policy, PolicySet, Rule
 from otel_finops.governance.policy_gate import Asked, StoredPolicyGate, judged
-from otel_finops.governance.policy_store import Done, Edit, Editor, Failures, PolicyStore, Revision, is_seen, missing
+from otel_finops.governance.policy_store import Done, Edit, Failures, PolicyStore, Revision, is_seen, missing
+from otel_finops.identity.principals import Editor
 from otel_finops.ledger.tenants import Tenants
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction

@@ -21,7 +21,7 @@ from otel_finops.operations.shapes import At, Count, Usd
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
     from otel_finops.governance.policies import Policy, PolicySet
-    from otel_finops.governance.policy_store import Edit, Editor, Failures
+    from otel_finops.governance.policy_store import Edit, Failures
     from otel_finops.governance.ready_policies import ReadyPolicy
 
 ActionName: TypeAlias = Literal["allow", "block", "require_approval", "downgrade", "throttle", "queue"]
@@ -226,13 +226,6 @@ class ShownPolicy(Output):
     changed_at: At | None
     changed_by: str | None
     failures: PolicyFailures | None = Field(description="Null: it could always be evaluated.")
-
-
-def editor_of(principal: Principal) -> Editor:
-    """The principal as one who changes policies."""
-    from otel_finops.governance.policy_store import Editor  # noqa: PLC0415 - `--help` must not load the database rooms
-
-    return Editor(principal.who, principal.tenants)
 
 
 def sees(principal: Principal, policy: Policy) -> bool:

@@ -13,7 +13,7 @@ from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.faults import explained
 from otel_finops.operations.fields import Name
-from otel_finops.operations.policy_fields import Definition, editor_of, sees, shown_policies
+from otel_finops.operations.policy_fields import Definition, sees, shown_policies
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.scope_fields import must_own
 from otel_finops.operations.shapes import Count
@@ -114,7 +114,7 @@ class Imported(Output):
 def import_set(context: Context, principal: Principal, given: ImportInput) -> Changed | Unchanged:
     """A policy of a name and tenant that stands already is changed; what a definition leaves out is as usual, not as it was."""
     edits = list(_edits(principal, given.document))
-    done = context.policies.put(edits, editor_of(principal), replace=given.replace, dry_run=given.dry_run)
+    done = context.policies.put(edits, principal.editor, replace=given.replace, dry_run=given.dry_run)
     answer = _answer(done, dry_run=given.dry_run)
     if not answer["changed"]:
         return Unchanged(answer)

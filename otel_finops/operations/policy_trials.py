@@ -15,7 +15,7 @@ from otel_finops.operations.asked_calls import question_of
 from otel_finops.operations.context import Context
 from otel_finops.operations.decisions import DecisionInput
 from otel_finops.operations.fields import amount_of
-from otel_finops.operations.policy_fields import ActionName, Definition, ShownPolicy, editor_of, notes_of, sees, shown_policy
+from otel_finops.operations.policy_fields import ActionName, Definition, ShownPolicy, notes_of, sees, shown_policy
 from otel_finops.operations.registry import Input, Json, Output, operation
 from otel_finops.operations.scope_fields import must_own
 
@@ -54,7 +54,7 @@ def validate(context: Context, principal: Principal, given: Definition) -> Json:
     """The same checks as those of `policies.create`."""
     must_own(principal, given.scope, "A policy")
     try:
-        policy = context.policies.create(given.edit(), editor_of(principal), dry_run=True)
+        policy = context.policies.create(given.edit(), principal.editor, dry_run=True)
     except BadInput as fault:
         return {"valid": False, "faults": [str(fault)], "notes": [], "policy": None}
     shown = shown_policy(policy._replace(no=0, revision=0), _scope_of(policy, given.scope))
@@ -188,7 +188,7 @@ def _rules(context: Context, principal: Principal, given: Any) -> list[Rule]:
         if given.no is not None:
             raise BadInput("policy: with `no` a stored policy is asked already; leave one of them out")
         must_own(principal, given.policy.scope, "A policy")
-        made = context.policies.create(given.policy.edit(), editor_of(principal), dry_run=True)
+        made = context.policies.create(given.policy.edit(), principal.editor, dry_run=True)
         return [Rule.of(made._replace(no=0, revision=0))]
     held = context.policies.all()
     wanted = [one for one in held if sees(principal, one) and given.no in (None, one.no) and (one.enabled or given.no is not None)]

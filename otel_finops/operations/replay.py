@@ -17,7 +17,7 @@ from otel_finops.operations.budgets import NewBudget, proposed
 from otel_finops.operations.context import Context
 from otel_finops.operations.faults import explained
 from otel_finops.operations.fields import TenantScoped, Windowed
-from otel_finops.operations.policy_fields import Definition, editor_of
+from otel_finops.operations.policy_fields import Definition
 from otel_finops.operations.policy_fields import sees as sees_policy
 from otel_finops.operations.policy_sets import read_document
 from otel_finops.operations.registry import Json, Output, operation
@@ -267,7 +267,7 @@ def _tried(context: Context, principal: Principal, document: str | None) -> _Tri
     def policy(said: Any) -> Policy:
         one = Definition.model_validate(said)
         must_own(principal, one.scope, "A policy")
-        return context.policies.create(one.edit(), editor_of(principal), dry_run=True)
+        return context.policies.create(one.edit(), principal.editor, dry_run=True)
 
     def budget(said: Any) -> Budget:
         return proposed(context, principal, NewBudget.model_validate({**said, "dry_run": True} if isinstance(said, dict) else said))[0]

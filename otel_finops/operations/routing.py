@@ -23,7 +23,7 @@ from otel_finops.operations.retention import pruned_until
 from otel_finops.operations.scope_fields import owner_of, shown_owner
 from otel_finops.operations.shapes import At, Count, Usd
 from otel_finops.operations.spend import FinerFilters
-from otel_finops.operations.whatif import editor_of, must_be_priced
+from otel_finops.operations.whatif import must_be_priced
 from otel_finops.operations.whatif_fields import (
     CallSelection,
     ComparedWindow,
@@ -195,7 +195,7 @@ def create(context: Context, principal: Principal, given: NewRoutingRule) -> Cha
     owner = owner_of(principal, given.tenant)
     said = _said(given)
     _check(context, said)
-    made = context.routing.rules.create(given.name, owner, said, editor_of(principal), dry_run=given.dry_run)
+    made = context.routing.rules.create(given.name, owner, said, principal.editor, dry_run=given.dry_run)
     return _changed(None, made, dry_run=given.dry_run)
 
 
@@ -220,7 +220,7 @@ def update(context: Context, principal: Principal, given: RoutingRuleEdit) -> Ch
         return {**said, **{name: value or None if name in ("task", "source") else value for name, value in own.items()}, "filters": filters}
 
     before, after = context.routing.rules.update(
-        given.no, given.name, edited, editor_of(principal), revision=given.revision, dry_run=given.dry_run
+        given.no, given.name, edited, principal.editor, revision=given.revision, dry_run=given.dry_run
     )
     return _changed(before, after, dry_run=given.dry_run)
 
@@ -237,7 +237,7 @@ def update(context: Context, principal: Principal, given: RoutingRuleEdit) -> Ch
 )
 def delete(context: Context, principal: Principal, given: RoutingRuleDeletion) -> Changed | Unchanged:
     """The rule as it was."""
-    before = context.routing.rules.delete(given.no, editor_of(principal), revision=given.revision, dry_run=given.dry_run)
+    before = context.routing.rules.delete(given.no, principal.editor, revision=given.revision, dry_run=given.dry_run)
     shown = _shown(before)
     answer = {"rule": shown, "changed": not given.dry_run}
     return Unchanged(answer) if given.dry_run else Changed(answer, shown, None, before.tenant)

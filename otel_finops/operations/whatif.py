@@ -39,7 +39,7 @@ from otel_finops.operations.whatif_fields import (
 )
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
-    from otel_finops.insight.definitions import Definition, Editor
+    from otel_finops.insight.definitions import Definition
     from otel_finops.insight.repricing import Repriced
     from otel_finops.insight.whatif import Change, Sums
 
@@ -305,7 +305,7 @@ def save(context: Context, principal: Principal, given: NewScenario) -> Changed 
     question = {**said, **({} if owner == ANY_TENANT else {"tenant": owner})}
     answer = _answered(context, principal, _question(question, "question"))
     saved = {"question": question, "result": {name: answer[name] for name in _KEPT}}
-    made = context.whatif.scenarios.create(given.name, owner, saved, editor_of(principal), dry_run=given.dry_run)
+    made = context.whatif.scenarios.create(given.name, owner, saved, principal.editor, dry_run=given.dry_run)
     shown = _shown(made)
     return Unchanged({**shown, "no": None}) if given.dry_run else Changed(shown, None, shown, owner)
 
@@ -354,16 +354,9 @@ def show(context: Context, principal: Principal, given: ScenarioNumber) -> Json:
 )
 def delete(context: Context, principal: Principal, given: ScenarioDeletion) -> Changed | Unchanged:
     """The question as it was."""
-    before = context.whatif.scenarios.delete(given.no, editor_of(principal), dry_run=given.dry_run)
+    before = context.whatif.scenarios.delete(given.no, principal.editor, dry_run=given.dry_run)
     shown = _shown(before)
     return Unchanged(shown) if given.dry_run else Changed(shown, shown, None, before.tenant)
-
-
-def editor_of(principal: Principal) -> Editor:
-    """Who changes scenarios and rules."""
-    from otel_finops.insight.definitions import Editor  # noqa: PLC0415 - `--help` must not load the database rooms
-
-    return Editor(principal.who, principal.tenants)
 
 
 def _shown(one: Definition) -> dict[str, Any]:

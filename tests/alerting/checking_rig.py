@@ -11,11 +11,12 @@ from otel_finops.alerting.channel_rows import followed_routing
 from otel_finops.alerting.evaluate import Checked, Checker
 from otel_finops.alerting.findings import Feed, Finding
 from otel_finops.alerting.parameters import Kind
-from otel_finops.alerting.rule_store import Editor, RuleStore
+from otel_finops.alerting.rule_store import RuleStore
 from otel_finops.alerting.rules import Rule
 from otel_finops.alerting.store import Event, Mute, checks, events, mute, standing
 from otel_finops.base.errors import FinopsError
 from otel_finops.base.ids import IdSource
+from otel_finops.identity.principals import Editor
 from otel_finops.store.engine import Store
 from otel_finops.store.jobs import HeldLease, Job, JobRun, JobRunner, JobRuns
 from otel_finops.store.lease import Leases

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from otel_finops.alerting.channel_rows import followed_routing
 from otel_finops.alerting.channel_secrets import Secrets
-from otel_finops.alerting.channel_store import ChannelStore, Editor
+from otel_finops.alerting.channel_store import ChannelStore
 from otel_finops.alerting.channels import Given
 from otel_finops.alerting.deliver import Deliverer
 from otel_finops.alerting.notices import Notice, Severity, State
@@ -18,6 +18,7 @@ from otel_finops.alerting.senders import Attempt
 from otel_finops.base.clock import Clock
 from otel_finops.base.outbound import Rules
 from otel_finops.base.times import NS_PER_SECOND
+from otel_finops.identity.principals import Editor
 from otel_finops.settings.channels import Channels
 from otel_finops.store.engine import Store
 from otel_finops.testing import NOON

@@ -10,11 +10,11 @@ from checking_rig import OWNER, CheckingRig, Stub, fault, finding, lost
 
 from otel_finops.alerting.defaults import DEFAULTS
 from otel_finops.alerting.quiet import QuietHours
-from otel_finops.alerting.rule_store import Editor
 from otel_finops.alerting.rules import Rule
 from otel_finops.alerting.store import alert_key, events
 from otel_finops.base.errors import BadInput, Busy, Conflict, Forbidden, NotFound
 from otel_finops.base.ids import RandomIds
+from otel_finops.identity.principals import Editor
 from otel_finops.store.engine import Store
 from otel_finops.testing import FakeClock
 

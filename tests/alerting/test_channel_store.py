@@ -10,11 +10,12 @@ from delivery_rig import ANN, HOOK, INSIDE, MAX, channel_store, slack
 from otel_finops.alerting import channel_store as module
 from otel_finops.alerting.channel_rows import followed_routing
 from otel_finops.alerting.channel_secrets import Secrets
-from otel_finops.alerting.channel_store import ChannelStore, Editor, RouteEdit
+from otel_finops.alerting.channel_store import ChannelStore, RouteEdit
 from otel_finops.alerting.channels import Given
 from otel_finops.alerting.routes import ChannelType
 from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound
 from otel_finops.base.outbound import Rules
+from otel_finops.identity.principals import Editor
 from otel_finops.settings.channels import Channels
 from otel_finops.store.engine import Store
 from otel_finops.testing import FakeClock

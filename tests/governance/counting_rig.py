@@ -11,7 +11,7 @@ from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.genai.usage import total_tokens
 from otel_finops.governance.budget_fill import BudgetFiller, CountBeginnings
 from otel_finops.governance.budget_gate import BudgetGate
-from otel_finops.governance.budget_store import BudgetStore, Edit, Editor, followed_budgets
+from otel_finops.governance.budget_store import BudgetStore, Edit, followed_budgets
 from otel_finops.governance.budgets import Budget, BudgetStatus
 from otel_finops.governance.calls import GovernedCall, call_of_entry
 from otel_finops.governance.counters import Counters
@@ -21,6 +21,7 @@ from otel_finops.governance.periods import day_window
 from otel_finops.governance.rulings import Ruling
 from otel_finops.governance.spending import StoredSpending
 from otel_finops.governance.thresholds import Crossing, Thresholds, crossings
+from otel_finops.identity.principals import Editor
 from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.journal import JournalRow, record_batches
 from otel_finops.ledger.settle import Settler

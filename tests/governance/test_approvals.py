@@ -12,8 +12,9 @@ from deciding_rig import DecidingRig
 from otel_finops.base.errors import BadInput, Conflict, NotFound
 from otel_finops.governance.approvals import Approval, Grant, Query, StoredApprovals
 from otel_finops.governance.calls import GovernedCall
-from otel_finops.governance.policy_store import Edit, Editor, PolicyStore
+from otel_finops.governance.policy_store import Edit, PolicyStore
 from otel_finops.governance.rulings import Reason, Ruling
+from otel_finops.identity.principals import Editor
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.settings.approvals import Approvals as Settings
 from otel_finops.store.engine import Store

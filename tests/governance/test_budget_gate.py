@@ -11,10 +11,11 @@ from ledger_rig import CENT, SECOND, call
 
 from otel_finops.base.clock import SystemClock
 from otel_finops.governance.budget_gate import BudgetGate
-from otel_finops.governance.budget_store import Edit, Editor, followed_budgets
+from otel_finops.governance.budget_store import Edit, followed_budgets
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.periods import Period
 from otel_finops.governance.reservations import Reservations
+from otel_finops.identity.principals import Editor
 from otel_finops.ledger.fx_store import store_rates
 from otel_finops.pricing.ecb import EuroRate
 from otel_finops.store.engine import Store

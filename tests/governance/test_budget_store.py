@@ -10,11 +10,12 @@ import pytest
 
 from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound, Unavailable
 from otel_finops.governance import budget_store
-from otel_finops.governance.budget_store import BudgetStore, Edit, Editor, followed_budgets
+from otel_finops.governance.budget_store import BudgetStore, Edit, followed_budgets
 from otel_finops.governance.budgets import Budget, BudgetSet, oddities
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.periods import Period
 from otel_finops.governance.scopes import Scope
+from otel_finops.identity.principals import Editor
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Transaction

@@ -18,11 +18,12 @@ from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.periods import Window
 from otel_finops.governance.policies import Policy
 from otel_finops.governance.policy_gate import StoredPolicyGate
-from otel_finops.governance.policy_store import Edit, Editor, PolicyStore, followed_policies
+from otel_finops.governance.policy_store import Edit, PolicyStore, followed_policies
 from otel_finops.governance.rates import Rate
 from otel_finops.governance.reservations import Reservations
 from otel_finops.governance.rulings import Ruling
 from otel_finops.governance.scopes import Scope
+from otel_finops.identity.principals import Editor
 from otel_finops.ledger.subjects import Subjects
 from otel_finops.store.engine import Store
 from otel_finops.store.upgrade import upgrade

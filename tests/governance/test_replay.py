@@ -19,11 +19,12 @@ from otel_finops.governance.decisions import Query, halted_between
 from otel_finops.governance.kill_switches import Target
 from otel_finops.governance.periods import Period
 from otel_finops.governance.policies import Policy, PolicySet, Rule, checked
-from otel_finops.governance.policy_store import Edit, Editor, PolicyStore
+from otel_finops.governance.policy_store import Edit, PolicyStore
 from otel_finops.governance.projections import projections
 from otel_finops.governance.rates import Rate
 from otel_finops.governance.replay import Replayed, Replays, Selection, Sum
 from otel_finops.governance.scopes import Scope
+from otel_finops.identity.principals import Editor
 from otel_finops.ledger.settle import Settler
 from otel_finops.store.engine import Store
 from otel_finops.store.upgrade import upgrade

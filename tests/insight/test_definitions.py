@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound
-from otel_finops.insight.definitions import Definitions, Editor
+from otel_finops.identity.principals import Editor
+from otel_finops.insight.definitions import Definitions
 from otel_finops.store.engine import Store
 from otel_finops.testing import FakeClock
 

@@ -14,8 +14,9 @@ from typing import Any, Final
 import pytest
 
 from otel_finops.base.clock import SystemClock
-from otel_finops.governance.budget_store import Edit, Editor
+from otel_finops.governance.budget_store import Edit
 from otel_finops.governance.decisions import Query
+from otel_finops.identity.principals import Editor
 from otel_finops.operations.local import open_room
 from otel_finops.settings import load
 from otel_finops.store.engine import Store

@@ -9,37 +9,33 @@ from fractions import Fraction
 import pytest
 from surfaces_world import BILL, DECIDED, PASSING, RATES, SCORES, SIGHTINGS, WAITING
 
-from otel_finops.alerting.channel_store import Editor as ChannelEditor
 from otel_finops.alerting.channel_store import RouteEdit
 from otel_finops.alerting.channels import Given as GivenChannel
 from otel_finops.alerting.notices import Notice
 from otel_finops.alerting.outbox import put_for
-from otel_finops.alerting.rule_store import Editor as RuleEditor
 from otel_finops.alerting.rule_store import RuleStore
 from otel_finops.alerting.rules import Rule as AlertRule
 from otel_finops.base.money import PICO_PER_USD
 from otel_finops.base.times import parse_ns
 from otel_finops.genai.sighting import CALL
 from otel_finops.governance.approvals import Grant, StoredApprovals
-from otel_finops.governance.budget_store import Edit, Editor
+from otel_finops.governance.budget_store import Edit
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.credit_store import Draft as PoolDraft
 from otel_finops.governance.credit_store import Editor as PoolEditor
 from otel_finops.governance.decide import Asked, Estimate, Question
 from otel_finops.governance.kill_switches import KillSwitches, Target
 from otel_finops.governance.policy_store import Edit as PolicyEdit
-from otel_finops.governance.policy_store import Editor as PolicyEditor
 from otel_finops.governance.policy_store import PolicyStore
 from otel_finops.governance.rulings import Reason, Ruling
+from otel_finops.identity.principals import Editor
 from otel_finops.identity.stored import TokenDraft
 from otel_finops.insight.anomaly_scan import Scope
 from otel_finops.insight.anomaly_store import Finding, Mute, Note, add_mute, add_note, put_anomaly
 from otel_finops.insight.anomaly_words import drivers_json
 from otel_finops.insight.bill_store import OF_ALL, Bills, Label
 from otel_finops.insight.bills.reading import Given, read_bill
-from otel_finops.insight.cost_center_store import Editor as CenterEditor
 from otel_finops.insight.cost_centers import CostCenter, Rule
-from otel_finops.insight.definitions import Editor as DefinitionEditor
 from otel_finops.insight.drivers import Cell, Detail, Driver
 from otel_finops.ledger.fx_store import store_rates
 from otel_finops.ledger.journal import JournalRow, record
@@ -82,7 +78,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
         _cost_centers(room)
         _alerts(room)
         _channels(room)
-        PolicyStore(room.store, clock, room.subjects).create(POLICY, PolicyEditor("ann", ("acme",)))
+        PolicyStore(room.store, clock, room.subjects).create(POLICY, Editor("ann", ("acme",)))
         pool = PoolDraft("acme's credits", {"tenant": "acme"}, low=PICO_PER_USD)
         room.context.credits.create(pool, 20 * PICO_PER_USD, PoolEditor("ann", "bought", ("acme",)))
         for desk, role in ((room.context.tokens, "viewer"), (room.context.senders, None)):
@@ -112,14 +108,14 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
 def _alerts(room: Room) -> None:
     """A rule of one tenant, one of all, and what that one finds: the kill switch that is set."""
     rules = RuleStore(room.store, room.clock)
-    rules.create(AlertRule(0, "acme's switches", "kill_switch", tenant="acme"), RuleEditor("ann", ("acme",)))
-    rules.create(AlertRule(0, "Calls are stopped", "kill_switch"), RuleEditor("ann"))
+    rules.create(AlertRule(0, "acme's switches", "kill_switch", tenant="acme"), Editor("ann", ("acme",)))
+    rules.create(AlertRule(0, "Calls are stopped", "kill_switch"), Editor("ann"))
     assert room.context.jobs.run("check_alerts", who="ann").said == "2 rules, 1 alerts, 1 told"
 
 
 def _channels(room: Room) -> None:
     """A webhook of acme's, a route to it, and a notice that could not be delivered."""
-    editor = ChannelEditor("ann", ("acme",))
+    editor = Editor("ann", ("acme",))
     given = GivenChannel({"name": "acme's hook", "url": "https://hooks.example.com/s3cr3t"})
     channel, _ = room.context.channels.create_channel("webhook", "acme", given, editor)
     room.context.channels.create_route("acme", RouteEdit({"name": "acme's", "channels": (channel.no,)}), editor)
@@ -163,7 +159,7 @@ def _anomalies(room: Room) -> None:
 
 def _routing(room: Room) -> None:
     """A saved question and a rule of acme's, and scores of the models."""
-    editor = DefinitionEditor("ann", ("acme",))
+    editor = Editor("ann", ("acme",))
     result = {"from": "2026-11-20T00:00:00.000000000Z", "to": "2026-11-23T00:00:00.000000000Z", "finished": True, "calls": 3}
     result |= {"booked_usd": "0.0105", "list_usd": "0.0105", "projected_usd": "0.00063", "saved_usd": "0.00987"}
     question = {"to_model": "gpt-4o-mini", "from": "2026-11-20", "to": "2026-11-23", "tenant": "acme"}
@@ -185,9 +181,9 @@ def _budgets(room: Room) -> None:
 def _cost_centers(room: Room) -> None:
     """One of everybody's, and one of acme's; nobody's calls are borne by the former."""
     for code, tenant in (("platform", None), ("search", "acme")):
-        room.context.chargebacks.create_center(CostCenter(0, code, tenant=tenant), CenterEditor("ann"), dry_run=False)
+        room.context.chargebacks.create_center(CostCenter(0, code, tenant=tenant), Editor("ann"), dry_run=False)
     rule = Rule(0, "rest", source={"cost_center": ""}, method="even", targets=("platform",))
-    room.context.chargebacks.create_rule(rule, CenterEditor("ann"), dry_run=False)
+    room.context.chargebacks.create_rule(rule, Editor("ann"), dry_run=False)
 
 
 @pytest.fixture(scope="session")
