@@ -21,7 +21,8 @@ from otel_finops.client.settings import ClientSettings
 from otel_finops.ledger.reader import LedgerReader
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.settings import load
-from otel_finops.settings.tree import Features, Settings
+from otel_finops.settings.features import Features
+from otel_finops.settings.tree import Settings
 from otel_finops.surfaces.api.app import openapi
 from otel_finops.surfaces.cli.table import command_table
 from otel_finops.testing import NOON, FakeClock

@@ -26,7 +26,8 @@ from otel_finops.operations.insight_desks import (
     WhatIfs,
 )
 from otel_finops.operations.readers import Audit, Dashboards, Exports, Reads, Trees, Verdict
-from otel_finops.settings.tree import Features, Settings
+from otel_finops.settings.features import Features
+from otel_finops.settings.tree import Settings
 
 
 class Health(NamedTuple):

@@ -17,7 +17,7 @@ from otel_finops.identity.roles import Permission
 from otel_finops.operations.context import Context
 from otel_finops.operations.desks import Keyed, Replayed
 from otel_finops.operations.idempotency import checked_key, keyed
-from otel_finops.settings.tree import Features
+from otel_finops.settings.features import Features
 
 log = logging.getLogger(__name__)
 

@@ -29,8 +29,8 @@ from otel_finops.operations.requests import PREFIX
 from otel_finops.otlp.batch import REASONS
 from otel_finops.otlp.log_batch import LOG_REASONS
 from otel_finops.otlp.status import NO_SUCH_PATH, TABLE, WRONG_METHOD, WRONG_TYPE
+from otel_finops.settings.features import Features
 from otel_finops.settings.reference import markdown as settings_page
-from otel_finops.settings.tree import Features
 from otel_finops.surfaces.api.app import openapi
 from otel_finops.surfaces.api.problems import METHOD, UNEXPECTED
 from otel_finops.surfaces.api.routes import HEAVY

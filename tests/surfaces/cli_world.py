@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import uvicorn
 from typer.testing import CliRunner, Result
 
-from otel_finops.settings.tree import Features
+from otel_finops.settings.features import Features
 from otel_finops.surfaces.cli.main import build_cli
 
 

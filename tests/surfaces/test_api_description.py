@@ -11,7 +11,7 @@ import pytest
 from openapi_changes import changes
 
 from otel_finops.operations.catalogue import OPERATIONS
-from otel_finops.settings.tree import Features
+from otel_finops.settings.features import Features
 from otel_finops.surfaces.api.app import openapi
 from otel_finops.surfaces.reference import openapi_file
 

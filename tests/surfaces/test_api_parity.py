@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from otel_finops.operations.catalogue import OPERATIONS
-from otel_finops.settings.tree import Features
+from otel_finops.settings.features import Features
 from otel_finops.surfaces.cli.table import command_table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api-parity.md").read_text()

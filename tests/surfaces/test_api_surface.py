@@ -20,7 +20,7 @@ from otel_finops.identity.principals import Principals
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.local import Room
 from otel_finops.settings import load
-from otel_finops.settings.tree import Features
+from otel_finops.settings.features import Features
 from otel_finops.surfaces.api.app import build_api
 from otel_finops.surfaces.api.pages import index_page
 

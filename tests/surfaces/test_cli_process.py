@@ -20,7 +20,7 @@ from cli_world import Said, scripted
 from surfaces_world import ACME_TRACE
 
 from otel_finops.operations.catalogue import OPERATIONS
-from otel_finops.settings.tree import Features
+from otel_finops.settings.features import Features
 from otel_finops.surfaces.cli.lazy import first_sentence
 from otel_finops.surfaces.cli.main import GROUPS, SINGLE
 from otel_finops.surfaces.cli.table import ALIASES, command_table

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from otel_finops.identity.principals import LOCAL
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.local import Room
-from otel_finops.settings.tree import Features
+from otel_finops.settings.features import Features
 from otel_finops.surfaces.api.app import build_api, openapi
 from otel_finops.surfaces.cli.main import build_cli
 from otel_finops.surfaces.cli.render import show

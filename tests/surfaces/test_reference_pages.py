@@ -11,7 +11,7 @@ from otel_finops.__main__ import demo, ingest, serve
 from otel_finops.ledger.spend import SPEND_KEYS
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.settings import describe
-from otel_finops.settings.tree import Features
+from otel_finops.settings.features import Features
 from otel_finops.surfaces.cli.table import command_table
 from otel_finops.surfaces.reference import pages
 

@@ -14,7 +14,7 @@ from otel_finops.surfaces.cli.lazy import Command, Listed, first_sentence, group
 from otel_finops.surfaces.cli.runtime import URL_VARIABLE, Options
 
 if TYPE_CHECKING:
-    from otel_finops.settings.tree import Features
+    from otel_finops.settings.features import Features
 
 GROUPS: Final = {
     "traces": "What traces cost.",
@@ -117,7 +117,7 @@ def _listed(commands: Mapping[str, Command], features: Features | None) -> dict[
 
 
 def _table(features: Features | None) -> dict[tuple[str, ...], Listed]:
-    from otel_finops.settings.tree import Features  # noqa: PLC0415 - `--help` must load neither settings nor operations
+    from otel_finops.settings.features import Features  # noqa: PLC0415 - `--help` must load neither settings nor operations
     from otel_finops.surfaces.cli.table import listed_commands  # noqa: PLC0415
 
     return listed_commands(Features() if features is None else features)

@@ -6,7 +6,7 @@ from functools import cache, partial
 from typing import Final
 
 from otel_finops.operations.catalogue import OPERATIONS
-from otel_finops.settings.tree import Features
+from otel_finops.settings.features import Features
 from otel_finops.surfaces.cli.commands import HAND_WRITTEN
 from otel_finops.surfaces.cli.generated import command_of
 from otel_finops.surfaces.cli.lazy import Command, Listed, first_sentence
