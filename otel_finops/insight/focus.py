@@ -219,9 +219,16 @@ def _row(key: Key, sums: Sums, width: int, version: Version) -> dict[str, Any]:
         "SubAccountType": "Tenant",
         "Tags": _tags(key),
         **newer,
+        **_own(key, sums.calls, money["cost"]),
+    }
+
+
+def _own(key: Key, calls: int, cost_pico: int) -> dict[str, Any]:
+    """What FOCUS has no column for, under names that it leaves to whoever writes the rows."""
+    return {
         "x_Agent": key.agent or None,
-        "x_Calls": sums.calls,
-        "x_Cost": format_usd(money["cost"]),
+        "x_Calls": calls,
+        "x_Cost": format_usd(cost_pico),
         "x_CostCenter": key.cost_center or None,
         "x_CostMethod": key.cost_method or None,
         "x_CoverageId": key.coverage_id or None,
