@@ -1,0 +1,1 @@
+"""The web console: server-made pages over the operations."""
