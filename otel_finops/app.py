@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -81,6 +82,7 @@ from otel_finops.store.follower import Follower
 from otel_finops.store.lease import Leases
 from otel_finops.surfaces.api.app import build_api
 from otel_finops.surfaces.api.metrics_page import metrics_endpoint
+from otel_finops.surfaces.ui.app import build_console
 from otel_finops.trees.projected import TraceFigures, leave
 
 _log: Final = logging.getLogger(__name__)
@@ -431,7 +433,8 @@ def _web(core: Core, context: Context, authenticate: Principals) -> AsgiServer:
     address = settings.listeners()["http.address"]
     names = (address.host, *settings.http.names) if settings.auth.mode == "off" else None
     listening = {name: text for name, text in shown.items() if text}
-    app = build_api(context, authenticate, mounts=mounts, listeners=listening, names=names, http=settings.http)
+    console = partial(build_console, context, listeners=listening) if settings.features.console else None
+    app = build_api(context, authenticate, mounts=mounts, listeners=listening, names=names, http=settings.http, console=console)
     return AsgiServer(app, address, Listener("the web side", "http.address"))
 
 

@@ -56,10 +56,13 @@ KINDS: Final[dict[type[FinopsError], Kind]] = {
 
 def explained(error: ValidationError) -> str:
     """Every fault of the input with its field; the values themselves are not repeated."""
+    return "; ".join(f"{field or 'input'}: {said}" for field, said in faults_of(error))
+
+
+def faults_of(error: ValidationError) -> list[tuple[str, str]]:
+    """The first faults of an input: the field (empty for the whole), as `scope.agent` where it lies deeper, and what is wrong with it."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)[:_SHOWN_FAULTS_MAX]
-    return printable(
-        "; ".join(f"{'.'.join(map(str, fault['loc']))[:80] or 'input'}: {_message(fault['type'], fault['msg'])}" for fault in faults)
-    )
+    return [(printable(".".join(map(str, fault["loc"]))[:80]), printable(_message(fault["type"], fault["msg"]))) for fault in faults]
 
 
 def _message(kind: str, message: str) -> str:

@@ -11,6 +11,7 @@ class Features(Section):
     """Switches: what is off has no route (404), no command and does no work."""
 
     api: bool = Field(default=True, description="The HTTP API under `/api/v1`.")
+    console: bool = Field(default=True, description="The web console: pages at `/` beside the API.")
     metrics: bool = Field(default=True, description="`/metrics` for Prometheus.")
     traces: bool = Field(default=True, description="Cost trees of traces, and the search for costly ones.")
     runs: bool = Field(default=True, description="Runs of agents and workflows.")

@@ -22,13 +22,13 @@ from otel_finops.operations.context import Context
 from otel_finops.operations.requests import PREFIX
 from otel_finops.settings.tree import Features, Http
 from otel_finops.surfaces.api.described import ABOUT, OPENAPI_PATH, VERSION, completed
-from otel_finops.surfaces.api.gate import Authenticate, Gate
 from otel_finops.surfaces.api.line import Line
 from otel_finops.surfaces.api.pages import index_page
 from otel_finops.surfaces.api.problems import of_fault, of_status
-from otel_finops.surfaces.api.rates import Rates
 from otel_finops.surfaces.api.routes import Places, QuickLane, Shared, add_route, json_answer
 from otel_finops.surfaces.api.shell import Shell
+from otel_finops.surfaces.web.gate import Authenticate, Gate
+from otel_finops.surfaces.web.rates import Rates
 
 UNHURRIED: Final = Http(rate_per_s=0)
 """For applications that count no requests."""
@@ -44,6 +44,7 @@ def build_api(
     listeners: Mapping[str, str] | None = None,
     names: Collection[str] | None = None,
     http: Http = UNHURRIED,
+    console: Callable[[Gate], ASGIApp] | None = None,
 ) -> ASGIApp:
     """The application behind the HTTP listener.
 
@@ -54,6 +55,7 @@ def build_api(
         listeners: addresses to show on the index page, by name (`OTLP/gRPC`, `OTLP/HTTP`).
         names: as `Shell` takes them: needed where `authenticate` lets everyone in, None where tokens are shown.
         http: the settings of rates and sizes.
+        console: makes what answers all other paths; None: an index page at `/`, and nothing else.
     """
     gate = Gate(authenticate, Rates(http.rate_per_s, http.burst, context.clock) if http.rate_per_s else None)
     shared = _shared(context, gate, context.settings.enforcement.store_timeout)
@@ -63,9 +65,23 @@ def build_api(
     _add_probes(app, context, None if http.open_probes else gate)
     for path, mounted in (mounts or {}).items():
         app.router.routes.append(Route(path, endpoint=_Mounted(mounted, gate), methods=None))
-    _add_index(app, context, gate, sorted(mounts or {}), listeners or {})
+    if console is None:
+        _add_index(app, context, gate, sorted(mounts or {}), listeners or {})
+    else:
+        app.router.default = _Elsewhere(console(gate), app.router.default)
     quick = QuickLane(app, OPERATIONS.switched_on(context.features) if context.features.api else (), shared)
     return Shell(quick, names, body_mib_max=http.body_mib_max)
+
+
+class _Elsewhere:
+    """What answers paths that the API has not: the console, but for those below the API's own prefix."""
+
+    def __init__(self, console: ASGIApp, unknown: ASGIApp) -> None:
+        self._console = console
+        self._unknown = unknown
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._unknown if scope["path"].startswith("/api/") else self._console)(scope, receive, send)
 
 
 class _Mounted:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any, Final
 
 import orjson
@@ -20,10 +18,8 @@ from starlette.requests import Request
 from otel_finops.base.errors import BadInput, TooLarge, WrongType
 from otel_finops.base.limits import API_JSON_CONTAINERS_MAX
 from otel_finops.operations.registry import Input, Operation
+from otel_finops.surfaces.web.texts import kinds_of, value_of
 
-_WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
-_FLAGS: Final = {"true": True, "false": False}
 _SHOWN_CHARS: Final = 80
 
 
@@ -40,7 +36,7 @@ def read_given(one: Operation, request: Request, body: bytes | None) -> Input:
         raise BadInput("; ".join(f"{name[:_SHOWN_CHARS]}: there is no such parameter{_hint(name, kinds)}" for name in unknown[:20]))
     if taken := sorted(set(fields) & set(one.path_fields)):
         raise BadInput(f"{', '.join(taken)}: stands in the path already")
-    path = {name: _value(text, kinds[name]) for name, text in request.path_params.items()}
+    path = {name: value_of(text, kinds[name]) for name, text in request.path_params.items()}
     try:
         return one.input.model_validate_json(orjson.dumps({**fields, **path}), strict=True)
     except orjson.JSONEncodeError:
@@ -60,39 +56,13 @@ def check_type(headers: Mapping[str, str], body: bytes) -> None:
         raise WrongType("Send the body as it is, without Content-Encoding.")
 
 
-@cache
-def kinds_of(model: type[Input]) -> Mapping[str, frozenset[str]]:
-    """The JSON types that each parameter may have, by its name outside."""
-    return {name: frozenset(_types(field)) for name, field in model.model_json_schema().get("properties", {}).items()}
-
-
-def _types(field: Mapping[str, Any]) -> Iterable[str]:
-    """Of a property's schema; what is only named by a reference has none that a text could stand for."""
-    for kind in (field, *field.get("anyOf", ())):
-        if "type" in kind:
-            yield kind["type"]
-        else:
-            yield from ("string" for value in (*kind.get("enum", ()), kind.get("const")) if isinstance(value, str))
-
-
 def _from_query(request: Request, kinds: Mapping[str, frozenset[str]]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for name, text in request.query_params.multi_items():
         if name in given:
             raise BadInput(f"{name[:_SHOWN_CHARS]}: given more than once")
-        given[name] = _value(text, kinds.get(name, frozenset()))
+        given[name] = value_of(text, kinds.get(name, frozenset()))
     return given
-
-
-def _value(text: str, kinds: frozenset[str]) -> Any:
-    """The value that a text of the URL stands for; what fits no declared type stays a text, which the declaration refuses or takes."""
-    if "integer" in kinds and _WHOLE.fullmatch(text):
-        return int(text)
-    if "number" in kinds and _NUMBER.fullmatch(text) and math.isfinite(float(text)):
-        return float(text)
-    if "boolean" in kinds and text in _FLAGS:
-        return _FLAGS[text]
-    return text
 
 
 def _from_body(body: bytes) -> dict[str, Any]:

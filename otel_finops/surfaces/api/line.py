@@ -21,8 +21,8 @@ from otel_finops.base.errors import Busy, FinopsError
 from otel_finops.base.limits import DECISIONS_TOGETHER_MAX, DECISIONS_WAITING_MAX
 from otel_finops.operations.context import Context
 from otel_finops.operations.registry import Json, Operation, Together, prepared
-from otel_finops.surfaces.api.gate import Gate
 from otel_finops.surfaces.api.routes import admitted, failed, given_to, json_answer, key_of
+from otel_finops.surfaces.web.gate import Gate
 
 Answered: TypeAlias = tuple["_Asking", Response]
 _UNREAD: Final = object()

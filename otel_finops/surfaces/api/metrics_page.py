@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from otel_finops.base.errors import FinopsError, Forbidden
 from otel_finops.otlp.bearer import bearer_token
-from otel_finops.surfaces.api.gate import Authenticate
 from otel_finops.surfaces.api.problems import of_fault
+from otel_finops.surfaces.web.gate import Authenticate
 
 _PERMISSION: Final = "view"
 

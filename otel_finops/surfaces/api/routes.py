@@ -27,10 +27,10 @@ from otel_finops.operations.desks import Replayed
 from otel_finops.operations.registry import Input, Operation, admit, invoke
 from otel_finops.operations.requests import PREFIX
 from otel_finops.surfaces.api.described import answers, route_extras
-from otel_finops.surfaces.api.gate import Gate
 from otel_finops.surfaces.api.given import check_type, read_given
 from otel_finops.surfaces.api.problems import of_fault
 from otel_finops.surfaces.api.streams import stream_answer
+from otel_finops.surfaces.web.gate import Gate
 
 if TYPE_CHECKING:
     from otel_finops.surfaces.api.line import Line

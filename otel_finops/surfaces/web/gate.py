@@ -10,9 +10,10 @@ from starlette.requests import Request
 from otel_finops.base.errors import Unauthenticated
 from otel_finops.identity.principals import LOCAL, Principal
 from otel_finops.otlp.bearer import bearer_token
-from otel_finops.surfaces.api.rates import Rates, address_key
+from otel_finops.surfaces.web.rates import Rates, address_key
 
 Authenticate: TypeAlias = Callable[[str | None], Principal]
+Shown: TypeAlias = Callable[[Request], str | None]
 
 
 class Gate:
@@ -21,11 +22,17 @@ class Gate:
     Args:
         authenticate: a bearer token (None without one) to a principal, raising Unauthenticated.
         rates: how often one principal or address may ask; None for no limit.
+        shown: the token that a request shows, None without one.
     """
 
-    def __init__(self, authenticate: Authenticate, rates: Rates | None = None) -> None:
+    def __init__(self, authenticate: Authenticate, rates: Rates | None = None, shown: Shown | None = None) -> None:
         self._authenticate = authenticate
         self._rates = rates
+        self._shown = shown or _in_header
+
+    def reading(self, shown: Shown) -> Gate:
+        """The same gate for requests that show their token elsewhere; it counts together with this one."""
+        return Gate(self._authenticate, self._rates, shown)
 
     def principal(self, request: Request, *, counted: bool = True) -> Principal:
         """Who asks; may wait for the database or another service, so it is called in a thread.
@@ -38,7 +45,7 @@ class Gate:
             TooManyRequests: too many requests of this principal, or too many of this address that showed no known token.
         """
         try:
-            principal = self._authenticate(_shown(request))
+            principal = self._authenticate(self._shown(request))
         except Unauthenticated:
             self.stranger(request)
             raise
@@ -58,7 +65,7 @@ class Gate:
             Unauthenticated: the token that was shown has been revoked, has expired, or stands for something else by now.
             Busy, Unavailable: that cannot be told.
         """
-        now = self._authenticate(_shown(request))
+        now = self._authenticate(self._shown(request))
         if now._replace(until_ns=principal.until_ns) != principal:  # a token that was rotated holds for a while yet
             raise Unauthenticated("This token stands for something else by now; ask again.")
 
@@ -68,7 +75,7 @@ class Gate:
             self._rates.take(address_key(request.client.host if request.client else ""))
 
 
-def _shown(request: Request) -> str | None:
+def _in_header(request: Request) -> str | None:
     """The token; None where several are shown: a proxy in between may have looked at another one than we would."""
     shown = request.headers.getlist("authorization")
     return bearer_token(shown[0]) if len(shown) == 1 else None

@@ -1,0 +1,184 @@
+"""The console as an ASGI application: pages, what their forms change, signing in, and files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final, NamedTuple
+from urllib.parse import urlencode
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from otel_finops.base.errors import BadInput, FinopsError, NotFound, Unauthenticated
+from otel_finops.identity.principals import Principal
+from otel_finops.operations.catalogue import OPERATIONS
+from otel_finops.operations.context import Context
+from otel_finops.operations.faults import KINDS, Kind, explained, printable
+from otel_finops.operations.registry import admit
+from otel_finops.surfaces.ui import pages as _pages  # noqa: F401 - registers them
+from otel_finops.surfaces.ui.forms import Posted
+from otel_finops.surfaces.ui.page import PAGES, Declared, Page
+from otel_finops.surfaces.ui.rendering import Renderer
+from otel_finops.surfaces.ui.session import local_path, must_be_own, sign_in, sign_out, token_of
+from otel_finops.surfaces.ui.static_files import PREFIX, StaticFiles
+from otel_finops.surfaces.web.gate import Gate
+
+log = logging.getLogger(__name__)
+
+_GZIP_BYTES_MIN: Final = 1_400
+"""What fits one packet gains nothing."""
+_FILES_MAX: Final = 1
+_FIELDS_MAX: Final = 200
+_NOBODY: Final = Principal("nobody", (), frozenset())
+_UNEXPECTED: Final = Kind(500, "unexpected", "Something went wrong here")
+
+
+class _Console(NamedTuple):
+    """What all pages have in common."""
+
+    context: Context
+    gate: Gate
+    renderer: Renderer
+
+
+def build_console(context: Context, gate: Gate, listeners: Mapping[str, str]) -> ASGIApp:
+    """The application behind every path that is none of the API's.
+
+    Args:
+        context: what operations work on; its features decide which pages there are.
+        gate: lets requests in; here by the token in a cookie.
+        listeners: where spans are taken, by name (`OTLP/gRPC`, `OTLP/HTTP`), for those who send their first one.
+    """
+    static = StaticFiles()
+    console = _Console(context, gate.reading(token_of), Renderer(static, context.version, listeners))
+    routes = [
+        Route(f"{PREFIX}/{{version}}/{{name:path}}", static.answer, methods=["GET"]),
+        Route("/sign-in", _threaded(console, _sign_in_page), methods=["GET"]),
+        Route("/sign-in", _threaded(console, _sign_in), methods=["POST"]),
+        Route("/sign-out", _threaded(console, _sign_out), methods=["POST"]),
+    ]
+    for one in sorted(PAGES, key=lambda one: one.path.count("{")):  # `/budgets/new` before `/budgets/{no}`
+        answer = partial(_page_answer, declared=one)
+        routes.append(Route(one.path, _threaded(console, answer), methods=["POST" if one.changes else "GET"]))
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(GZipMiddleware, minimum_size=_GZIP_BYTES_MIN)],
+        exception_handlers={HTTPException: _threaded(console, _no_page)},
+    )
+
+
+def _threaded(console: _Console, answer: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
+    """An endpoint: reads what a form sends, once it is known to come from a page of ours, and answers in a thread."""
+
+    async def endpoint(request: Request, fault: Exception | None = None) -> Response:
+        posted = None
+        try:
+            if request.method == "POST":
+                must_be_own(request)
+                posted = await _posted(request)
+        except FinopsError as refused:
+            return await run_in_threadpool(_fault_page, console, request, _NOBODY, refused)
+        return await run_in_threadpool(answer, console, request, posted)
+
+    return endpoint
+
+
+async def _posted(request: Request) -> Posted:
+    """A form's texts and files; of a name that is given twice the last one counts, as of a box that is ticked."""
+    try:
+        async with request.form(max_files=_FILES_MAX, max_fields=_FIELDS_MAX) as form:
+            items = form.multi_items()
+            texts = {name: value for name, value in items if isinstance(value, str)}
+            return Posted(texts, {name: await value.read() for name, value in items if isinstance(value, UploadFile)})
+    except (HTTPException, MultiPartException):
+        raise BadInput("What the form sent cannot be read: it has too many fields or files, or is cut off.") from None
+
+
+def _page_answer(console: _Console, request: Request, posted: Posted | None, declared: Declared) -> Response:
+    """Let in, make the page, say what keeps it from being made."""
+    principal = _NOBODY
+    try:
+        principal = console.gate.principal(request)
+        page = Page(request, principal, console.context, declared, console.renderer, posted)
+        if declared.needs and not any(page.can(name) for name in declared.needs):
+            admit(OPERATIONS.named(declared.needs[0]), console.context, principal)
+        return declared.handler(page)
+    except Unauthenticated:
+        return _to_sign_in(request)
+    except Exception as fault:  # noqa: BLE001 - told and logged
+        return _fault_page(console, request, principal, fault)
+
+
+def _no_page(console: _Console, request: Request, posted: Posted | None) -> Response:
+    """Of a path that no page has; who is not signed in does not learn which there are."""
+    try:
+        principal = console.gate.principal(request)
+    except FinopsError as fault:
+        return _to_sign_in(request) if isinstance(fault, Unauthenticated) else _fault_page(console, request, _NOBODY, fault)
+    return _fault_page(console, request, principal, NotFound("There is no such page."))
+
+
+def _fault_page(console: _Console, request: Request, principal: Principal, fault: Exception) -> Response:
+    """Our own messages are safe to show, anybody else's are not."""
+    kind, said = _UNEXPECTED, "The fault is in the service's log under this request's id."
+    if isinstance(fault, ValidationError):
+        kind, said = KINDS[BadInput], explained(fault)
+    elif isinstance(fault, FinopsError):
+        kind, said = next(kind for base, kind in KINDS.items() if isinstance(fault, base)), printable(str(fault))
+    else:
+        log.error("request %s to the console failed", request.state.request_id, exc_info=fault)
+    page = Page(
+        request, principal, console.context, Declared("", kind.title, "", (), lambda page: page.render("fault.html")), console.renderer
+    )
+    return page.render("fault.html", status=kind.status, kind=kind, said=said, request_id=request.state.request_id)
+
+
+# --- signing in and out ----------------------------------------------------------------------------------------------
+
+
+def _to_sign_in(request: Request) -> Response:
+    """A script's partial request has the browser go there as a whole."""
+    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    target = f"/sign-in?{urlencode({'next': asked if request.method == 'GET' else '/'})}"
+    if request.headers.get("hx-request") == "true":
+        return Response(status_code=204, headers={"HX-Redirect": target})
+    return RedirectResponse(target, 303)
+
+
+def _sign_in_page(console: _Console, request: Request, posted: Posted | None, fault: str = "") -> Response:
+    if console.context.settings.auth.mode == "off":
+        return RedirectResponse(local_path(request.query_params.get("next")), 303)
+    declared = Declared("/sign-in", "Sign in", "", (), lambda page: page.render("sign_in.html"))
+    page = Page(request, _NOBODY, console.context, declared, console.renderer)
+    return page.render("sign_in.html", status=401 if fault else 200, fault=fault)
+
+
+def _sign_in(console: _Console, request: Request, posted: Posted | None) -> Response:
+    token = posted.texts.get("token", "").strip() if posted else ""
+    try:
+        console.gate.reading(lambda _: token or None).principal(request)
+    except Unauthenticated as fault:
+        return _sign_in_page(console, request, posted, str(fault) if token else "Paste a token.")
+    except FinopsError as fault:
+        return _fault_page(console, request, _NOBODY, fault)
+    response = RedirectResponse(local_path(request.query_params.get("next")), 303)
+    sign_in(response, request, token)
+    return response
+
+
+def _sign_out(console: _Console, request: Request, posted: Posted | None) -> Response:
+    response = RedirectResponse("/sign-in", 303)
+    sign_out(response)
+    return response

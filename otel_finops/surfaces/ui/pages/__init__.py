@@ -1,0 +1,3 @@
+"""The console's pages, a module a room; importing this registers them all."""
+
+from otel_finops.surfaces.ui.pages import overview as overview

@@ -1,0 +1,53 @@
+"""The page at `/`: what was spent, on what, against the time before, and what wants to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from otel_finops.operations.registry import Json
+from otel_finops.surfaces.ui.charts import trend_chart
+from otel_finops.surfaces.ui.page import Page, page
+
+SPLITS: Final = ("model", "provider", "agent", "tenant", "service", "cost_center", "environment", "cost_method")
+_LINES: Final = 8
+_TOP: Final = 8
+_FINDINGS: Final = 5
+_BUDGETS: Final = 6
+
+
+@page("/", title="Overview", group="Spend", needs=("dashboard.kpis",))
+def overview(page: Page) -> Response:
+    """Figures, course, what costs most, budgets and findings; how to send the first span where there is nothing yet."""
+    split = page.query.get("split", "model")
+    kpis = page.ask("dashboard.kpis")
+    window = kpis["window"]
+    if not window["calls"] and not kpis["month"]["calls"] and not page.query.keys() - {"zone"}:
+        return page.render("overview/first_span.html")
+    trend = page.ask("dashboard.trend", by=_step(page), split=split, limit=_LINES)
+    opens = [page.url("/traces", from_=piece["from"], to=piece["to"], range=None, sort="cost") for piece in trend["pieces"]]
+    return page.render(
+        "overview/overview.html",
+        window=page.window(),
+        kpis=kpis,
+        trend=trend,
+        chart=trend_chart(trend, page.zone, opens),
+        split=split,
+        splits=SPLITS,
+        top=page.ask("dashboard.top", by=split, limit=_TOP),
+        budgets=_part(page, "budgets.list", carry=("tenant",), limit=_BUDGETS),
+        anomalies=_part(page, "anomalies.list", carry=("tenant",), from_=None, to=None, state="open", limit=_FINDINGS),
+        alerts=_part(page, "alerts.list", carry=("tenant",), phase="firing", limit=_FINDINGS),
+    )
+
+
+def _part(page: Page, name: str, **given: Any) -> Json | Mapping[str, Any] | None:
+    """A part that somebody else's role or switches may leave away."""
+    return page.try_ask(name, **given).value if page.can(name) else None
+
+
+def _step(page: Page) -> str:
+    """Hours where the window is short."""
+    return "hour" if page.window().chosen == "24h" else page.query.get("step", "day")
