@@ -72,6 +72,18 @@ _TEXTS: Final = {
 """Result codes that are faults of the surroundings; every other one is a programmer's error or a broken constraint."""
 
 
+class SqliteConnection(sqlite3.Connection):
+    """A connection that is told whether it may write only when that changes: told so, it compiles all of its statements anew."""
+
+    _may_write: bool | None = None
+
+    def let_write(self, may_write: bool) -> None:
+        """Take writes, or refuse them; outside of a transaction."""
+        if self._may_write is not may_write:
+            self.execute(f"PRAGMA query_only = {'OFF' if may_write else 'ON'}")
+            self._may_write = may_write
+
+
 class SqliteTransaction(Transaction):
     """A transaction on a connection of the standard library."""
 
@@ -199,7 +211,7 @@ class SqliteDriver:
             raise
         return copy
 
-    def begin(self, connection: sqlite3.Connection, *, write: bool, durable: bool = True) -> None:
+    def begin(self, connection: SqliteConnection, *, write: bool, durable: bool = True) -> None:
         """BEGIN, with the write lock at once when it will write: a lock taken later would fail instead of waiting.
 
         A commit that need not be durable does not wait for the disk; the next durable one makes it so, since it is the same log.
@@ -210,7 +222,7 @@ class SqliteDriver:
             )
         if write and self.short_of_room():
             raise Unavailable(f"{_TEXTS[sqlite3.SQLITE_FULL]}; nothing was stored, send it again later")
-        connection.execute("PRAGMA query_only = OFF" if write else "PRAGMA query_only = ON")
+        connection.let_write(write)
         if write and self._is_relaxed is durable:
             connection.execute(f"PRAGMA synchronous = {DURABLE if durable else 'NORMAL'}")
             self._is_relaxed = not durable
@@ -360,7 +372,13 @@ def _write_again(file: Path) -> None:
 def _engine(path: Path, connections: int, cache_kib: int) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        connect_args={"isolation_level": None, "check_same_thread": False, "cached_statements": 512, "timeout": BUSY_TIMEOUT_MS / 1000},
+        connect_args={
+            "isolation_level": None,
+            "check_same_thread": False,
+            "cached_statements": 512,
+            "timeout": BUSY_TIMEOUT_MS / 1000,
+            "factory": SqliteConnection,
+        },
         pool_size=connections,
         max_overflow=0,
         pool_timeout=BUSY_TIMEOUT_MS / 1000,
@@ -380,5 +398,7 @@ def _begin_core(connection: Connection) -> None:
     """SQLAlchemy leaves BEGIN to the driver, which is told here to leave it to us; the execution option
     `write=True` makes it a writing transaction, without it the connection refuses to write."""
     write = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("PRAGMA query_only = OFF" if write else "PRAGMA query_only = ON")
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, SqliteConnection)
+    raw.let_write(write)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

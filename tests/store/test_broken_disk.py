@@ -14,12 +14,13 @@ import pytest
 
 from otel_finops.base.errors import Unavailable
 from otel_finops.store.engine import Store
+from otel_finops.store.sqlite import SqliteConnection
 from otel_finops.testing import FakeClock
 
 CODES = ("SQLITE_IOERR_FSYNC", "SQLITE_IOERR_WRITE", "SQLITE_FULL", "SQLITE_CORRUPT")
 
 
-class Failing(sqlite3.Connection):
+class Failing(SqliteConnection):
     """A connection whose next commits fail; every connection that was opened is remembered."""
 
     opened: list[Failing]

@@ -60,6 +60,25 @@ def test_a_reader_cannot_write(store: Store) -> None:
     assert names(store) == []
 
 
+def test_a_transaction_on_sqlite_tells_its_connection_nothing_twice(tmp_path: Path) -> None:
+    """After `PRAGMA query_only` all statements would be compiled anew."""
+    store = Store.open(f"sqlite:///{tmp_path / 'a.db'}", FakeClock())
+    said: list[str] = []
+    for engine in (store.driver.engine, store.driver.writing_engine):
+        pooled = engine.raw_connection()
+        assert isinstance(pooled.driver_connection, sqlite3.Connection)
+        pooled.driver_connection.set_trace_callback(said.append)
+        pooled.close()
+    for _ in range(2):
+        said.clear()
+        with store.write() as transaction:
+            transaction.execute("SELECT 1")
+        with store.read() as transaction:
+            transaction.execute("SELECT 2")
+    assert said == ["BEGIN IMMEDIATE", "SELECT 1", "COMMIT", "BEGIN", "SELECT 2", "COMMIT"]
+    store.close()
+
+
 def test_rows_are_written_and_looked_up_in_pieces(store: Store) -> None:
     rows = [(f"n{number:04d}", number) for number in range(1_337)]
     with store.write() as transaction:
