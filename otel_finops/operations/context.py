@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from otel_finops.audit.trail import Trail
@@ -38,8 +39,9 @@ class Health(NamedTuple):
     detail: str = ""
 
 
-class Context(NamedTuple):
-    """Everything that handlers may use.
+@dataclass(frozen=True, kw_only=True)
+class RecordDesks:
+    """What is on record: the ledger, what reads it, and what keeps it right.
 
     Attributes:
         reads: the ledger.
@@ -47,16 +49,44 @@ class Context(NamedTuple):
         dashboard: the figures of a dashboard.
         verify: walks the chain; the arguments are the JSON text of an exported signed head, and the hex key
             that must have signed it, or None.
+        exports: the ledger as a whole.
+        corrections: repricing, estimates, and the closing of months.
+        quarantine: spans that cannot be recorded.
+        retention: how long data is kept.
+    """
+
+    reads: Reads
+    trees: Trees
+    dashboard: Dashboards
+    verify: Callable[[str | None, str | None], Verdict]
+    exports: Exports
+    corrections: Corrections
+    quarantine: Quarantined
+    retention: Retention
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceDesks:
+    """What calls cost by the million, and what other money is there.
+
+    Attributes:
         prices: the active price book.
         watches: models whose prices somebody watches.
         pricing: house rules and questions of prices.
         money: exchange rates and flat fees.
-        zone: time zone in which days begin when nobody asks for another one.
-        currency: ISO code in which reports show amounts besides USD when nobody asks for another one.
-        corrections: repricing, estimates, and the closing of months.
-        quarantine: spans that cannot be recorded.
-        exports: the ledger as a whole.
-        retention: how long data is kept.
+    """
+
+    prices: Prices
+    watches: Watches
+    pricing: Pricing
+    money: Money
+
+
+@dataclass(frozen=True, kw_only=True)
+class GovernanceDesks:
+    """What governs calls.
+
+    Attributes:
         switches: kill switches.
         budgets: budgets, and how they stand.
         approvals: requests for approval and passes.
@@ -64,22 +94,72 @@ class Context(NamedTuple):
         policies: policies, and what they would say of a call.
         credits: prepaid pools of credits.
         guardrails: what guardrails said.
+        replays: what rules would have done with calls of the past.
+    """
+
+    switches: Switches
+    budgets: Budgets
+    approvals: Approvals
+    decisions: Decisions
+    policies: Policies
+    credits: Credits
+    guardrails: Guardrails
+    replays: Replays
+
+
+@dataclass(frozen=True, kw_only=True)
+class InsightDesks:
+    """What the ledger lets one know.
+
+    Attributes:
         outcomes: how work came out, and what it cost.
         unit_costs: what one of each costs.
         waste: what was spent for nothing.
-        replays: what rules would have done with calls of the past.
         whatif: what recorded calls would have cost otherwise.
         routing: which model is the cheapest that is good enough, and how good models are.
-        jobs: what the service does by the clock.
-        alerts: what is worth telling.
         chargebacks: cost centres, rules for shared costs, and who bears what.
         focus: what calls cost as FOCUS rows.
         bills: providers' bills, and whether the ledger agrees with them.
-        channels: channels, routes to them, and what became of notices.
         forecasts: what budgets and calls will come to.
         anomalies: what of spend stands out, and why.
         footprints: what calls took of electricity.
+    """
+
+    outcomes: Outcomes
+    unit_costs: UnitCosts
+    waste: Wastes
+    whatif: WhatIfs
+    routing: Routing
+    chargebacks: Chargebacks
+    focus: Focus
+    bills: Billing
+    forecasts: Forecasts
+    anomalies: Anomalies
+    footprints: Footprints
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoticeDesks:
+    """What people are told.
+
+    Attributes:
+        alerts: what is worth telling.
+        channels: channels, routes to them, and what became of notices.
+    """
+
+    alerts: Alerts
+    channels: Channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """The service itself, and what every operation may ask.
+
+    Attributes:
+        zone: time zone in which days begin when nobody asks for another one.
+        currency: ISO code in which reports show amounts besides USD when nobody asks for another one.
         health: the state of the parts, in a moment.
+        jobs: what the service does by the clock.
         clock: the time.
         tokens, senders: stored tokens, for the API and for senders.
         trail: where changes go on record.
@@ -90,43 +170,10 @@ class Context(NamedTuple):
         version: of the product.
     """
 
-    reads: Reads
-    trees: Trees
-    dashboard: Dashboards
-    verify: Callable[[str | None, str | None], Verdict]
-    prices: Prices
-    watches: Watches
-    pricing: Pricing
-    money: Money
     zone: str
     currency: str
-    corrections: Corrections
-    quarantine: Quarantined
-    exports: Exports
-    retention: Retention
-    switches: Switches
-    budgets: Budgets
-    approvals: Approvals
-    decisions: Decisions
-    policies: Policies
-    credits: Credits
-    guardrails: Guardrails
-    outcomes: Outcomes
-    unit_costs: UnitCosts
-    waste: Wastes
-    replays: Replays
-    whatif: WhatIfs
-    routing: Routing
-    jobs: Jobs
-    alerts: Alerts
-    chargebacks: Chargebacks
-    focus: Focus
-    bills: Billing
-    channels: Channels
-    forecasts: Forecasts
-    anomalies: Anomalies
-    footprints: Footprints
     health: Callable[[], Sequence[Health]]
+    jobs: Jobs
     clock: Clock
     tokens: Tokens
     senders: Tokens
@@ -136,3 +183,15 @@ class Context(NamedTuple):
     features: Features
     settings: Settings
     version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context(RecordDesks, PriceDesks, GovernanceDesks, InsightDesks, NoticeDesks, House):
+    """Everything that handlers may use."""
+
+    @classmethod
+    def of(
+        cls, record: RecordDesks, prices: PriceDesks, governance: GovernanceDesks, insight: InsightDesks, notices: NoticeDesks, house: House
+    ) -> Context:
+        """All of these together: the context has the attributes of each of them."""
+        return cls(**vars(record), **vars(prices), **vars(governance), **vars(insight), **vars(notices), **vars(house))

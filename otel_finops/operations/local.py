@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from otel_finops.alerting.channel_desk import ChannelDesk
 from otel_finops.audit.clockwork import note
 from otel_finops.audit.reading import StoredAudit
 from otel_finops.audit.stored import StoredTrail
@@ -22,6 +23,7 @@ from otel_finops.base.errors import FinopsError
 from otel_finops.governance.approvals import StoredApprovals
 from otel_finops.governance.credit_desk import CreditDesk
 from otel_finops.governance.credit_rates import CreditRates
+from otel_finops.governance.decision_desk import DecisionDesk
 from otel_finops.governance.kill_switches import KillSwitches
 from otel_finops.governance.projections import projections
 from otel_finops.governance.replay import Replays
@@ -55,10 +57,20 @@ from otel_finops.ledger.subjects import Subjects
 from otel_finops.ledger.subscription_windows import CurrentRules
 from otel_finops.ledger.verify import verify
 from otel_finops.operations.alerting import alerts_desk
+from otel_finops.operations.alerts_desk import AlertsDesk
 from otel_finops.operations.bills_desk import BillsDesk
 from otel_finops.operations.budgets_desk import budgets_desk
 from otel_finops.operations.chargeback_desk import ChargebackDesk
-from otel_finops.operations.context import Context, Health
+from otel_finops.operations.context import (
+    Context,
+    GovernanceDesks,
+    Health,
+    House,
+    InsightDesks,
+    NoticeDesks,
+    PriceDesks,
+    RecordDesks,
+)
 from otel_finops.operations.corrections_desk import CorrectionsDesk
 from otel_finops.operations.governing import decision_desk, policies_desk
 from otel_finops.operations.idempotency import StoredAnswers
@@ -178,6 +190,51 @@ def store_health(store: Store) -> Sequence[Health]:
     return (Health("store", True),)
 
 
+class _Ground(NamedTuple):
+    """What desks stand on; `anywhere` as `make_context` has it."""
+
+    settings: Settings
+    store: Store
+    subjects: Subjects
+    prices: CurrentPrices
+    clock: Clock
+    anywhere: bool
+
+
+class _Shared(NamedTuple):
+    """Desks that others need as they are, not only through what operations may ask of them; `leases` are for what runs as a job."""
+
+    leases: Leases
+    corrections: CorrectionsDesk
+    retention: RetentionDesk
+    switches: KillSwitches
+    approvals: StoredApprovals
+    decisions: DecisionDesk
+    pools: CreditDesk
+    channels: ChannelDesk
+    alerts: AlertsDesk
+
+    @classmethod
+    def over(cls, ground: _Ground) -> _Shared:
+        """Each once."""
+        settings, store, subjects, prices, clock, _ = ground
+        leases = _leases(store, clock, "jobs")
+        switches = KillSwitches(store, clock, settings.kill_switch)
+        approvals = StoredApprovals(store, clock, subjects, settings.approvals)
+        pools = CreditDesk(store, clock, subjects, CreditRates())
+        return cls(
+            leases=leases,
+            corrections=corrections_desk(settings, store, prices, clock),
+            retention=retention_desk(settings, store, clock),
+            switches=switches,
+            approvals=approvals,
+            decisions=decision_desk(settings, store, clock, subjects, switches, approvals),
+            pools=pools,
+            channels=channel_desk(settings, store, clock, leases),
+            alerts=alerts_desk(settings, store, clock, subjects, prices, switches, pools),
+        )
+
+
 def make_context(
     settings: Settings,
     store: Store,
@@ -197,14 +254,78 @@ def make_context(
         anywhere: a price list may be fetched from any URL, not only from that of the settings.
         live: the stored tokens that hold in this process; None where no service runs in it.
     """
-    switches = KillSwitches(store, clock, settings.kill_switch)
-    approvals = StoredApprovals(store, clock, subjects, settings.approvals)
-    decisions = decision_desk(settings, store, clock, subjects, switches, approvals)
-    corrections, retention = corrections_desk(settings, store, prices, clock), retention_desk(settings, store, clock)
-    pools = CreditDesk(store, clock, subjects, CreditRates())
-    leases, records = _leases(store, clock, "jobs"), JobRuns(store)
-    channels = channel_desk(settings, store, clock, leases)
-    alerts = alerts_desk(settings, store, clock, subjects, prices, switches, pools)
+    ground = _Ground(settings, store, subjects, prices, clock, anywhere)
+    shared = _Shared.over(ground)
+    return Context.of(
+        _record(ground, shared),
+        _prices(ground),
+        _governance(ground, shared),
+        _insight(ground, shared),
+        NoticeDesks(alerts=shared.alerts, channels=shared.channels),
+        _house(ground, _jobs(ground, shared), trail or StoredTrail(store), health, live),
+    )
+
+
+def _record(ground: _Ground, shared: _Shared) -> RecordDesks:
+    settings, store, subjects, _, clock, _ = ground
+    return RecordDesks(
+        reads=StoreReads(store, subjects),
+        trees=TreesDesk(store, subjects),
+        dashboard=Dashboard(store, subjects),
+        verify=lambda head, public_key: verdict(store, head, public_key),
+        exports=LedgerExport(store, subjects),
+        corrections=shared.corrections,
+        quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
+        retention=shared.retention,
+    )
+
+
+def _prices(ground: _Ground) -> PriceDesks:
+    settings, store, _, prices, clock, anywhere = ground
+    rules = CurrentRules(store, settings.pricing)
+    return PriceDesks(
+        prices=PriceLists(store, prices, settings.prices, anywhere=anywhere),
+        watches=WatchDesk(store, clock, prices, settings.prices.watch_days),
+        pricing=PricingDesk(store, clock, prices, lambda engine: _corrector(settings, store, clock, engine), rules),
+        money=MoneyDesk(store, clock, settings.pricing, files=anywhere),
+    )
+
+
+def _governance(ground: _Ground, shared: _Shared) -> GovernanceDesks:
+    settings, store, subjects, prices, clock, _ = ground
+    return GovernanceDesks(
+        switches=shared.switches,
+        budgets=budgets_desk(store, clock, subjects),
+        approvals=shared.approvals,
+        decisions=shared.decisions,
+        policies=policies_desk(settings, store, clock, subjects),
+        credits=shared.pools,
+        guardrails=GuardrailDesk(store),
+        replays=Replays(store, clock, prices.fresh, settings.enforcement, figures=settings.features.figures),
+    )
+
+
+def _insight(ground: _Ground, shared: _Shared) -> InsightDesks:
+    settings, store, subjects, prices, clock, anywhere = ground
+    succeeded = outcomes_by_model if settings.features.outcomes else None
+    return InsightDesks(
+        outcomes=OutcomeDesk(store, clock),
+        unit_costs=UnitCostDesk(store),
+        waste=WasteDesk(store, prices.fresh, settings.waste),
+        whatif=WhatIfDesk(store, clock, prices.fresh, local=anywhere),
+        routing=RoutingDesk(store, clock, prices.fresh, settings.quality, succeeded, files=anywhere),
+        chargebacks=ChargebackDesk(store, clock, lambda: CurrentRules(store, settings.pricing)().subscriptions, shared.pools.all),
+        focus=FocusExport(store),
+        bills=BillsDesk(store, clock, prices.fresh, settings.reconciliation, files=anywhere),
+        forecasts=Forecasts(store, clock, subjects),
+        anomalies=anomaly_desk(store, shared.leases, clock, settings.anomalies, settings.display.zone),
+        footprints=Footprints(store, subjects, settings.footprint),
+    )
+
+
+def _jobs(ground: _Ground, shared: _Shared) -> JobsDesk:
+    settings, store, _, prices, clock, _ = ground
+    leases, records = shared.leases, JobRuns(store)
 
     def jobs(is_stopping: Callable[[], bool]) -> Sequence[Job]:
         return scheduled(
@@ -214,67 +335,30 @@ def make_context(
                 clock,
                 leases,
                 prices,
-                corrections,
-                retention,
-                pools,
-                decisions.expire,
-                channels.deliver,
-                alerts.checker,
+                shared.corrections,
+                shared.retention,
+                shared.pools,
+                shared.decisions.expire,
+                shared.channels.deliver,
+                shared.alerts.checker,
                 is_stopping,
             )
         )
 
-    return Context(
-        reads=StoreReads(store, subjects),
-        trees=TreesDesk(store, subjects),
-        dashboard=Dashboard(store, subjects),
-        verify=lambda head, public_key: verdict(store, head, public_key),
-        prices=PriceLists(store, prices, settings.prices, anywhere=anywhere),
-        watches=WatchDesk(store, clock, prices, settings.prices.watch_days),
-        pricing=PricingDesk(
-            store, clock, prices, lambda engine: _corrector(settings, store, clock, engine), CurrentRules(store, settings.pricing)
-        ),
-        money=MoneyDesk(store, clock, settings.pricing, files=anywhere),
+    return JobsDesk(leases, records, JobRunner(leases, records, clock, leases.holder), jobs)
+
+
+def _house(ground: _Ground, jobs: JobsDesk, trail: Trail, health: Callable[[], Sequence[Health]] | None, live: LiveTokens | None) -> House:
+    settings, store, _, _, clock, _ = ground
+    return House(
         zone=settings.display.zone,
         currency=settings.display.currency,
-        corrections=corrections,
-        quarantine=Quarantine(store, clock, subjects, settle_after_s=settings.ledger.settle_after),
-        exports=LedgerExport(store, subjects),
-        switches=switches,
-        budgets=budgets_desk(store, clock, subjects),
-        approvals=approvals,
-        decisions=decisions,
-        policies=policies_desk(settings, store, clock, subjects),
-        guardrails=GuardrailDesk(store),
-        outcomes=OutcomeDesk(store, clock),
-        unit_costs=UnitCostDesk(store),
-        waste=WasteDesk(store, prices.fresh, settings.waste),
-        replays=Replays(store, clock, prices.fresh, settings.enforcement, figures=settings.features.figures),
-        whatif=WhatIfDesk(store, clock, prices.fresh, local=anywhere),
-        routing=RoutingDesk(
-            store, clock, prices.fresh, settings.quality, outcomes_by_model if settings.features.outcomes else None, files=anywhere
-        ),
-        jobs=JobsDesk(leases, records, JobRunner(leases, records, clock, leases.holder), jobs),
-        channels=channels,
-        alerts=alerts,
-        retention=retention,
-        credits=pools,
-        focus=FocusExport(store),
-        chargebacks=ChargebackDesk(
-            store,
-            clock,
-            lambda: CurrentRules(store, settings.pricing)().subscriptions,
-            CreditDesk(store, clock, subjects, CreditRates()).all,
-        ),
-        bills=BillsDesk(store, clock, prices.fresh, settings.reconciliation, files=anywhere),
-        forecasts=Forecasts(store, clock, subjects),
-        anomalies=anomaly_desk(store, leases, clock, settings.anomalies, settings.display.zone),
-        footprints=Footprints(store, subjects, settings.footprint),
         health=lambda: (*store_health(store), *(health() if health is not None else (_SERVICE_NOT_ASKED,))),
+        jobs=jobs,
         clock=clock,
         tokens=TokenDesk(store, clock, "api", settings.auth.tokens, live),
         senders=TokenDesk(store, clock, "sender", settings.auth.senders, live),
-        trail=trail or StoredTrail(store),
+        trail=trail,
         answers=StoredAnswers(store, clock),
         audit=StoredAudit(store),
         features=settings.features,

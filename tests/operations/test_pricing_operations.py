@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -105,7 +106,7 @@ def test_a_rule_whose_repricing_is_held_up_stands_and_says_what_is_left(desk: De
         return Corrector(store, Leases(store, clock, "corrections"), engine, [desk.rig.rollups], clock, sleep=clock.advance)
 
     waiting = PricingDesk(store, clock, CurrentPrices(store, clock, lambda: base_of(None)), corrector)
-    held_up = desk._replace(context=desk.context._replace(pricing=waiting))
+    held_up = desk._replace(context=replace(desk.context, pricing=waiting))
     done = held_up.ask("pricing.override", model="house-a", prices="free", why="ours", reprice=True)
     assert (done["rule"]["rule"], done["repriced"]["calls"]) == (1, 0)
     assert "the ledger is busy: a settler on another host" in done["repriced"]["stopped"]

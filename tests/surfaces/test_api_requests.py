@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import threading
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -21,7 +22,7 @@ from otel_finops.operations.readers import Verdict
 from otel_finops.settings import load
 from otel_finops.settings.tree import Http
 from otel_finops.surfaces.api.app import build_api
-from otel_finops.surfaces.api.rates import Rates, address_key
+from otel_finops.surfaces.web.rates import Rates, address_key
 from otel_finops.testing import FakeClock
 
 TOKENS = [
@@ -34,9 +35,9 @@ PROBLEM = "urn:otel-finops:problem:"
 def client(room: Room, *, tokens: bool = False, http: Http | None = None, **context: Any) -> TestClient:
     if tokens:
         auth = load(None, {"OTEL_FINOPS_AUTH__MODE": "token", "OTEL_FINOPS_AUTH__TOKENS": json.dumps(TOKENS)}).auth
-        app = build_api(room.context._replace(**context), Principals(auth), http=http or Http(rate_per_s=0))
+        app = build_api(replace(room.context, **context), Principals(auth), http=http or Http(rate_per_s=0))
     else:
-        app = build_api(room.context._replace(**context), lambda _: LOCAL, http=http or Http(rate_per_s=0))
+        app = build_api(replace(room.context, **context), lambda _: LOCAL, http=http or Http(rate_per_s=0))
     return TestClient(app, raise_server_exceptions=False)
 
 

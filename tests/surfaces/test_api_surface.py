@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ TOKENS = [token(role, tenant) for role in ROLES for tenant in ("acme", "globex",
 
 def client(room: Room, *, mode: str = "off", **context: Any) -> TestClient:
     auth = load(None, {"OTEL_FINOPS_AUTH__MODE": mode, "OTEL_FINOPS_AUTH__TOKENS": json.dumps(TOKENS)}).auth
-    app = build_api(room.context._replace(**context), Principals(auth))
+    app = build_api(replace(room.context, **context), Principals(auth))
     return TestClient(app, raise_server_exceptions=False)
 
 

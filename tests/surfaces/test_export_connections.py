@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha512
 from typing import Any
 
@@ -61,7 +62,7 @@ def source() -> Source:
 
 @pytest.fixture
 def port(room: Room, source: Source) -> Iterator[int]:
-    app = build_api(room.context._replace(exports=source), lambda _: LOCAL)  # type: ignore[arg-type]
+    app = build_api(replace(room.context, exports=source), lambda _: LOCAL)  # type: ignore[arg-type]
     server = AsgiServer(app, Address("127.0.0.1", 0), Listener("the web side", "http.address"))
     server.start()
     yield server.port
@@ -126,7 +127,7 @@ def test_who_loses_his_token_meanwhile_gets_no_more_of_it(room: Room, source: So
         return answers[-1]  # type: ignore[no-any-return]
 
     server = AsgiServer(
-        build_api(room.context._replace(exports=source), known),  # type: ignore[arg-type]
+        build_api(replace(room.context, exports=source), known),  # type: ignore[arg-type]
         Address("127.0.0.1", 0),
         Listener("the web side", "http.address"),
     )

@@ -10,6 +10,7 @@ import json
 import re
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -378,5 +379,5 @@ def test_who_may_not_view_gets_no_file(room: Room) -> None:
 
 def test_switched_off_there_is_no_route(room: Room) -> None:
     off = room.context.features.model_copy(update={"exports": False})
-    api = TestClient(build_api(room.context._replace(features=off), lambda _: LOCAL))
+    api = TestClient(build_api(replace(room.context, features=off), lambda _: LOCAL))
     assert [get(api, path).status_code for path in ("usage/export", "ledger/export", "spend/export")] == [404] * 3

@@ -19,10 +19,11 @@ from otel_finops.identity.principals import LOCAL
 from otel_finops.operations.context import Context
 from otel_finops.operations.decisions import create
 from otel_finops.operations.registry import Json, Together
-from otel_finops.settings.tree import Features, Settings
+from otel_finops.settings.features import Features
+from otel_finops.settings.tree import Settings
 from otel_finops.surfaces.api import line as line_module
-from otel_finops.surfaces.api.gate import Gate
 from otel_finops.surfaces.api.line import Line
+from otel_finops.surfaces.web.gate import Gate
 
 
 class Office:
