@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Final
 
 from otel_finops.base.limits import IDEMPOTENCY_KEY_CHARS_MAX
@@ -80,8 +81,9 @@ def route_extras(one: Operation, *, by_body: bool) -> dict[str, Any]:
     return {**extras, "requestBody": _request_body(one, schema)} if by_body else extras
 
 
-def input_schema(model: type[Input]) -> dict[str, Any]:
-    """The JSON Schema of an input; its parts stand among the document's schemas."""
+@cache
+def input_schema(model: type[Input]) -> Mapping[str, Any]:
+    """The JSON Schema of an input; its parts stand among the document's schemas. Made once: two methods and the parts ask for the same."""
     return model.model_json_schema(ref_template=f"#/components/schemas/{_INPUTS}{{model}}")
 
 
