@@ -18,7 +18,12 @@ APPEND_ONLY = {
 
 
 def upgrade() -> None:
-    _create_tables()
+    _keys_and_blocks()
+    _entries()
+    _journal()
+    _rollup_dims()
+    _rollups()
+    _traces()
     for table, same in APPEND_ONLY.items():
         if op.get_bind().dialect.name == "sqlite":
             _protect_sqlite(table, same)
@@ -54,7 +59,7 @@ def downgrade() -> None:
     raise NotImplementedError("a ledger is not downgraded: restore the copy that was made before the upgrade")
 
 
-def _create_tables() -> None:
+def _keys_and_blocks() -> None:
     op.create_table(
         "area_scopes",
         sa.Column("area", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -107,6 +112,9 @@ def _create_tables() -> None:
         sa.Column("value", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+
+
+def _entries() -> None:
     op.create_table(
         "entries",
         sa.Column("shard", sa.SmallInteger(), autoincrement=False, nullable=False),
@@ -176,6 +184,9 @@ def _create_tables() -> None:
     )
     op.create_index("ix_entries_started", "entries", ["tenant", "started_ns"], unique=False)
     op.create_index("ix_entries_trace", "entries", ["trace_no"], unique=False)
+
+
+def _journal() -> None:
     op.create_table(
         "journal",
         sa.Column("trace_no", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -212,6 +223,9 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("area", "trace_no", "place", "bucket", "key", "start_ns", "output"),
         sqlite_with_rowid=False,
     )
+
+
+def _rollup_dims() -> None:
     op.create_table(
         "rollup_dims",
         sa.Column("dim_no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -240,6 +254,9 @@ def _create_tables() -> None:
             name="uq_rollup_dims",
         ),
     )
+
+
+def _rollups() -> None:
     op.create_table(
         "rollups",
         sa.Column("level", sa.Text(), nullable=False, comment="hour, day or total (bucket 0)"),
@@ -287,6 +304,9 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("level", "bucket_ns", "dim_no"),
         sqlite_with_rowid=False,
     )
+
+
+def _traces() -> None:
     op.create_table(
         "subjects",
         sa.Column("ref", sa.Text(), nullable=False),
