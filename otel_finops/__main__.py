@@ -52,20 +52,26 @@ def demo(
     context: typer.Context,
     rate: Annotated[float, typer.Option(help="Runs a second, all three applications together.", min=0.1, max=50.0)] = 2.0,
     seconds: Annotated[float, typer.Option(help="End by itself after this time; 0 runs until it is stopped.", min=0.0)] = 0.0,
+    history: Annotated[bool, typer.Option(help="First write six weeks of a made-up company into the empty ledger.")] = False,
 ) -> None:
     """Run the service with realistic traffic: three agent applications with stock instrumentations and a provider on this machine."""
-    from otel_finops.demo.traffic import make_apps, require_extra, run_demo_traffic  # noqa: PLC0415
+    from otel_finops.demo.traffic import make_apps, missing_modules, require_extra, run_demo_traffic  # noqa: PLC0415
 
     settings = settings_of(context, serves=True)
-    require_extra(make_apps())
+    if not history:
+        require_extra(make_apps())
     start_logging(settings.log.level, settings.log.format)
     stop = _stop_event()
     if settings.database == type(settings.database)():
         settings = settings.model_copy(update={"database": settings.database.model_copy(update={"url": DEMO_DATABASE})})
+    if history:
+        settings = _with_history(settings)
+    traffic = not missing_modules(make_apps())
 
     def send(ports: Ports, place: str) -> None:
-        _print_urls(ports, place)
-        Thread(target=run_demo_traffic, args=(f"http://127.0.0.1:{ports.grpc}", stop, rate), name="demo").start()
+        _print_urls(ports, place, traffic)
+        if traffic:
+            Thread(target=run_demo_traffic, args=(f"http://127.0.0.1:{ports.grpc}", stop, rate), name="demo").start()
         if seconds:
             Thread(target=_end_after, args=(stop, seconds), name="demo-end", daemon=True).start()
 
@@ -128,6 +134,17 @@ def _run_service(settings: Settings, stop: Event, started: Callable[[Ports, str]
             service.stop()
 
 
+def _with_history(settings: Settings) -> Settings:
+    """Write the demo's story; returns the settings that its ledger is served under."""
+    from otel_finops.demo.history import DAYS  # noqa: PLC0415
+    from otel_finops.demo_ledger import demo_settings, fill_ledger  # noqa: PLC0415
+
+    with shown("demo"):
+        told = fill_ledger(settings, days=DAYS)
+    print(f"made up: {told.calls} calls in {told.traces} traces of {told.days} days")
+    return demo_settings(settings)
+
+
 def _show_first_admin(token: str | None) -> None:
     """On standard output: the log goes to standard error, and no token belongs there."""
     if token is not None:
@@ -163,7 +180,7 @@ def _end_after(stop: Event, seconds: float) -> None:
     stop.set()
 
 
-def _print_urls(ports: Ports, place: str) -> None:
+def _print_urls(ports: Ports, place: str, traffic: bool) -> None:
     base = f"http://127.0.0.1:{ports.web}"
     web = f"""
   start page      {base}/
@@ -172,7 +189,7 @@ def _print_urls(ports: Ports, place: str) -> None:
   metrics         {base}/metrics"""
     print(
         f"""
-otel_finops is running with demo traffic; the first costs appear within ten seconds.
+otel_finops is running with {"demo traffic; the first costs appear within ten seconds" if traffic else "what was made up"}.
 {web if ports.web else ""}
   OTLP            grpc 127.0.0.1:{ports.grpc}, http 127.0.0.1:{ports.http}
   ledger          {place}

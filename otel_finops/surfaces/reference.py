@@ -320,10 +320,15 @@ after the next start. A second signal ends it at once.
 Run the service with realistic traffic: three agent applications with stock instrumentations and a provider on this machine (extra
 `demo`). Its ledger is `otel-finops-demo.db` unless a database is set.
 
+With `--history` six weeks of a made-up company are written into that ledger first, which must be empty: four tenants, six applications with
+agents and tools, a loop that ran away and was stopped, budgets, policies, approvals, credits, alerts and a bill. All of it bears the
+environment `demo`. It needs no extra; the traffic that goes on behind it does, and stays away without.
+
 | option | meaning |
 |---|---|
 | `--rate` | Runs a second, all three applications together. |
 | `--seconds` | End by itself after this time; 0 runs until it is stopped. |
+| `--history` | First write six weeks of a made-up company into the empty ledger. |
 
 ## otel-finops ingest FILE...
 
