@@ -566,3 +566,8 @@ DELIVERY_BACKOFF_S_MAX: Final = 3_600.0
 """Longest such delay: an address that is mended is told within the hour."""
 FOCUS_GROUPS_MAX: Final = 20_000
 """Rows of one hour or day that a FOCUS export holds at a time, some 2 KiB each; what goes beyond is written in a further piece."""
+
+LIVE_VIEWERS_MAX: Final = 20
+"""Pages of one process on which charges come as they are booked: each asks the ledger once a second."""
+LIVE_SEEN_MAX: Final = 1_000
+"""Charges that a live page remembers, so that none is shown twice; ten times as many as one look can find."""

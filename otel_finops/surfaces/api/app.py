@@ -25,9 +25,10 @@ from otel_finops.surfaces.api.described import ABOUT, OPENAPI_PATH, VERSION, com
 from otel_finops.surfaces.api.line import Line
 from otel_finops.surfaces.api.pages import index_page
 from otel_finops.surfaces.api.problems import of_fault, of_status
-from otel_finops.surfaces.api.routes import Places, QuickLane, Shared, add_route, json_answer
+from otel_finops.surfaces.api.routes import QuickLane, Shared, add_route, json_answer
 from otel_finops.surfaces.api.shell import Shell
 from otel_finops.surfaces.web.gate import Authenticate, Gate
+from otel_finops.surfaces.web.places import Places
 from otel_finops.surfaces.web.rates import Rates
 
 UNHURRIED: Final = Http(rate_per_s=0)
@@ -44,7 +45,7 @@ def build_api(
     listeners: Mapping[str, str] | None = None,
     names: Collection[str] | None = None,
     http: Http = UNHURRIED,
-    console: Callable[[Gate], ASGIApp] | None = None,
+    console: Callable[[Gate, Places], ASGIApp] | None = None,
 ) -> ASGIApp:
     """The application behind the HTTP listener.
 
@@ -68,7 +69,7 @@ def build_api(
     if console is None:
         _add_index(app, context, gate, sorted(mounts or {}), listeners or {})
     else:
-        app.router.default = _Elsewhere(console(gate), app.router.default)
+        app.router.default = _Elsewhere(console(gate, shared.exports), app.router.default)
     quick = QuickLane(app, OPERATIONS.switched_on(context.features) if context.features.api else (), shared)
     return Shell(quick, names, body_mib_max=http.body_mib_max)
 

@@ -10,7 +10,7 @@ from otel_finops.base.limits import IDEMPOTENCY_KEY_CHARS_MAX
 from otel_finops.operations.registry import Input, Operation
 from otel_finops.operations.requests import PREFIX
 from otel_finops.surfaces.api.problems import MEDIA_TYPE, Problem
-from otel_finops.surfaces.api.streams import stream_content
+from otel_finops.surfaces.web.streams import stream_content
 
 OPENAPI_PATH: Final = f"{PREFIX}/openapi.json"
 ABOUT: Final = "What AI calls cost. Money is a decimal string in USD; faults are RFC 9457 problems."

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 import logging
 from asyncio import get_running_loop
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,8 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from otel_finops.base.errors import BadInput, Busy, FinopsError
-from otel_finops.base.limits import API_GZIP_BYTES_MIN, HEAVY_AT_ONCE_MAX
+from otel_finops.base.errors import BadInput, FinopsError
+from otel_finops.base.limits import API_GZIP_BYTES_MIN
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.desks import Replayed
@@ -29,8 +29,10 @@ from otel_finops.operations.requests import PREFIX
 from otel_finops.surfaces.api.described import answers, route_extras
 from otel_finops.surfaces.api.given import check_type, read_given
 from otel_finops.surfaces.api.problems import of_fault
-from otel_finops.surfaces.api.streams import stream_answer
+from otel_finops.surfaces.web.coding import takes_gzip
 from otel_finops.surfaces.web.gate import Gate
+from otel_finops.surfaces.web.places import Places
+from otel_finops.surfaces.web.streams import stream_answer
 
 if TYPE_CHECKING:
     from otel_finops.surfaces.api.line import Line
@@ -43,25 +45,6 @@ HEAVY: Final = frozenset(
 )
 """Operations that walk through the ledger and may take many seconds; runs do as well."""
 _GZIP_LEVEL: Final = 3
-
-
-class Places:
-    """Places for operations that take long; counted on the event loop alone."""
-
-    def __init__(self, most: int = HEAVY_AT_ONCE_MAX) -> None:
-        self._most = most
-        self._taken = 0
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Hold one; raises Busy when there is none."""
-        if self._taken >= self._most:
-            raise Busy(f"{self._most} long operations run already, as many as this process runs at a time; ask again.", retry_after_s=5)
-        self._taken += 1
-        try:
-            yield
-        finally:
-            self._taken -= 1
 
 
 class Shared(NamedTuple):
@@ -152,11 +135,8 @@ def _endpoint(one: Operation, shared: Shared, *, body: bool) -> Endpoint:
                 return await get_running_loop().run_in_executor(shared.quick, _asked_with_every_call, one, request, shared, body_read)
             principal = await run_in_threadpool(admitted, one, request, shared.context, shared.gate)
             if one.streams:
-                held = ExitStack()
-                held.enter_context(shared.exports.taken())
-                takes_gzip = _takes_gzip(request.headers.get("accept-encoding", ""))
-                still = partial(shared.gate.still, request, principal)
-                return await stream_answer(one, request, shared.context, principal, held, still, takes_gzip=takes_gzip)
+                read = partial(read_given, one, request, None)
+                return await stream_answer(one, request, read, shared.context, principal, shared.exports, shared.gate)
             given = await request.body() if body else None
             with shared.places.taken() if one.runs or one.name in HEAVY else nullcontext():
                 return await run_in_threadpool(_answer, one, request, shared.context, principal, given)
@@ -218,17 +198,10 @@ def given_to(one: Operation, request: Request, body: bytes | None) -> Input:
 def json_answer(request: Request, content: bytes) -> Response:
     """An answer, compressed where that is worth it and the caller takes it."""
     headers = {"Vary": "Accept-Encoding"}
-    if len(content) >= API_GZIP_BYTES_MIN and _takes_gzip(request.headers.get("accept-encoding", "")):
+    if len(content) >= API_GZIP_BYTES_MIN and takes_gzip(request.headers.get("accept-encoding", "")):
         content = gzip.compress(content, _GZIP_LEVEL, mtime=0)
         headers["Content-Encoding"] = "gzip"
     return Response(content, media_type="application/json", headers=headers)
-
-
-def _takes_gzip(accepted: str) -> bool:
-    """Whether an Accept-Encoding names gzip, or everything, and not with the weight 0."""
-    weights = {name.strip().lower(): weight.strip() for name, _, weight in (part.partition(";") for part in accepted.split(","))}
-    weight = weights.get("gzip", weights.get("*"))
-    return weight == "" or (weight is not None and weight.removeprefix("q=").strip("0.") != "")
 
 
 def key_of(request: Request) -> str | None:

@@ -29,11 +29,14 @@ from otel_finops.operations.faults import KINDS, Kind, explained, printable
 from otel_finops.operations.registry import admit
 from otel_finops.surfaces.ui import pages as _pages  # noqa: F401 - registers them
 from otel_finops.surfaces.ui.forms import Posted
-from otel_finops.surfaces.ui.page import PAGES, Declared, Page
+from otel_finops.surfaces.ui.live import LIVE, Live
+from otel_finops.surfaces.ui.page import PAGES, Declared, Page, input_of
 from otel_finops.surfaces.ui.rendering import Renderer
 from otel_finops.surfaces.ui.session import local_path, must_be_own, sign_in, sign_out, token_of
 from otel_finops.surfaces.ui.static_files import PREFIX, StaticFiles
 from otel_finops.surfaces.web.gate import Gate
+from otel_finops.surfaces.web.places import Places
+from otel_finops.surfaces.web.streams import stream_answer
 
 log = logging.getLogger(__name__)
 
@@ -53,18 +56,21 @@ class _Console(NamedTuple):
     renderer: Renderer
 
 
-def build_console(context: Context, gate: Gate, listeners: Mapping[str, str]) -> ASGIApp:
+def build_console(context: Context, gate: Gate, exports: Places, *, listeners: Mapping[str, str]) -> ASGIApp:
     """The application behind every path that is none of the API's.
 
     Args:
         context: what operations work on; its features decide which pages there are.
         gate: lets requests in; here by the token in a cookie.
+        exports: places for downloads.
         listeners: where spans are taken, by name (`OTLP/gRPC`, `OTLP/HTTP`), for those who send their first one.
     """
     static = StaticFiles()
     console = _Console(context, gate.reading(token_of), Renderer(static, context.version, listeners))
     routes = [
         Route(f"{PREFIX}/{{version}}/{{name:path}}", static.answer, methods=["GET"]),
+        Route("/live/events", _live(console), methods=["GET"]),
+        Route("/download/{operation}", _download(console, exports), methods=["GET"]),
         Route("/sign-in", _threaded(console, _sign_in_page), methods=["GET"]),
         Route("/sign-in", _threaded(console, _sign_in), methods=["POST"]),
         Route("/sign-out", _threaded(console, _sign_out), methods=["POST"]),
@@ -93,6 +99,39 @@ def _threaded(console: _Console, answer: Callable[..., Response]) -> Callable[..
         return await run_in_threadpool(answer, console, request, posted)
 
     return endpoint
+
+
+def _live(console: _Console) -> Callable[[Request], Awaitable[Response]]:
+    live = Live(lambda page: console.gate.still(page.request, page.principal))
+
+    async def events(request: Request) -> Response:
+        try:
+            principal = await run_in_threadpool(console.gate.principal, request)
+        except FinopsError:
+            return Response(status_code=204)  # a browser does not ask again then
+        return live.answer(Page(request, principal, console.context, LIVE, console.renderer))
+
+    return events
+
+
+def _download(console: _Console, exports: Places) -> Callable[[Request], Awaitable[Response]]:
+    """Files of the operations that stream, for who is signed in by a cookie."""
+
+    async def download(request: Request) -> Response:
+        principal = _NOBODY
+        try:
+            principal = await run_in_threadpool(console.gate.principal, request)
+            one = next((one for one in OPERATIONS if one.streams and one.name == request.path_params["operation"]), None)
+            if one is None:
+                raise NotFound("There is no such file.")
+            read = partial(input_of, one, dict(request.query_params))
+            return await stream_answer(one, request, read, console.context, principal, exports, console.gate)
+        except Unauthenticated:
+            return _to_sign_in(request)
+        except Exception as fault:  # noqa: BLE001 - told and logged
+            return await run_in_threadpool(_fault_page, console, request, principal, fault)
+
+    return download
 
 
 async def _posted(request: Request) -> Posted:

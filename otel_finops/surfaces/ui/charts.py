@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,4 +32,25 @@ def trend_chart(trend: Mapping[str, Any], zone: str, opens: Sequence[str] = ()) 
         for name, column in zip(names, columns, strict=True)
     ]
     x = seconds([piece["from"] for piece in pieces])
-    return {"x": x, "series": series, "unit": "money", "stacked": True, "zone": zone, "opens": list(opens), "zooms": True}
+    return {"x": x, "series": series, "unit": "money", "stacked": True, "bars": True, "zone": zone, "opens": list(opens), "zooms": True}
+
+
+def stacked_chart(rows: Sequence[tuple[str, str | None, str]], zone: str, most: int) -> dict[str, Any]:
+    """Amounts by instant and name, stacked: the dearest names, and the rest together.
+
+    Args:
+        rows: (instant, name, amount) in any order.
+        most: so many names at most.
+    """
+    sums: defaultdict[str, float] = defaultdict(float)
+    for _, name, amount in rows:
+        sums[name or "(none)"] += float(amount)
+    shown = sorted(sums, key=lambda name: -sums[name])[:most]
+    instants = sorted({instant for instant, _, _ in rows})
+    places = {instant: at for at, instant in enumerate(instants)}
+    lines = {name: [0.0] * len(instants) for name in [*shown, *(["others"] if len(sums) > most else [])]}
+    for instant, name, amount in rows:
+        said = name or "(none)"
+        lines[said if said in lines else "others"][places[instant]] += float(amount)
+    series = [{"name": name, "values": values} for name, values in lines.items()]
+    return {"x": seconds(instants), "series": series, "unit": "money", "stacked": True, "bars": True, "zone": zone, "zooms": True}

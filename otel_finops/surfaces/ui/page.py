@@ -225,6 +225,10 @@ class Page:
         """HTML of a template, or of one of its blocks."""
         return self._renderer.response(self, template, values, block=block, status=status)
 
+    def fragment(self, template: str, /, **values: Any) -> str:
+        """HTML of a template that is a part of a page."""
+        return self._renderer.html(self, template, values)
+
     def url(self, path: str, /, **changes: Any) -> str:
         """A path of the console with the time, zone and tenant of this page, and with `changes`.
 
@@ -253,15 +257,25 @@ class Page:
 
     def _input(self, one: Operation, carry: Collection[str] | None, fixed: Mapping[str, Any]) -> Input:
         kinds = kinds_of(one.input)
-        texts = {**self.query, **self.path}
-        taken = {name: value_of(text, kinds[name]) for name, text in texts.items() if name in kinds and (carry is None or name in carry)}
+        taken: dict[str, Any] = {name: text for name, text in {**self.query, **self.path}.items() if carry is None or name in carry}
         if "from" in kinds and "to" in kinds and "from" not in fixed and "to" not in fixed:
             window = self.window()
             taken = {**taken, "from": window.from_, "to": window.to}
         if "zone" in kinds:
             taken["zone"] = self.zone
-        given = {name: value for name, value in {**taken, **fixed}.items() if value is not None}
-        return one.input.model_validate_json(orjson.dumps(given), strict=True)
+        return input_of(one, {**taken, **fixed})
+
+
+def input_of(one: Operation, given: Mapping[str, Any]) -> Input:
+    """The input of an operation out of texts and values by parameter; what it does not know, and None, is left away.
+
+    Raises:
+        ValidationError: the declaration refuses it.
+    """
+    kinds = kinds_of(one.input)
+    known = {name: value for name, value in given.items() if name in kinds and value is not None}
+    values = {name: value_of(value, kinds[name]) if isinstance(value, str) else value for name, value in known.items()}
+    return one.input.model_validate_json(orjson.dumps(values), strict=True)
 
 
 def _url(path: str, kept: Mapping[str, Any], changes: Mapping[str, Any]) -> str:

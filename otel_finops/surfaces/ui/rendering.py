@@ -59,13 +59,17 @@ class Renderer:
 
     def response(self, page: Page, template: str, values: Mapping[str, Any], *, block: str | None = None, status: int = 200) -> Response:
         """A page, or one block of it, with the headers of every page."""
-        loaded = self._templates.get_template(template)
-        given = {**self._surroundings(page), **values}
-        html = loaded.render(given) if block is None else "".join(loaded.blocks[block](loaded.new_context(given)))
+        html = self.html(page, template, values, block=block)
         response = HTMLResponse(html, status, headers={"Content-Security-Policy": POLICY})
         if NOTICE_COOKIE in page.request.cookies and block is None:
             response.delete_cookie(NOTICE_COOKIE, httponly=True, samesite="strict")
         return response
+
+    def html(self, page: Page, template: str, values: Mapping[str, Any], *, block: str | None = None) -> str:
+        """The text of a template, or of one block of it."""
+        loaded = self._templates.get_template(template)
+        given = {**self._surroundings(page), **values}
+        return loaded.render(given) if block is None else "".join(loaded.blocks[block](loaded.new_context(given)))
 
     def _surroundings(self, page: Page) -> dict[str, Any]:
         locale = formats.locale_of(page.request.headers.get("accept-language", ""))

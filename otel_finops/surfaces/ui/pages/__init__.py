@@ -1,3 +1,5 @@
 """The console's pages, a module a room; importing this registers them all."""
 
-from otel_finops.surfaces.ui.pages import overview as overview
+from otel_finops.surfaces.ui.pages import overview as overview  # isort: skip
+from otel_finops.surfaces.ui.pages import explore as explore  # isort: skip
+from otel_finops.surfaces.ui.pages import live as live  # isort: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -14,7 +16,9 @@ from otel_finops.surfaces.ui.page import Page, page
 SPLITS: Final = ("model", "provider", "agent", "tenant", "service", "cost_center", "environment", "cost_method")
 _LINES: Final = 8
 _TOP: Final = 8
-_FINDINGS: Final = 5
+_FINDINGS: Final = 4
+_FINDINGS_READ: Final = 100
+_ALERTS: Final = 5
 _BUDGETS: Final = 6
 
 
@@ -38,9 +42,23 @@ def overview(page: Page) -> Response:
         splits=SPLITS,
         top=page.ask("dashboard.top", by=split, limit=_TOP),
         budgets=_part(page, "budgets.list", carry=("tenant",), limit=_BUDGETS),
-        anomalies=_part(page, "anomalies.list", carry=("tenant",), from_=None, to=None, state="open", limit=_FINDINGS),
-        alerts=_part(page, "alerts.list", carry=("tenant",), phase="firing", limit=_FINDINGS),
+        findings=_findings(page),
+        alerts=_part(page, "alerts.list", carry=("tenant",), phase="firing", limit=_ALERTS),
     )
+
+
+def _findings(page: Page) -> list[tuple[Json, int]]:
+    """Of every day with findings the one that explains the most dollars, and how many others there are; the dearest days first."""
+    found = _part(page, "anomalies.list", carry=("tenant", "from", "to"), state="standing", limit=_FINDINGS_READ)
+    by_day: defaultdict[str, list[Json]] = defaultdict(list)
+    for one in found["anomalies"] if found else ():
+        by_day[one["from"]].append(one)
+    dearest = [(max(ones, key=_difference), len(ones) - 1) for ones in by_day.values()]
+    return sorted(dearest, key=lambda pair: _difference(pair[0]), reverse=True)[:_FINDINGS]
+
+
+def _difference(finding: Json) -> Decimal:
+    return Decimal(finding["difference_usd"])
 
 
 def _part(page: Page, name: str, **given: Any) -> Json | Mapping[str, Any] | None:

@@ -28,8 +28,8 @@
     const line = (one, at) => {
       const stroke = color(one.color || `c${at % 10}`);
       const real = (_, value, index, position) => position == null ? "–" : shown(one.values[position], data);
-      const bars = one.kind === "bars" ? { paths: uPlot.paths.bars({ size: [0.8, 40] }) } : {};
-      return { label: one.name, stroke, width: one.kind === "edge" ? 0 : 1.5, fill: data.stacked || one.kind === "bars" ? `${stroke}${data.stacked ? "cc" : "99"}` : undefined,
+      const bars = one.kind === "bars" || data.bars ? { paths: uPlot.paths.bars({ size: [0.8, 60], align: 1 }) } : {};
+      return { label: one.name, stroke, width: one.kind === "edge" || data.bars ? 0 : 1.5, fill: data.stacked || one.kind === "bars" ? (data.stacked ? stroke : `${stroke}99`) : undefined,
         dash: one.kind === "dashed" ? [5, 4] : undefined, points: { show: data.x.length < 3 }, value: real, ...bars };
     };
     // Of a stack the highest sum is drawn first, so that those below stand before it.
@@ -41,7 +41,7 @@
     box.replaceChildren();
     const chart = new uPlot({
       ...size(), legend: { show: true, live: true }, cursor: { drag: { x: Boolean(data.zooms), y: false } },
-      scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.06 : 1] } },
+      scales: { x: { time: true, range: (_, low, high) => [low, data.bars && data.x.length > 1 ? high + data.x[1] - data.x[0] : high] }, y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.06 : 1] } },
       axes: [axis, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => data.unit === "money" ? money(tick, data.currency || "USD") : shown(tick, data)) }],
       series: [{ value: (_, at) => at == null ? "–" : new Date(at * 1000).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short", timeZone: data.zone }) },
         ...order.map((at) => line(data.series[at], at))],
@@ -81,6 +81,36 @@
   document.addEventListener("change", (event) => { if (event.target.matches("[data-submits]")) event.target.form.requestSubmit(); });
   document.addEventListener("submit", (event) => { const asks = event.target.dataset.confirm; if (asks && !confirm(asks)) event.preventDefault(); });
   document.addEventListener("htmx:after:swap", () => drawAll());
+
+  // --- charges as they come ------------------------------------------------------------------------------------------
+  const body = document.querySelector("[data-live]");
+  if (body) {
+    const state = document.querySelector("[data-live-state]"), pause = document.querySelector("[data-live-pause]");
+    let first = true, paused = false, held = "";
+    const show = (html) => {
+      body.insertAdjacentHTML("afterbegin", html);
+      while (body.rows.length > Number(body.dataset.liveRows)) body.lastElementChild.remove();
+    };
+    const source = new EventSource(body.dataset.live);
+    source.addEventListener("open", () => { state.textContent = "live"; });
+    source.addEventListener("error", () => { state.textContent = source.readyState === EventSource.CLOSED ? "ended" : "connecting"; });
+    source.addEventListener("end", (event) => { state.textContent = event.data; source.close(); });
+    source.addEventListener("rows", (event) => {
+      const template = document.createElement("template");
+      template.innerHTML = JSON.parse(event.data);
+      const html = [...template.content.querySelectorAll("tr")].reverse().map((row) => row.outerHTML).join("");
+      if (first) body.replaceChildren();
+      first = false;
+      if (paused) held = html + held; else show(html);
+    });
+    pause.addEventListener("click", () => {
+      paused = !paused;
+      pause.setAttribute("aria-pressed", String(paused));
+      pause.textContent = paused ? "Go on" : "Pause";
+      if (!paused) { show(held); held = ""; }
+    });
+    addEventListener("pagehide", () => source.close());
+  }
   cookie("otel_finops_zone", Intl.DateTimeFormat().resolvedOptions().timeZone);
   drawAll();
 })();

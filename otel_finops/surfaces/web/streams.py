@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -24,11 +25,13 @@ from otel_finops.base.errors import BadInput, FinopsError
 from otel_finops.base.limits import EXPORT_STALL_S
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.registry import Operation
+from otel_finops.operations.registry import Input, Operation
 from otel_finops.operations.streams import Streamed, open_stream
 from otel_finops.otlp.receive_http import ABORT_STATE
-from otel_finops.surfaces.api.given import read_given
 from otel_finops.surfaces.exports.formats import GZIP, KINDS, compressed, encoded, file_name, media_type
+from otel_finops.surfaces.web.coding import takes_gzip
+from otel_finops.surfaces.web.gate import Gate
+from otel_finops.surfaces.web.places import Places
 
 log = logging.getLogger(__name__)
 
@@ -47,41 +50,41 @@ class _Begun(NamedTuple):
 async def stream_answer(
     one: Operation,
     request: Request,
+    read: Callable[[], Input],
     context: Context,
     principal: Principal,
-    held: ExitStack,
-    still: Callable[[], None],
-    *,
-    takes_gzip: bool,
+    places: Places,
+    gate: Gate,
 ) -> Response:
     """The answer to a request for a stream.
 
     Args:
-        held: what the export holds while it runs; it is closed at its end.
-        still: raises where the client may have no more of it; asked before each piece, on the thread that reads it.
-        takes_gzip: the client can undo that coding.
+        read: what the request gives to the operation; called in a thread.
+        places: one of them is held while it runs.
+        gate: asked before each piece whether the client may have more of it.
 
     Raises:
         BadInput: also of a client that speaks HTTP/1.0, which could not tell the end of the rows from a fault.
         NotFound, Forbidden, Busy, Unavailable, ValidationError: as for every operation, with the faults of the first rows.
     """
-    with held:
+    with ExitStack() as held:
+        held.enter_context(places.taken())
         if request.scope["http_version"] == "1.0":
             raise BadInput(
                 "An export needs HTTP/1.1: over HTTP/1.0 its end looks like a fault; a proxy in between can be told to speak it."
             )
-        begun = await run_in_threadpool(_begun, one, request, context, principal, takes_gzip)
-        return _StreamResponse(begun, one.name, request, held.pop_all(), still)
+        begun = await run_in_threadpool(_begun, one, request, read, context, principal)
+        return _StreamResponse(begun, one.name, request, held.pop_all(), partial(gate.still, request, principal))
 
 
-def _begun(one: Operation, request: Request, context: Context, principal: Principal, takes_gzip: bool) -> _Begun:
-    given = read_given(one, request, None)
+def _begun(one: Operation, request: Request, read: Callable[[], Input], context: Context, principal: Principal) -> _Begun:
+    given = read()
     assert isinstance(given, Streamed), f"{one.name} streams and must take a `Streamed`"
     stream = open_stream(one, context, principal, given)
     pieces = encoded(stream, given)
     name = file_name(stream, given, context.clock.now_ns())
     headers = {"Content-Type": media_type(given), "Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept-Encoding"}
-    if takes_gzip and not given.gzip and given.format != "parquet":
+    if takes_gzip(request.headers.get("accept-encoding", "")) and not given.gzip and given.format != "parquet":
         headers["Content-Encoding"] = "gzip"
         pieces = compressed(pieces, _CODING_LEVEL)
     return _Begun(headers, b"".join(islice(pieces, 2)), pieces)
