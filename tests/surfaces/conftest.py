@@ -7,6 +7,7 @@ from datetime import date
 from fractions import Fraction
 
 import pytest
+from starlette.testclient import TestClient
 from surfaces_world import BILL, DECIDED, PASSING, RATES, SCORES, SIGHTINGS, WAITING
 
 from otel_finops.alerting.channel_store import RouteEdit
@@ -28,7 +29,7 @@ from otel_finops.governance.kill_switches import KillSwitches, Target
 from otel_finops.governance.policy_store import Edit as PolicyEdit
 from otel_finops.governance.policy_store import PolicyStore
 from otel_finops.governance.rulings import Reason, Ruling
-from otel_finops.identity.principals import Editor
+from otel_finops.identity.principals import LOCAL, Editor
 from otel_finops.identity.stored import TokenDraft
 from otel_finops.insight.anomaly_scan import Scope
 from otel_finops.insight.anomaly_store import Finding, Mute, Note, add_mute, add_note, put_anomaly
@@ -53,6 +54,7 @@ from otel_finops.settings.approvals import Approvals
 from otel_finops.settings.kill_switch import KillSwitch
 from otel_finops.settings.money import SubscriptionRule
 from otel_finops.store.lease import Leases
+from otel_finops.surfaces.api.app import build_api
 from otel_finops.testing import FakeClock
 from otel_finops.trees.projected import TraceFigures
 
@@ -191,3 +193,9 @@ def room(database: str) -> Iterator[Room]:
     """The ledger, open."""
     with open_room(load(None, {"OTEL_FINOPS_DATABASE__URL": database}), clock=FakeClock()) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def api(room: Room) -> TestClient:
+    """The API over the ledger, where everyone is admin of all tenants; made once, since that takes longer than a request."""
+    return TestClient(build_api(room.context, lambda _: LOCAL))

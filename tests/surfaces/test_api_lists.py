@@ -8,12 +8,9 @@ import pytest
 from starlette.testclient import TestClient
 from surfaces_world import HARMLESS, NO_INPUT
 
-from otel_finops.identity.principals import LOCAL
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.fields import Paged, page_of
-from otel_finops.operations.local import Room
 from otel_finops.operations.registry import Operation
-from otel_finops.surfaces.api.app import build_api
 
 WHOLE = {
     "alert_routes.show": "one route, and its last fifty changes",
@@ -86,11 +83,6 @@ def _kinds(annotation: Any) -> list[Any]:
 
 READS = [one for one in OPERATIONS if not one.changes and not one.streams]
 LISTS = [one for one in READS if issubclass(one.input, Paged)]
-
-
-@pytest.fixture
-def api(room: Room) -> TestClient:
-    return TestClient(build_api(room.context, lambda _: LOCAL))
 
 
 @pytest.mark.parametrize("one", READS, ids=lambda one: one.name)

@@ -53,12 +53,12 @@ def ask(api: TestClient, one: Any, who: str | None = None) -> Any:
     return api.request(method, path, headers=bearer, **given)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def api(room: Room) -> TestClient:
     return client(room)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def guarded(room: Room) -> TestClient:
     return client(room, mode="token")
 

@@ -16,11 +16,9 @@ from starlette.testclient import TestClient
 from surfaces_world import ACME_TRACE, HARMLESS, HOSTILE, NO_INPUT, SHARED_TRACE, asked
 from typer.testing import CliRunner
 
-from otel_finops.identity.principals import LOCAL
 from otel_finops.operations.catalogue import OPERATIONS
-from otel_finops.operations.local import Room
 from otel_finops.settings.features import Features
-from otel_finops.surfaces.api.app import build_api, openapi
+from otel_finops.surfaces.api.app import openapi
 from otel_finops.surfaces.cli.main import build_cli
 from otel_finops.surfaces.cli.render import show
 from otel_finops.surfaces.cli.render_coverage import coverage
@@ -64,8 +62,7 @@ def test_api_and_command_line_offer_the_same_operations() -> None:
 
 
 @pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: one.name)
-def test_json_is_the_apis_answer(room: Room, database: str, one: Any) -> None:
-    api = TestClient(build_api(room.context, lambda _: LOCAL))
+def test_json_is_the_apis_answer(api: TestClient, database: str, one: Any) -> None:
     method, path, given = asked(one)
     answer = api.request(method, path, **given)
     result = run(*command_words(one), "--json", database=database)

@@ -62,11 +62,6 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("otel_finops.operations.local.SystemClock", FakeClock)
 
 
-@pytest.fixture
-def api(room: Room) -> TestClient:
-    return TestClient(build_api(room.context, lambda _: LOCAL))
-
-
 def get(api: TestClient, path: str, **query: str) -> Any:
     return api.get(f"/api/v1/{path}", params=query, headers={"Accept-Encoding": "identity"})
 
@@ -264,6 +259,7 @@ def test_spend_in_another_currency_has_a_column_of_it(api: TestClient) -> None:
 # --- whose rows ----------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
 def guarded(room: Room) -> TestClient:
     tokens = [
         {"token_sha256": sha256(f"{role}-{tenant}".encode()).hexdigest(), "tenants": [tenant], "role": role}
@@ -277,12 +273,11 @@ def guarded(room: Room) -> TestClient:
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", EXPORTS)
 @pytest.mark.parametrize("asked", [{}, {"tenant": "globex"}, {"tenant": "*"}, {"tenant": "acme' OR '1'='1"}])
-def test_a_tenant_never_gets_a_byte_of_another(room: Room, name: str, form: str, asked: dict[str, str]) -> None:
+def test_a_tenant_never_gets_a_byte_of_another(guarded: TestClient, name: str, form: str, asked: dict[str, str]) -> None:
     """What acme's manager gets is free of globex, its realm's spans and its step, whatever he asks for."""
     path, _, query = EXPORTS[name]
-    api = guarded(room)
     bearer = {"Authorization": "Bearer manager-acme"}
-    answer = api.get(f"/api/v1/{path}", params={**query, **asked, "format": form}, headers=bearer)
+    answer = guarded.get(f"/api/v1/{path}", params={**query, **asked, "format": form}, headers=bearer)
     assert answer.status_code == 200
     content = answer.content
     if form == "parquet":
@@ -291,12 +286,11 @@ def test_a_tenant_never_gets_a_byte_of_another(room: Room, name: str, form: str,
         assert foreign not in content
 
 
-def test_a_trace_of_two_tenants_is_exported_to_each_in_part(room: Room) -> None:
-    api = guarded(room)
+def test_a_trace_of_two_tenants_is_exported_to_each_in_part(guarded: TestClient) -> None:
     found = {
         who: [
             row["span_id"][-1]
-            for row in rows(api.get(f"/api/v1/usage/export?trace_id={SHARED_TRACE}", headers={"Authorization": f"Bearer {who}"}))
+            for row in rows(guarded.get(f"/api/v1/usage/export?trace_id={SHARED_TRACE}", headers={"Authorization": f"Bearer {who}"}))
         ]
         for who in ("viewer-acme", "viewer-globex", "viewer-*")
     }
@@ -308,8 +302,8 @@ def test_a_trace_of_two_tenants_is_exported_to_each_in_part(room: Room) -> None:
     "query",
     ["usage/export?subjects=true", "ledger/export?subjects=true", "ledger/export?net=true&canonical=true", "spend/export?group_by=user"],
 )
-def test_names_of_people_need_a_permission(room: Room, role: str, query: str) -> None:
-    answer = guarded(room).get(f"/api/v1/{query}", headers={"Authorization": f"Bearer {role}-acme"})
+def test_names_of_people_need_a_permission(guarded: TestClient, role: str, query: str) -> None:
+    answer = guarded.get(f"/api/v1/{query}", headers={"Authorization": f"Bearer {role}-acme"})
     if role in ("manager", "admin"):
         assert b"user-7" in answer.content
     else:
@@ -320,8 +314,8 @@ def test_names_of_people_need_a_permission(room: Room, role: str, query: str) ->
 
 
 @pytest.mark.parametrize("path", ["usage/export", "ledger/export", "ledger/export?net=true"])
-def test_people_are_references_unless_asked(room: Room, path: str) -> None:
-    answer = guarded(room).get(f"/api/v1/{path}", headers={"Authorization": "Bearer admin-*"})
+def test_people_are_references_unless_asked(guarded: TestClient, path: str) -> None:
+    answer = guarded.get(f"/api/v1/{path}", headers={"Authorization": "Bearer admin-*"})
     assert b"user-7" not in answer.content
     assert len({row["user"] for row in rows(answer)} - {None}) == 1
 

@@ -11,8 +11,14 @@ from otel_finops.otlp.browsers import is_local, is_local_origin
 from otel_finops.surfaces.api.app import build_api
 
 
-def api(room: Room, *names: str, tokens: bool = False) -> TestClient:
+def called(room: Room, *names: str, tokens: bool = False) -> TestClient:
     return TestClient(build_api(room.context, lambda token: LOCAL, names=None if tokens else names))
+
+
+@pytest.fixture(scope="module")
+def local(room: Room) -> TestClient:
+    """A service that only this machine may call."""
+    return called(room)
 
 
 LOCAL_HOSTS = ["127.0.0.1", "127.0.0.1:8080", "127.1.2.3:80", "localhost:8080", "LocalHost", "[::1]:8080", "[::1]"]
@@ -22,14 +28,14 @@ FOREIGN_HOSTS = ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", 
 
 @pytest.mark.parametrize("host", LOCAL_HOSTS)
 @pytest.mark.parametrize("path", ["/", "/api/v1/spend", "/api/v1/openapi.json"])
-def test_calls_by_a_name_of_this_machine_are_answered(room: Room, host: str, path: str) -> None:
-    assert api(room).get(path, headers={"Host": host}).status_code == 200
+def test_calls_by_a_name_of_this_machine_are_answered(local: TestClient, host: str, path: str) -> None:
+    assert local.get(path, headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
 @pytest.mark.parametrize("path", ["/", "/api/v1/spend", "/api/v1/openapi.json", "/nowhere"])
-def test_a_name_that_was_bent_to_this_machine_is_refused(room: Room, host: str, path: str) -> None:
-    answer = api(room).get(path, headers={"Host": host})
+def test_a_name_that_was_bent_to_this_machine_is_refused(local: TestClient, host: str, path: str) -> None:
+    answer = local.get(path, headers={"Host": host})
     assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")
     assert "http.names" in answer.json()["detail"]
     assert "evil" not in answer.text
@@ -37,26 +43,26 @@ def test_a_name_that_was_bent_to_this_machine_is_refused(room: Room, host: str, 
 
 def test_configured_names_and_callers_with_tokens_are_answered(room: Room) -> None:
     headers = {"Host": "host.docker.internal:8080"}
-    assert api(room, "Host.Docker.internal").get("/api/v1/spend", headers=headers).status_code == 200
-    assert api(room, tokens=True).get("/api/v1/spend", headers=headers | {"Origin": "https://evil.example"}).status_code == 200
+    assert called(room, "Host.Docker.internal").get("/api/v1/spend", headers=headers).status_code == 200
+    assert called(room, tokens=True).get("/api/v1/spend", headers=headers | {"Origin": "https://evil.example"}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_probes_may_call_by_any_name(room: Room, path: str) -> None:
-    assert api(room).get(path, headers={"Host": "node-7.cluster"}).status_code == 200
+def test_probes_may_call_by_any_name(local: TestClient, path: str) -> None:
+    assert local.get(path, headers={"Host": "node-7.cluster"}).status_code == 200
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "file://", "http://127.0.0.1.evil.example"])
-def test_pages_of_other_sites_are_refused(room: Room, origin: str) -> None:
+def test_pages_of_other_sites_are_refused(local: TestClient, origin: str) -> None:
     headers = {"Host": "127.0.0.1:8080", "Origin": origin}
-    assert api(room).get("/api/v1/spend", headers=headers).status_code == 403
-    assert api(room).get("/api/v1/spend", headers=headers | {"Origin": "http://localhost:8080"}).status_code == 200
+    assert local.get("/api/v1/spend", headers=headers).status_code == 403
+    assert local.get("/api/v1/spend", headers=headers | {"Origin": "http://localhost:8080"}).status_code == 200
 
 
 @pytest.mark.parametrize("second", ["https://evil.example", "null"])
-def test_a_second_origin_is_looked_at_too(room: Room, second: str) -> None:
+def test_a_second_origin_is_looked_at_too(local: TestClient, second: str) -> None:
     headers = [("Host", "127.0.0.1:8080"), ("Origin", "http://localhost:8080"), ("Origin", second)]
-    assert api(room).get("/api/v1/spend", headers=headers).status_code == 403
+    assert local.get("/api/v1/spend", headers=headers).status_code == 403
 
 
 @pytest.mark.parametrize(("host", "local"), [*((one, True) for one in LOCAL_HOSTS), *((one, False) for one in FOREIGN_HOSTS)])
