@@ -78,11 +78,13 @@ def build_console(context: Context, gate: Gate, exports: Places, *, listeners: M
     for one in sorted(PAGES, key=lambda one: one.path.count("{")):  # `/budgets/new` before `/budgets/{no}`
         answer = partial(_page_answer, declared=one)
         routes.append(Route(one.path, _threaded(console, answer), methods=["POST" if one.changes else "GET"]))
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[Middleware(GZipMiddleware, minimum_size=_GZIP_BYTES_MIN)],
         exception_handlers={HTTPException: _threaded(console, _no_page)},
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 def _threaded(console: _Console, answer: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:

@@ -70,7 +70,7 @@ def must_be_own(request: Request) -> None:
     Raises:
         Forbidden: it is not known to come from a page of this console.
     """
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    site, origin = request.headers.get("sec-fetch-site") or None, request.headers.get("origin")
     own_origin = origin is not None and urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
     if own_origin if site is None else site == "same-origin" and (origin is None or own_origin):
         return

@@ -1,0 +1,26 @@
+"""The whole web side as a client of a test sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.testclient import TestClient
+from starlette.types import ASGIApp
+
+from otel_finops.identity.principals import Principal
+from otel_finops.operations.context import Context
+from otel_finops.surfaces.api.app import build_api
+from otel_finops.surfaces.ui.app import build_console
+
+LISTENERS = {"OTLP/gRPC": "127.0.0.1:4317", "OTLP/HTTP": "127.0.0.1:4318"}
+OWN = {"Sec-Fetch-Site": "same-origin"}
+"""What a browser says of a form of the console's own page."""
+
+
+def console_over(context: Context, authenticate: Callable[[str | None], Principal]) -> TestClient:
+    """The whole web side, console included."""
+
+    def console(gate: object, exports: object) -> ASGIApp:
+        return build_console(context, gate, exports, listeners=LISTENERS)  # type: ignore[arg-type]
+
+    return TestClient(build_api(context, authenticate, console=console), headers=OWN, follow_redirects=False)
