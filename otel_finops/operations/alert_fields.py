@@ -83,11 +83,19 @@ Days: TypeAlias = Annotated[
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "string"}], "example": [1, 2, 3, 4, 5]}),
 ]
 
-KIND_TEXT: Final = (
-    "What it looks at: budget (thresholds passed), forecast (a budget will be), spend_rate (spent too fast), anomaly, unpriced (tokens "
-    "without a price), price_change (of watched models), credit (pools that run low), capture_rate (ledger against bill), kill_switch, "
-    "policy_failure."
-)
+KIND_TEXTS: Final[Mapping[str, str]] = {
+    "budget": "thresholds passed",
+    "forecast": "a budget will be",
+    "spend_rate": "spent too fast",
+    "anomaly": "spend that is unlike what was expected",
+    "unpriced": "tokens without a price",
+    "price_change": "of watched models",
+    "credit": "pools that run low",
+    "capture_rate": "ledger against bill",
+    "kill_switch": "switches that are set",
+    "policy_failure": "policies that could not be evaluated",
+}
+KIND_TEXT: Final = f"What it looks at: {', '.join(f'{kind} ({text})' for kind, text in KIND_TEXTS.items())}."
 SEVERITY_TEXT: Final = "How bad it is: info, warning or critical."
 PARAMS_TEXT: Final = "What the kind goes by (docs/alerting.md): NAME=VALUE,NAME=VALUE or a JSON object; what is not given is as usual."
 ENABLED_TEXT: Final = "Whether it is checked; what a rule that is switched off has told is over."

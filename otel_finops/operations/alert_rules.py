@@ -16,6 +16,7 @@ from otel_finops.operations.alert_fields import (
     FOR_TEXT,
     GROUP_TEXT,
     KIND_TEXT,
+    KIND_TEXTS,
     LABELS_TEXT,
     PARAMS_TEXT,
     QUIET_TEXT,
@@ -37,7 +38,7 @@ from otel_finops.operations.alert_fields import (
     with_state,
 )
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import Name, Paged, page_of
+from otel_finops.operations.fields import Name, NoInput, Paged, page_of
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.shapes import Count
 
@@ -204,6 +205,57 @@ def listed(context: Context, principal: Principal, given: RuleQuery) -> Json:
     asked = [one for one in rules if given.tenant in (None, one.tenant) and given.kind in (None, one.kind)]
     page, more = page_of((one for one in asked if given.enabled in (None, one.enabled)), given, _LIST, lambda one: (one.no,))
     return {"rules": with_state(context, page), "next_cursor": more}
+
+
+class ShownParameter(Output):
+    """What a rule of some kind goes by."""
+
+    name: str
+    means: str
+    usual: str = Field(description="What holds where nothing is said; several values are parted by spaces.")
+
+
+class ShownKind(Output):
+    """A kind of rules."""
+
+    kind: KindName
+    looks_at: str
+    params: list[ShownParameter]
+
+
+class RuleKinds(Output):
+    """All of them."""
+
+    kinds: list[ShownKind]
+
+
+@operation(
+    "alert_rules.kinds",
+    "alert-rules/kinds",
+    takes=NoInput,
+    output=RuleKinds,
+    permission="view",
+    feature="alerts",
+    summary="List what alert rules can look at, and the parameters of each kind.",
+)
+def kinds(context: Context, principal: Principal, given: NoInput) -> Json:
+    """The same for all."""
+    from otel_finops.alerting.parameters import PARAMETERS  # noqa: PLC0415 - `--help` must not load the database rooms
+
+    return {
+        "kinds": [
+            {
+                "kind": kind,
+                "looks_at": KIND_TEXTS[kind],
+                "params": [{"name": name, "means": one.means, "usual": _usual(one.default)} for name, one in parameters.items()],
+            }
+            for kind, parameters in PARAMETERS.items()
+        ]
+    }
+
+
+def _usual(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 class RuleRevision(ShownRule):

@@ -70,6 +70,7 @@ OPERATIONS: Final = Registry(
     [
         alert_rules.create,
         alert_rules.delete,
+        alert_rules.kinds,
         alert_rules.listed,
         alert_rules.show,
         alert_rules.update,
@@ -199,6 +200,7 @@ OPERATIONS: Final = Registry(
         policy_sets.import_set,
         policy_trials.simulate,
         policy_trials.validate,
+        price_models.history,
         price_models.models,
         price_rules.alias,
         price_rules.end,

@@ -47,7 +47,8 @@ class Prices(Protocol):
         ...
 
     def show(self, provider: str | None, model: str, at_ns: int) -> Mapping[str, Any] | None:
-        """The row that a call of this model would be priced by, as `{key, match, provider, mode, rates, version, retired}`; None when
+        """The row that a call of this model would be priced by, as `{key, match, provider, mode, rates, prices,
+        version, retired}`; None when
         there is none.
         """
         ...
@@ -56,6 +57,12 @@ class Prices(Protocol):
         self, search: str | None, provider: str | None, source: str | None, start: int, limit: int, at_ns: int
     ) -> tuple[Sequence[Mapping[str, Any]], int]:
         """A page of the book's rows by key, live ones first, and how many there are: part of the key, provider family, source."""
+        ...
+
+    def history(self, provider: str | None, model: str, now_ns: int) -> Sequence[Mapping[str, Any]]:
+        """What a model is priced by from one change to the next, oldest first, those that are announced included: `{from_ns, to_ns, kind,
+        key, version, retired, prices}`; a key of None where it has no price.
+        """
         ...
 
     def differences(self) -> Contested:

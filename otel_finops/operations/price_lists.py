@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from otel_finops.base import limits
 from otel_finops.base.errors import BadInput, FinopsError, NotFound
 from otel_finops.base.times import NS_PER_HOUR
+from otel_finops.insight.price_watch import Change, changes_of
 from otel_finops.ledger import price_store
 from otel_finops.ledger.current_prices import CurrentPrices
 from otel_finops.ledger.price_refresh import FAILED, REFUSED, Given, PriceRefresher, Refreshed
@@ -17,7 +18,10 @@ from otel_finops.ledger.price_store import Activation, Attempt, StoredList
 from otel_finops.pricing.book import BookStatus, PriceRow
 from otel_finops.pricing.dated import Difference, season_at
 from otel_finops.pricing.diff import Diff, compare
+from otel_finops.pricing.listed import listed_prices
+from otel_finops.pricing.match import Match
 from otel_finops.pricing.providers import canonical, row_family
+from otel_finops.pricing.rule_prices import plain_decimal
 from otel_finops.pricing.sources.fetch import fetch, shown_url
 from otel_finops.pricing.sources.loading import load_sources
 from otel_finops.settings.tree import Prices as PriceSettings
@@ -105,7 +109,20 @@ class PriceLists:
             if part in row.key.lower() and family in (None, row.family) and source in (None, sources.get(row.version))
         ]
         rows.sort(key=lambda row: (row.retired, row.key))
-        return [{**_row(row, at_ns), "source": sources.get(row.version)} for row in rows[start : start + limit]], len(rows)
+        page = rows[start : start + limit]
+        return [{**_row(row, at_ns, standard=True), "source": sources.get(row.version)} for row in page], len(rows)
+
+    def history(self, provider: str | None, model: str, now_ns: int) -> Sequence[Mapping[str, Any]]:
+        """See `Prices.history`."""
+        engine = self._prices.fresh()
+        changes = changes_of(engine, provider, model, 0)
+        begins = [None, *(change.at_ns for change in changes)]
+        ends = [*begins[1:], None]
+        periods = []
+        for begin, end, change in zip(begins, ends, (None, *changes), strict=True):
+            at_ns = begin if begin is not None else now_ns if end is None else end - 1
+            periods.append({"from_ns": begin, "to_ns": end, **_period(engine.resolve(provider, model, at_ns), at_ns, change)})
+        return periods
 
     def differences(self) -> Contested:
         """See `Prices.differences`."""
@@ -236,16 +253,39 @@ def _former(made: Sequence[Activation], newer: StoredList) -> StoredList:
     return of_source[places[-1] - 1]
 
 
-def _row(row: PriceRow, at_ns: int) -> dict[str, Any]:
-    fields = row.fields if row.seasons is None else season_at(row.seasons, at_ns).at(at_ns)
+def _period(match: Match | None, at_ns: int, change: Change | None) -> dict[str, Any]:
+    """What a model is priced by since a change; None: since the beginning."""
+    return {
+        "kind": "first" if change is None else change.kind,
+        "key": match and match.key,
+        "version": match and match.row.version,
+        "retired": match is not None and match.row.retired,
+        "prices": [] if match is None else _prices(_fields(match.row, at_ns)),
+    }
+
+
+def _row(row: PriceRow, at_ns: int, *, standard: bool = False) -> dict[str, Any]:
+    fields = _fields(row, at_ns)
     return {
         "key": row.key,
         "provider": row.family,
         "mode": row.mode or None,
         "rates": _plain(fields),
+        "prices": _prices(fields, standard=standard),
         "version": row.version,
         "retired": row.retired,
     }
+
+
+def _fields(row: PriceRow, at_ns: int) -> Mapping[str, Any]:
+    return row.fields if row.seasons is None else season_at(row.seasons, at_ns).at(at_ns)
+
+
+def _prices(fields: Mapping[str, Any], *, standard: bool = False) -> list[dict[str, Any]]:
+    """The prices one by one; the standard ones alone are those of no tier, edge or part of the row."""
+    found = listed_prices(fields)
+    kept = (one for one in found if not standard or (one.per != "factor" and (one.tier, one.above, one.within) == (None, None, None)))
+    return [{**one._asdict(), "usd": plain_decimal(one.usd)} for one in kept]
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
@@ -119,6 +119,18 @@ def status(context: Context, principal: Principal, given: NoInput) -> Json:
     }
 
 
+class ListedPrice(Output):
+    """One price of a row, as people compare them."""
+
+    field: str = Field(description="The price list's own field, nested ones by their path.")
+    unit: str = Field(description="Its short name, e.g. input, cache_read, images; else the field's own.")
+    tier: str | None = Field(description="The service tier that it holds for; null: the standard one.")
+    above: str | None = Field(description="The long-context edge above which it holds, e.g. 200k.")
+    within: str | None = Field(description="The part of the row in which it stands, e.g. tiered_pricing[0] or off_peak_pricing.")
+    usd: str = Field(description="USD for `per` as a plain decimal; of a factor the factor.")
+    per: Literal["million", "one", "factor"] = Field(description="A million tokens, one of anything else, or no price but a factor.")
+
+
 class PriceQuery(Input):
     """Which price."""
 
@@ -135,6 +147,7 @@ class PriceRow(Output):
     provider: str
     mode: str | None
     rates: dict[str, Any] = Field(description="The price list's own fields, USD for one unit, as they hold at that moment.")
+    prices: list[ListedPrice] = Field(description="The same one by one, tokens per million.")
     version: str = Field(description="Of the list, or the rule, that made the price.")
     retired: bool = Field(description="The list no longer has the row; it answers because no live one does.")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from otel_finops.base.errors import BadInput
 from otel_finops.pricing.book import PriceBook
@@ -170,10 +170,35 @@ def shown(fields: Fields) -> dict[str, str]:
         unit = _SHORT_FIELD.get(field) or _SHORT_FIELD.get(form["field"])
         price = Decimal(repr(next(iter(value.values())) if isinstance(value, Mapping) else value))
         if unit is not None and unit in PER_MILLION:
-            prices[unit + _dotted(form if field not in _SHORT_FIELD else None)] = _plain(price * 1_000_000)
+            prices[unit + _dotted(form if field not in _SHORT_FIELD else None)] = plain_decimal(price * 1_000_000)
         else:
-            prices[unit if unit is not None and field in _SHORT_FIELD else field] = _plain(price)
+            prices[unit if unit is not None and field in _SHORT_FIELD else field] = plain_decimal(price)
     return prices
+
+
+class ShortName(NamedTuple):
+    """A field of the list by its short name.
+
+    Attributes:
+        unit: the short name, or the field itself where it has none.
+        tier: the service tier that its name ends with; None for none, and where it has no short name.
+        above: the edge in its name, e.g. `200k`; None for none, and where it has no short name.
+    """
+
+    unit: str
+    tier: str | None = None
+    above: str | None = None
+
+
+def short_name(field: str) -> ShortName:
+    """What a field of the list is called in rules, with its service tier and long-context edge."""
+    form = _LONG_FORM.fullmatch(field)
+    if field in _SHORT_FIELD or form is None:
+        return ShortName(_SHORT_FIELD.get(field, field))
+    unit = _SHORT_FIELD.get(form["field"])
+    if unit is None:
+        return ShortName(field)
+    return ShortName(unit, service_tier_of("_" + form["tier"]) if form["tier"] else None, form["edge"])
 
 
 def service_tier_of(ending: str) -> str:
@@ -188,7 +213,8 @@ def _dotted(form: re.Match[str] | None) -> str:
     return (f".above_{form['edge']}" if form["edge"] else "") + tier
 
 
-def _plain(amount: Decimal) -> str:
+def plain_decimal(amount: Decimal) -> str:
+    """A decimal without an exponent and without zeros at its end."""
     text = f"{amount:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -226,4 +252,4 @@ def _usual(path: str, book: PriceBook) -> tuple[float, float]:
 
 def plain_usd(usd: float) -> str:
     """A price as a plain decimal string, digit for digit."""
-    return _plain(Decimal(repr(usd)))
+    return plain_decimal(Decimal(repr(usd)))

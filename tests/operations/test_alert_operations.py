@@ -216,3 +216,15 @@ def test_a_service_without_budgets_says_that_nothing_is_known_of_them(store: Sto
         name: f"nothing is known of what rules of kind {kind} are about: that feature is switched off"
         for name, kind in (("Budget thresholds", "budget"), ("Budget forecast", "forecast"))
     }
+
+
+def test_the_kinds_of_rules_are_listed_with_what_they_go_by(world: World) -> None:
+    answer = world.ask("alert_rules.kinds", MAX)
+    kinds = {one["kind"]: one for one in answer["kinds"]}
+    assert kinds["unpriced"]["looks_at"] == "tokens without a price"
+    usual = {one["name"]: one["usual"] for one in kinds["unpriced"]["params"]}
+    assert usual == {"percent": "5", "hours": "24", "tokens": "10000", "by": ""}
+    [windows] = [one for one in kinds["spend_rate"]["params"] if one["name"] == "windows"]
+    assert windows["usual"] == "60/5/14.4 360/30/6"
+    assert kinds["kill_switch"]["params"] == []
+    OPERATIONS.named("alert_rules.kinds").output.model_validate(answer)

@@ -62,3 +62,35 @@ def test_a_source_is_one_whose_list_is_active(context: Context, store: Store) ->
     clock = FakeClock()
     PriceRefresher(store, clock, CurrentPrices(store, clock, packaged_snapshot).base, load_sources()).adopt("test")
     assert ask(context, source="litellm", limit=1)["total"] == ask(context, limit=1)["total"]
+
+
+def test_standard_prices_stand_beside_the_rates_per_million_tokens(context: Context) -> None:
+    mini = next(one for one in ask(context, search="gpt-4o-mini")["models"] if one["key"] == "gpt-4o-mini")
+    prices = {one["unit"]: (one["usd"], one["per"]) for one in mini["prices"]}
+    assert (prices["input"], prices["output"]) == (("0.15", "million"), ("0.6", "million"))
+    assert {one["tier"] for one in mini["prices"]} == {None}
+
+
+def history(context: Context, **given: Any) -> Json:
+    one = OPERATIONS.named("prices.history")
+    answer = invoke(one, context, LOCAL, one.input.model_validate(given), origin="test")
+    one.output.model_validate(answer)
+    return answer
+
+
+def test_a_house_rule_parts_the_history_of_a_price(context: Context) -> None:
+    """The list's 2.50 USD until the rule of 3 USD for a week, and then the list's again."""
+    override = OPERATIONS.named("pricing.override")
+    said = {"model": "gpt-4o", "prices": "input=3,output=12", "from": "2026-11-01", "to": "2026-11-08", "why": "agreed"}
+    invoke(override, context, LOCAL, override.input.model_validate(said), origin="test")
+    periods = history(context, model="gpt-4o", provider="openai")["periods"]
+    shown = [(one["from"] and one["from"][:10], one["to"] and one["to"][:10], one["prices"][0]["usd"], one["holds"]) for one in periods[:3]]
+    assert shown == [("2026-11-08", None, "2.5", True), ("2026-11-01", "2026-11-08", "3", False), (None, "2026-11-01", "2.5", False)]
+    assert [one["kind"] for one in periods] == ["changed", "changed", "first"]
+    first = history(context, model="gpt-4o", provider="openai", limit=1)
+    assert history(context, model="gpt-4o", provider="openai", cursor=first["next_cursor"])["periods"] == periods[1:]
+
+
+def test_what_has_no_price_has_a_history_that_says_so(context: Context) -> None:
+    [only] = history(context, model="nobody/knows-it")["periods"]
+    assert (only["key"], only["prices"], only["from"], only["to"], only["holds"]) == (None, [], None, None, True)

@@ -178,6 +178,7 @@ HARMLESS: dict[str, Harmless] = {
     "prices.refresh": Harmless({"from": PRICE_LIST.name, "content": _CONTENT, "dry_run": True}, ["--from", str(PRICE_LIST), "--dry-run"]),
     "prices.unwatch": Harmless({"no": 1}, ["1"]),
     "prices.watch": Harmless({"model": "gpt-4o", "provider": "openai"}, ["gpt-4o", "--provider", "openai"]),
+    "prices.history": Harmless({"model": "gpt-4o"}, ["gpt-4o"]),
     "prices.show": Harmless({"model": "gpt-4o"}, ["gpt-4o"]),
     "pricing.alias": Harmless(
         {"name": "our-gpt", "key": "azure/gpt-4o", "why": "tried", "dry_run": True},
