@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from otel_finops.base.limits import CHANNEL_SECRET_CHARS_MAX, OUTBOUND_URL_CHARS_MAX, ROUTE_WORDS_MAX
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
-from otel_finops.operations.fields import Name
+from otel_finops.operations.fields import SECRET, Name
 from otel_finops.operations.registry import Input, Output
 from otel_finops.operations.scope_fields import ScopeValues
 from otel_finops.operations.shapes import At
@@ -53,24 +53,30 @@ class SaidOfChannel(Input):
     """What is said of a channel; what is secret of it is shown to nobody again."""
 
     url: Url | None = Field(
-        default=None, description="Where it leads, with the token that chats and providers put into it: all but mail. Secret."
+        default=None,
+        description="Where it leads, with the token that chats and providers put into it: all but mail. Secret.",
+        json_schema_extra=SECRET,
     )
     to: Recipients | None = Field(default=None, description="Of mail: addresses. Of sms: one number, e.g. +390612345678.")
     headers: ScopeValues | None = Field(
-        default=None, description="Of webhook, sms and alertmanager: headers that are sent along, NAME=VALUE or a JSON object. Secret."
+        default=None,
+        description="Of webhook, sms and alertmanager: headers that are sent along, NAME=VALUE or a JSON object. Secret.",
+        json_schema_extra=SECRET,
     )
     username: Secret | None = Field(default=None, description="The same: the user of HTTP's basic authentication.")
-    password: Secret | None = Field(default=None, description="His password. Secret.")
+    password: Secret | None = Field(default=None, description="His password. Secret.", json_schema_extra=SECRET)
     fields_: ScopeValues | None = Field(
         default=None,
         alias="fields",
         description="Of sms: the fields of the provider's request, NAME=VALUE or a JSON object; {to} and {text} stand for the number and "
         "the text. Secret.",
+        json_schema_extra=SECRET,
     )
     format: Literal["json", "form"] | None = Field(default=None, description="Of sms: how the fields are sent; json when not given.")
     key: Key | None = Field(
         default=None,
         description="Of webhook: the key of its signatures, whsec_ and base64; one is made and shown this once when not given. Secret.",
+        json_schema_extra=SECRET,
     )
     enabled: bool | None = Field(default=None, description="Whether notices are put into it.")
 

@@ -23,6 +23,8 @@ PLACED: Final[dict[str, JsonValue]] = {"x-placed": True}
 """As `json_schema_extra` of an optional field: the command line takes it by its place (`set provider openai`), not by name."""
 NAMED: Final[dict[str, JsonValue]] = {"x-named": True}
 """As `json_schema_extra` of a required field: the command line asks for it by name (`--why TEXT`), not by its place."""
+SECRET: Final[dict[str, JsonValue]] = {"x-secret": True}
+"""As `json_schema_extra` of a field that holds what nobody is shown again: forms do not show what was typed into it."""
 _INT64_MAX: Final = 2**63 - 1
 _CURSOR_CHARS_MAX: Final = 200
 Row = TypeVar("Row")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
@@ -10,13 +11,13 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from otel_finops.operations.faults import faults_of
+from otel_finops.operations.fields import SECRET
 from otel_finops.operations.registry import Input, Operation
 from otel_finops.surfaces.web.texts import kinds_of, value_of
 
 FieldKind: TypeAlias = Literal["text", "number", "check", "choice", "long", "file", "secret"]
 _LONG: Final = frozenset({"description", "condition", "document", "note"})
 _FILES: Final = frozenset({"content"})
-_SECRETS: Final = frozenset({"password", "key"})
 
 
 class Posted(NamedTuple):
@@ -82,17 +83,14 @@ def empty_form(one: Operation, values: Mapping[str, Any] | None = None, *, witho
 
 
 def input_of_form(one: Operation, posted: Posted, fixed: Mapping[str, Any]) -> Filled:
-    """What a form sent as the operation's input; an empty field is one that is not given.
+    """What a form sent as the operation's input; an empty field is one that is not given, and files go in base64.
 
     Args:
         fixed: values that the page gives instead of the form.
     """
     kinds = kinds_of(one.input)
     form = Filled({field.name: field._replace(value=_typed(posted, field)) for field in _fields(one)})
-    try:
-        files = {name: content.decode() for name, content in posted.files.items() if content and name in kinds}
-    except UnicodeDecodeError:
-        return form.refused("The file is no UTF-8 text.")
+    files = {name: b64encode(content).decode() for name, content in posted.files.items() if content and name in kinds}
     texts = {name: value_of(text.strip(), kinds[name]) for name, text in posted.texts.items() if text.strip() and name in kinds}
     try:
         return form._replace(given=one.input.model_validate_json(orjson.dumps({**texts, **files, **fixed}), strict=True))
@@ -131,10 +129,10 @@ def _kind(name: str, info: FieldInfo, choices: tuple[str, ...]) -> FieldKind:
         return "check"
     if choices:
         return "choice"
-    for names, kind in ((_LONG, "long"), (_FILES, "file"), (_SECRETS, "secret")):
-        if name in names:
-            return kind  # type: ignore[return-value]
-    return "text"
+    extra = info.json_schema_extra
+    if isinstance(extra, dict) and extra.items() >= SECRET.items():
+        return "secret"
+    return "long" if name in _LONG else "file" if name in _FILES else "text"
 
 
 def _choices(info: FieldInfo) -> tuple[str, ...]:
