@@ -65,6 +65,8 @@ class Readings:
         for one in budgets:
             if one.period not in self.windows:
                 self.windows[one.period] = one.period.window(now_ns)
+        self._key_of = {one.no: self._found_key(one) for one in budgets}
+        self._status_of: dict[int, BudgetStatus] = {}
         counts = sorted({one.counting for one in budgets})
         keys = [key for one in budgets for key in self._keys(one)]
         self.pending = _pending(transaction, keys)  # first: what is booked meanwhile shall rather count twice than not at all
@@ -84,10 +86,19 @@ class Readings:
 
     def key(self, budget: Budget) -> CountKey:
         """Where that row is."""
+        return self._key_of[budget.no]
+
+    def _found_key(self, budget: Budget) -> CountKey:
         return budget.counting, WINDOW, window_start(budget.period, self.windows[budget.period])
 
     def status(self, budget: Budget) -> BudgetStatus:
         """How a budget stands."""
+        status = self._status_of.get(budget.no)
+        if status is None:
+            status = self._status_of[budget.no] = self._reckoned(budget)
+        return status
+
+    def _reckoned(self, budget: Budget) -> BudgetStatus:
         window, fault = self.windows[budget.period], None
         try:
             booked = self._booked(budget, window)

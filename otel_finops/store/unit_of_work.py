@@ -20,6 +20,8 @@ STATEMENT_ROWS_MAX: Final = 128
 """Rows of one multi-row VALUES list: larger ones are no cheaper, and one statement hands over the interpreter lock once."""
 STATEMENT_PARAMETERS_MAX: Final = 16_384
 """Parameters of one statement: SQLite's default limit is 32,766, PostgreSQL's 65,535."""
+_FEW_ROWS: Final = 8
+"""So few rows are one statement whatever their number: with every decision some two or three are written."""
 LIST_VALUES_MAX: Final = 512
 """Values of one IN list."""
 
@@ -98,10 +100,11 @@ def _rows_at_once(width: int) -> int:
 
 
 def _pieces(count: int, largest: int) -> Iterator[tuple[int, int]]:
-    """Cut `count` into powers of two, so that a handful of statement texts serves all batches."""
+    """Cut `count` into powers of two and a few that are left, so that a handful of statement texts serves all batches."""
     start = 0
     while start < count:
-        size = min(largest, 1 << ((count - start).bit_length() - 1))
+        left = count - start
+        size = min(largest, left if left <= _FEW_ROWS else 1 << (left.bit_length() - 1))
         yield start, start + size
         start += size
 
