@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 from otel_finops.genai.sighting import Sighting
 from otel_finops.ledger.correction_runs import CorrectionRun, run_of_block
 from otel_finops.ledger.entry import Entry
-from otel_finops.ledger.journal import standing_sightings, traces_with_id
-from otel_finops.ledger.rows import entries_of_traces
+from otel_finops.ledger.journal import standing_sighting, traces_with_id
+from otel_finops.ledger.rows import entries_about_span
 from otel_finops.ledger.standing import Standing, fold, follow
 from otel_finops.ledger.tenants import Tenants, restricted
 from otel_finops.store.unit_of_work import Transaction
@@ -51,7 +51,7 @@ def history_of(transaction: Transaction, trace_id: str, span_id: str, tenants: T
     A span belongs to the tenant with which it stands, else with which it stood last: its whole history is that tenant's.
     """
     traces = {trace.realm: trace for trace in traces_with_id(transaction, trace_id)}
-    found = {name: entries_of_traces(transaction, [trace.trace_no]) for name, trace in traces.items()}
+    found = {name: entries_about_span(transaction, trace.trace_no, span_id) for name, trace in traces.items()}
     allowed = restricted(tenants)
     steps = {name: _steps(transaction, [entry for entry in entries if entry.span_id == span_id]) for name, entries in found.items()}
     realms = [name for name in sorted(steps) if steps[name] and (allowed is None or _owner(steps[name]) in allowed)]
@@ -59,8 +59,7 @@ def history_of(transaction: Transaction, trace_id: str, span_id: str, tenants: T
     if chosen not in realms or chosen is None:
         return None
     counted = [net for net in fold(found[chosen]).values() if net.counted_in == (trace_id, span_id) and _may(net, allowed)]
-    seen = standing_sightings(transaction, [traces[chosen].trace_no]).get(traces[chosen].trace_no, ())
-    return History(steps[chosen], next((one for one in seen if one.span_id == span_id), None), counted, realms)
+    return History(steps[chosen], standing_sighting(transaction, traces[chosen], span_id), counted, realms)
 
 
 def _may(entry: Entry, allowed: Collection[str] | None) -> bool:

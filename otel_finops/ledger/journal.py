@@ -483,6 +483,14 @@ def standing_sightings(transaction: Transaction, trace_nos: Collection[int]) -> 
     return {state.trace_no: sightings for state, sightings in standing_traces(transaction, trace_nos)}
 
 
+def standing_sighting(transaction: Transaction, trace: TraceState, span_id: str) -> Sighting | None:
+    """One span of a trace in the version that stands; None where the journal does not hold it."""
+    asked = bytes.fromhex(span_id)
+    best = _best_versions(transaction.write_values(_FIND_VERSIONS, [(trace.trace_no, asked)], _FOUND_SPANS))
+    row = best.get(trace.trace_no, {}).get(asked)
+    return None if row is None else decode(row[5], trace.realm, trace.trace_id, span_id)
+
+
 def standing_traces(transaction: Transaction, trace_nos: Collection[int]) -> Iterator[tuple[TraceState, list[Sighting]]]:
     """As `standing_sightings`, with the state in which each trace was read; traces without a span are left out."""
     wanted = sorted(set(trace_nos))

@@ -143,6 +143,14 @@ def entries_of_traces(transaction: Transaction, trace_nos: Iterable[int]) -> lis
     return found
 
 
+def entries_about_span(transaction: Transaction, trace_no: int, span_id: str) -> list[Entry]:
+    """All entries of a span, and of those of its trace that were ever counted in it, in the order in which they were booked."""
+    asked = bytes.fromhex(span_id)
+    sql = f"""SELECT {COLUMN_LIST} FROM entries WHERE trace_no = ? AND (
+      span_id = ? OR span_id IN (SELECT span_id FROM entries WHERE trace_no = ? AND counted_span_id = ?))"""
+    return sorted(map(entry_of, transaction.execute(sql, (trace_no, asked, trace_no, asked))), key=_book_place)
+
+
 def contract_entries(rows: Iterable[Sequence[Any]]) -> Iterator[dict[str, Any]]:
     """Rows as the contract's JSON objects."""
     return (to_contract(entry_of(row)) for row in rows)

@@ -93,6 +93,7 @@ from otel_finops.store.jobs import Job, JobRunner, JobRuns
 from otel_finops.store.lease import Leases
 from otel_finops.store.signing import load_key, parsed, public_hex
 from otel_finops.store.upgrade import Upgrade, check, upgrade
+from otel_finops.trees.chosen import EVERYTHING, Choice
 from otel_finops.trees.cost_tree import CostTree
 from otel_finops.trees.projected import TraceFigures
 from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
@@ -119,10 +120,10 @@ class StoreReads:
         self._subjects = subjects
         self._reader = LedgerReader(store, subjects)
 
-    def trace(self, trace_id: str, tenants: Tenants) -> CostTree | None:
+    def trace(self, trace_id: str, tenants: Tenants, choice: Choice = EVERYTHING) -> CostTree | None:
         """See `Reads.trace`."""
         with self._store.read() as transaction:
-            return read_tree(transaction, trace_id, tenants)
+            return read_tree(transaction, trace_id, tenants, choice)
 
     def traces(self, query: TraceQuery) -> TracePage:
         """See `Reads.traces`."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from otel_finops.pricing.fx import OtherCurrency
+from otel_finops.trees.chosen import EVERYTHING, Choice
 from otel_finops.trees.cost_tree import CostTree
 from otel_finops.trees.queries import RunPage, RunQuery, SessionCourse, SessionPage, SessionQuery, Tenants, TracePage, TraceQuery
 
@@ -45,8 +46,8 @@ class Reads(Protocol):
         Busy, Unavailable: the store cannot answer now.
     """
 
-    def trace(self, trace_id: str, tenants: Tenants) -> CostTree | None:
-        """The cost tree of a trace; None when nothing of it belongs to these tenants."""
+    def trace(self, trace_id: str, tenants: Tenants, choice: Choice = EVERYTHING) -> CostTree | None:
+        """The cost tree of a trace; None when nothing of it belongs to these tenants. Raises NotFound for a span that is none of it."""
         ...
 
     def traces(self, query: TraceQuery) -> TracePage:

@@ -7,14 +7,16 @@ from typing import Any, Literal
 from pydantic import Field
 
 from otel_finops.base.errors import NotFound
+from otel_finops.base.limits import TREE_NODES_MAX
 from otel_finops.base.money import format_usd
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import CallFilters, Name, Paged, TenantScoped, TraceId, Windowed, given_filters, place_cursor
+from otel_finops.operations.fields import CallFilters, Name, Paged, SpanId, TenantScoped, TraceId, Windowed, given_filters, place_cursor
 from otel_finops.operations.registry import Input, Json, Output, operation
 from otel_finops.operations.retention import pruned_hint
 from otel_finops.operations.shapes import At, Count, Usd
+from otel_finops.trees.chosen import Choice
 from otel_finops.trees.cost_tree import collector_paused, to_json
 from otel_finops.trees.queries import TraceQuery, TraceSummary
 
@@ -24,6 +26,25 @@ class TraceShow(Input):
 
     trace_id: TraceId = Field(description="32 hex digits.")
     sums_only: bool = Field(default=False, description="Leave all nodes out: what the trace and its steps cost is enough.")
+    sort: Literal["tree", "cost", "duration"] = Field(
+        default="tree",
+        description="Which nodes come first where `limit` leaves some out: tree, the first ones; cost or duration, those that "
+        "with all below them cost most or that last longest, each with everything above it. They stand depth first in any case.",
+    )
+    limit: int | None = Field(default=None, ge=1, le=TREE_NODES_MAX, description="So many nodes at most; sums cover all.")
+    skip: int = Field(default=0, ge=0, le=TREE_NODES_MAX, description="Of sort tree: so many nodes come before the first.")
+    below: SpanId | None = Field(default=None, description="Only the nodes that are this span and what lies below it.")
+    span: SpanId | None = Field(
+        default=None,
+        description="Of sort cost or duration: this span is among the nodes, with as many of those above it as half of `limit`.",
+    )
+
+
+class TraceRest(Output):
+    """Nodes that are left out."""
+
+    nodes: Count
+    usd: Usd
 
 
 class TraceNode(Output):
@@ -44,6 +65,19 @@ class TraceNode(Output):
     started_at: At
     duration_ms: float | None
     notes: list[str]
+    depth: Count = Field(description="0 for roots.")
+    model: str | None = Field(description="That the span names.")
+    error_type: str | None = Field(description="Of a span that failed.")
+    gathered: TraceRest | None = Field(default=None, description="What below it is left out of the nodes; not there where nothing is.")
+
+
+class TraceTotal(Output):
+    """The calls of one agent, tool or model."""
+
+    name: str | None = Field(description="Null: of calls without one.")
+    usd: Usd
+    calls: Count
+    tokens: Count
 
 
 class TraceStep(Output):
@@ -63,9 +97,21 @@ class TraceTree(Output):
     total_usd: Usd
     unpriced_calls: Count
     pending: bool
+    spans: Count
+    calls: Count
+    tokens: Count
+    failed_spans: Count = Field(description="Spans that say that they failed.")
+    started_at: At
+    duration_ms: float = Field(description="From the first beginning to the last end.")
+    copies: dict[str, Count] = Field(description="By role, spans that repeat calls which are counted by themselves; they cost nothing.")
+    dearest: str | None = Field(description="The span that itself costs most.")
+    agents: list[TraceTotal] = Field(description="Dearest first; they add up to the total, as tools and models do.")
+    tools: list[TraceTotal]
+    models: list[TraceTotal]
     nodes: list[TraceNode]
     steps: list[TraceStep]
     omitted_nodes: Count = Field(default=0, description="Nodes that are left out, as of a very large trace; sums cover them.")
+    gathered: TraceRest | None = Field(default=None, description="What is left out beside the topmost nodes; not there where nothing is.")
 
 
 @operation(
@@ -79,8 +125,9 @@ class TraceTree(Output):
 )
 def show(context: Context, principal: Principal, given: TraceShow) -> Json:
     """The tree, or NotFound when nothing of the trace belongs to the principal's tenants."""
+    choice = Choice(given.sort, given.limit, given.skip, given.below, given.span)
     with collector_paused():
-        tree = context.reads.trace(given.trace_id, principal.tenants)
+        tree = context.reads.trace(given.trace_id, principal.tenants, choice)
         if tree is None:
             raise NotFound(f"There is no trace {given.trace_id}.{pruned_hint(context)}")
         return to_json(tree.without_nodes() if given.sums_only else tree)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard
 
+from otel_finops.base.errors import NotFound
 from otel_finops.base.limits import TREE_NODES_MAX
 from otel_finops.base.money import format_usd
 from otel_finops.base.times import NS_PER_MS, format_ns
@@ -19,6 +20,8 @@ from otel_finops.genai.sighting import CALL, Sighting
 from otel_finops.genai.usage import total_tokens
 from otel_finops.ledger.entry import ROLE_CALL, Entry
 from otel_finops.trees import notes
+from otel_finops.trees.chosen import EVERYTHING, Choice, Gathered, Told, choose, outline_of
+from otel_finops.trees.facts import Facts, NameTotal, facts_of
 
 _NONE: Final = -1
 """The position of a parent that is not there."""
@@ -39,6 +42,8 @@ class CostNode(NamedTuple):
         started_ns, duration_ns: nanoseconds.
         depth: 0 for roots.
         notes: sentences about rules that fired and repairs that were made.
+        model: that the span names, the response's before the request's.
+        error_type: of a span that failed.
     """
 
     span_id: str
@@ -57,6 +62,8 @@ class CostNode(NamedTuple):
     duration_ns: int | None
     depth: int
     notes: tuple[str, ...]
+    model: str | None = None
+    error_type: str | None = None
 
 
 class StepTotal(NamedTuple):
@@ -79,6 +86,8 @@ class CostTree(NamedTuple):
         nodes: depth first; roots and siblings by start, then id. At most `limits.TREE_NODES_MAX`.
         steps: by first appearance.
         omitted_nodes: how many nodes were left out; sums cover them.
+        facts: over all spans.
+        gathered: by the position of a node among `nodes`, what of that below it was left out; by None, what beside the first ones.
     """
 
     trace_id: str
@@ -88,10 +97,12 @@ class CostTree(NamedTuple):
     nodes: tuple[CostNode, ...]
     steps: tuple[StepTotal, ...]
     omitted_nodes: int = 0
+    facts: Facts = facts_of((), ())
+    gathered: Mapping[int | None, Gathered] = {}
 
     def without_nodes(self) -> CostTree:
         """The sums alone."""
-        return self._replace(nodes=(), omitted_nodes=self.omitted_nodes + len(self.nodes))
+        return self._replace(nodes=(), omitted_nodes=self.omitted_nodes + len(self.nodes), gathered={})
 
 
 TreeSpan: TypeAlias = tuple[int, str, str, str | None, Sighting | None, Entry | None]
@@ -126,6 +137,7 @@ class Grown(NamedTuple):
         spans: by start, then id.
         order: (position, depth) of every span, parents before children.
         sums: over each span and everything below it.
+        own_tokens: of each span's own call.
         calls: the standing calls with their tokens, in the order of their spans.
     """
 
@@ -133,6 +145,7 @@ class Grown(NamedTuple):
     forest: Forest
     order: list[tuple[int, int]]
     sums: Sums
+    own_tokens: list[int]
     calls: list[tuple[Entry, int]]
 
 
@@ -153,7 +166,9 @@ def collector_paused() -> Iterator[None]:
 
 
 @collector_paused()
-def build(trace_id: str, sightings: Iterable[Sighting], entries: Iterable[Entry], *, pending: bool = False) -> CostTree:
+def build(
+    trace_id: str, sightings: Iterable[Sighting], entries: Iterable[Entry], *, pending: bool = False, choice: Choice = EVERYTHING
+) -> CostTree:
     """Build the cost tree of one trace; a pure function of its arguments, whatever their order.
 
     Args:
@@ -161,17 +176,49 @@ def build(trace_id: str, sightings: Iterable[Sighting], entries: Iterable[Entry]
         sightings: the standing sighting of each span, skeletons included; spans of other realms may be among them.
         entries: the net entries of the trace (`ledger.standing.fold`), duplicates and wrappers included.
         pending: whether spans wait for being settled.
+        choice: which nodes are told.
+
+    Raises:
+        NotFound: a span that the choice names is none of the trace's.
     """
-    spans, forest, order, sums, calls = grow(sightings, entries)
+    grown = grow(sightings, entries)
+    spans, forest, order, sums, own_tokens, calls = grown
+    places, omitted, gathered = _told(grown, choice)
+    positions = {place: position for position, place in enumerate(places)} if gathered else {}
     return CostTree(
         trace_id=trace_id,
         total_pico=sum(entry.cost_pico or 0 for entry, _ in calls),
         unpriced_calls=sum(entry.cost_pico is None for entry, _ in calls),
         pending=pending,
-        nodes=tuple(_node(at, spans[at], depth, forest.repairs.get(at), sums) for at, depth in order[:TREE_NODES_MAX]),
+        nodes=tuple(_node(at, spans[at], depth, forest.repairs.get(at), sums) for at, depth in map(order.__getitem__, places)),
         steps=tuple(_steps(calls)),
-        omitted_nodes=max(0, len(order) - TREE_NODES_MAX),
+        omitted_nodes=omitted,
+        facts=facts_of(spans, own_tokens),
+        gathered={None if place is None else positions[place]: one for place, one in gathered.items()},
     )
+
+
+def _told(grown: Grown, choice: Choice) -> Told:
+    """The places in the order that are told."""
+    order, sums = grown.order, grown.sums
+    if choice == EVERYTHING:
+        return Told(range(min(len(order), TREE_NODES_MAX)), max(0, len(order) - TREE_NODES_MAX), {})
+    picos = [sums.pico[at] for at, _ in order]
+    weights = [_lasted(grown.spans[at]) for at, _ in order] if choice.sort == "duration" else picos
+    places = [None if name is None else _place(grown, name) for name in (choice.below, choice.span)]
+    return choose(outline_of([depth for _, depth in order]), choice, TREE_NODES_MAX, weights, picos, *places)
+
+
+def _place(grown: Grown, span_id: str) -> int:
+    place = next((place for place, (at, _) in enumerate(grown.order) if grown.spans[at][1] == span_id), None)
+    if place is None:
+        raise NotFound(f"The trace has no span {span_id}.")
+    return place
+
+
+def _lasted(span: TreeSpan) -> int:
+    _, _, _, _, sighting, entry = span
+    return sighting.end_ns - sighting.start_ns if sighting is not None else (entry is not None and entry.duration_ns) or 0
 
 
 def grow(sightings: Iterable[Sighting], entries: Iterable[Entry]) -> Grown:
@@ -180,9 +227,10 @@ def grow(sightings: Iterable[Sighting], entries: Iterable[Entry]) -> Grown:
     forest = _forest(spans)
     order = _depth_first(forest.parents)
     sums = _own_sums(spans)
+    own_tokens = sums.tokens.copy()
     calls = [(entry, tokens) for (*_, entry), tokens in zip(spans, sums.tokens, strict=True) if _is_call(entry)]
     _add_up(sums, forest.parents, order)
-    return Grown(spans, forest, order, sums, calls)
+    return Grown(spans, forest, order, sums, own_tokens, calls)
 
 
 def mended_parents(sightings: Iterable[Sighting], entries: Iterable[Entry]) -> dict[str, str | None]:
@@ -336,13 +384,16 @@ def _node(at: int, span: TreeSpan, depth: int, repair: notes.Repair | None, sums
         role, agent, step, tool = None, said.get("agent"), said.get("step"), said.get("tool")
     if sighting is not None:
         name, kind, duration_ns = sighting.name, sighting.kind, sighting.end_ns - sighting.start_ns
+        model, error_type = sighting.response_model or sighting.request_model, sighting.error_type
     else:
         name, kind = None, CALL
+        model = error_type = None
     parent = None if repair is not None and repair.cuts else parent_span_id
     pico, calls, tokens = sums.pico[at], sums.calls[at], sums.tokens[at]
     said_of = notes.of(sighting, entry, repair)
     return CostNode(
-        span_id, parent, name, kind, role, own_pico, pico, calls, tokens, agent, step, tool, started_ns, duration_ns, depth, said_of
+        span_id, parent, name, kind, role, own_pico, pico, calls, tokens, agent, step, tool, started_ns, duration_ns, depth, said_of,
+        model, error_type,
     )  # fmt: skip
 
 
@@ -368,6 +419,7 @@ def to_json(tree: CostTree) -> dict[str, Any]:
         "total_usd": format_usd(tree.total_pico),
         "unpriced_calls": tree.unpriced_calls,
         "pending": tree.pending,
+        **_facts_json(tree.facts),
         "nodes": [_node_json(node) for node in tree.nodes],
         "steps": [
             {"step": one.step, "agent": one.agent, "usd": format_usd(one.pico), "calls": one.calls, "tokens": one.tokens}
@@ -376,13 +428,35 @@ def to_json(tree: CostTree) -> dict[str, Any]:
     }
     if tree.omitted_nodes:
         answer["omitted_nodes"] = tree.omitted_nodes
+    for position, one in tree.gathered.items():
+        (answer if position is None else answer["nodes"][position])["gathered"] = {"nodes": one.nodes, "usd": format_usd(one.pico)}
     return answer
+
+
+def _facts_json(facts: Facts) -> dict[str, Any]:
+    return {
+        "spans": facts.spans,
+        "calls": facts.calls,
+        "tokens": facts.tokens,
+        "failed_spans": facts.failed_spans,
+        "started_at": format_ns(facts.started_ns),
+        "duration_ms": (facts.ended_ns - facts.started_ns) / NS_PER_MS,
+        "copies": facts.copies,
+        "dearest": facts.dearest,
+        "agents": [_total_json(one) for one in facts.agents],
+        "tools": [_total_json(one) for one in facts.tools],
+        "models": [_total_json(one) for one in facts.models],
+    }
+
+
+def _total_json(one: NameTotal) -> dict[str, Any]:
+    return {"name": one.name, "usd": format_usd(one.pico), "calls": one.calls, "tokens": one.tokens}
 
 
 def _node_json(node: CostNode) -> dict[str, Any]:
     (
         span_id, parent_span_id, name, kind, role, own_pico, subtree_pico, calls, tokens, agent, step, tool, started_ns, duration_ns,
-        _depth, said,
+        depth, said, model, error_type,
     ) = node  # fmt: skip
     subtree_usd = format_usd(subtree_pico) if subtree_pico else "0"
     return {
@@ -401,4 +475,7 @@ def _node_json(node: CostNode) -> dict[str, Any]:
         "started_at": format_ns(started_ns),
         "duration_ms": None if duration_ns is None else duration_ns / NS_PER_MS,
         "notes": list(said),
+        "depth": depth,
+        "model": model,
+        "error_type": error_type,
     }

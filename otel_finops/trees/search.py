@@ -11,6 +11,7 @@ from otel_finops.ledger.entry import Entry
 from otel_finops.ledger.journal import standing_sightings, traces_with_id
 from otel_finops.ledger.outline import standing_entries
 from otel_finops.store.unit_of_work import Transaction
+from otel_finops.trees.chosen import EVERYTHING, Choice
 from otel_finops.trees.cost_tree import CostTree, build, collector_paused
 from otel_finops.trees.queries import Tenants
 
@@ -30,11 +31,13 @@ class Seen(NamedTuple):
 
 
 @collector_paused()
-def read_tree(transaction: Transaction, trace_id: str, tenants: Tenants) -> CostTree | None:
-    """The cost tree of a trace id over all realms; None when nothing of it belongs to the tenants."""
+def read_tree(transaction: Transaction, trace_id: str, tenants: Tenants, choice: Choice = EVERYTHING) -> CostTree | None:
+    """The cost tree of a trace id over all realms; None when nothing of it belongs to the tenants. Raises NotFound as `build`."""
     seen = seen_of(transaction, trace_id, tenants, lambda trace_nos: standing_entries(transaction, trace_nos).values())
-    tree = build(trace_id, seen.sightings, seen.entries, pending=waits(transaction, seen.trace_nos))
-    return tree if tree.nodes else None
+    sightings, entries = list(seen.sightings), list(seen.entries)
+    if not sightings and not entries:
+        return None
+    return build(trace_id, sightings, entries, pending=waits(transaction, seen.trace_nos), choice=choice)
 
 
 def seen_of(transaction: Transaction, trace_id: str, tenants: Tenants, read: Callable[[Sequence[int]], Iterable[Entry]]) -> Seen:

@@ -81,6 +81,7 @@ def test_an_agent_with_a_tool_and_two_calls() -> None:
         "span_id": "0000000000000005", "parent_span_id": "0000000000000004", "name": "span 5", "kind": "call", "role": "call",
         "own_usd": "2", "subtree_usd": "2", "calls": 1, "tokens": 15, "agent": "planner", "step": "search", "tool": "search",
         "started_at": "1970-01-01T00:00:00.000000005Z", "duration_ms": 1.5, "notes": [],
+            "depth": 3, "model": None, "error_type": None,
     }  # fmt: skip
     assert answer["steps"] == [
         {"step": "plan", "agent": "planner", "usd": "1", "calls": 1, "tokens": 15},
