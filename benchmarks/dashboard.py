@@ -81,6 +81,14 @@ ASKED: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("waste.report", {}),
 )
 _SLOW_S: Final = 0.3
+_TRACE_SUMS: Final = (
+    "INSERT INTO trace_sums SELECT trace_no, tenant, '', user_ref, SUM(CASE WHEN kind = 'charge' THEN 1 ELSE 0 END), "
+    "SUM(CASE WHEN kind = 'charge' AND error_type IS NOT NULL THEN 1 ELSE 0 END), "
+    "SUM(CASE WHEN kind = 'charge' AND cost_pico IS NULL THEN 1 ELSE 0 END), SUM(tokens), "
+    "COALESCE(SUM(cost_pico), 0) / 1000000000000, COALESCE(SUM(cost_pico), 0) % 1000000000000, MIN(started_ns), "
+    "MAX(started_ns + duration_ns) FROM entries GROUP BY trace_no, tenant, user_ref"
+)
+"""What settlers keep of each trace; corrections here carry a picodollar and no tokens."""
 
 
 def call(number: int, rows: int) -> Entry:
@@ -137,6 +145,7 @@ def build(url: str, rows: int) -> None:
             append(transaction, lease, list(booked(first, min(first + BLOCK_ROWS, rows), rows)), [rollups], NOW_NS)
     print(f"{rows} calls written in {time.monotonic() - began:.0f} s")
     with store.write() as transaction:
+        transaction.execute(_TRACE_SUMS)
         transaction.execute("ANALYZE")
     store.close()
 

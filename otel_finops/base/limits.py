@@ -400,6 +400,8 @@ OUTCOMES_AT_ONCE: Final = 10_000
 """Outcomes that are looked up at a time, some 10 MB."""
 DISTINCT_SUBJECTS_MAX: Final = 500_000
 """Sessions, or users, of one group that are told apart, some 60 MB."""
+SPLIT_TRACES_MAX: Final = 2_000
+"""Traces that lie across an end of the time asked for, whose calls are read; where there are more, entries are counted instead of sums."""
 CACHE_MODELS_MAX: Final = 10_000
 """Models whose savings by caches are told apart, and different calls without uncached tokens that wait for a rate; some 10 MB."""
 WASTE_DAYS: Final = 7

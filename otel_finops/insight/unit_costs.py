@@ -7,13 +7,12 @@ from typing import Final, NamedTuple
 
 from otel_finops.base.errors import BadInput
 from otel_finops.base.money import divide_half_even
-from otel_finops.base.progress import tell
-from otel_finops.insight.cache_savings import CacheTally, Pair, Savings
+from otel_finops.insight.cache_savings import Pair, Savings
 from otel_finops.insight.outcome_reads import OutcomeQuery, read_outcomes
 from otel_finops.insight.outcome_report import report_of
 from otel_finops.insight.outcomes import Tally
+from otel_finops.insight.unit_cost_reads import cache_savings, kept_counts
 from otel_finops.ledger.distinct import Distinct, Key, distinct_counts
-from otel_finops.ledger.lined_calls import lined_calls
 from otel_finops.ledger.reader import by_reference
 from otel_finops.ledger.spend import SPEND_KEYS, Question, tally
 from otel_finops.ledger.spend_entries import Amounts
@@ -22,7 +21,6 @@ from otel_finops.store.unit_of_work import Transaction
 
 GROUP_KEYS: Final = tuple(name for name in SPEND_KEYS if name not in ("day", "hour", "period", "user", "session"))
 """By what unit costs are told apart: not by sessions and users, which are what they count."""
-_TOLD_EVERY: Final = 50_000
 _NOTHING: Final = Distinct(0, 0, 0, 0, 0, 0)
 
 
@@ -121,26 +119,19 @@ class UnitCostDesk:
             question = Question(asked.tenants, asked.group_by, asked.from_ns, asked.to_ns, filters, with_cache=True).checked()
             groups = _units(transaction, question, asked)
             total = groups[()] if not asked.group_by else _units(transaction, question._replace(group_by=()), asked)[()]
-            savings = _savings(transaction, question, asked)
+            savings = cache_savings(transaction, question, asked.from_ns, asked.to_ns)
             outcomes = None if asked.filters else _outcomes(transaction, asked)
         ordered = sorted(groups.items(), key=lambda item: (-item[1].amounts.amount, item[0]))
         return UnitReport(ordered, total, savings, outcomes)
 
 
 def _units(transaction: Transaction, question: Question, asked: UnitAsked) -> dict[Key, Units]:
-    sums = {key: found.amounts for key, found in tally(transaction, question).items()}
-    counts = distinct_counts(transaction, question, asked.from_ns, asked.to_ns)
+    sums = tally(transaction, question)
+    counts = kept_counts(transaction, question, asked.from_ns, asked.to_ns, sums)
+    if counts is None:
+        counts = distinct_counts(transaction, question, asked.from_ns, asked.to_ns)
     keys = sums.keys() | ({()} if not question.group_by else ())
-    return {key: Units(sums.get(key, Amounts(0)), counts.get(key, _NOTHING)) for key in keys}
-
-
-def _savings(transaction: Transaction, question: Question, asked: UnitAsked) -> Mapping[Pair, Savings]:
-    found = CacheTally()
-    for number, call in enumerate(lined_calls(transaction, question, asked.from_ns, asked.to_ns, units="cache_"), 1):
-        found.add(call)
-        if number % _TOLD_EVERY == 0:
-            tell("calls", number)
-    return found.by_model()
+    return {key: Units(sums[key].amounts if key in sums else Amounts(0), counts.get(key, _NOTHING)) for key in keys}
 
 
 def _outcomes(transaction: Transaction, asked: UnitAsked) -> Mapping[str, Tally]:

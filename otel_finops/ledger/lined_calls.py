@@ -15,7 +15,7 @@ from otel_finops.store.unit_of_work import Transaction
 
 _SELECT: Final = (
     "SELECT tenant, agent, provider, COALESCE(response_model, request_model), cost_method, tokens, cost_lines FROM entries e "
-    "WHERE cost_pico <> 0 AND trace_no % ? = 0 AND cost_lines LIKE ? AND "
+    "WHERE cost_pico <> 0 AND trace_no % ? = 0 AND "
 )
 
 
@@ -31,22 +31,17 @@ class LinedCall(NamedTuple):
     lines: Sequence[CostLine]
 
 
-def lined_calls(
-    transaction: Transaction, question: Question, lower: int, upper: int, every: int = 1, units: str = ""
-) -> Iterator[LinedCall]:
+def lined_calls(transaction: Transaction, question: Question, lower: int, upper: int, every: int = 1) -> Iterator[LinedCall]:
     """Standing calls that started in [lower, upper) and cost something, in no order.
 
     Args:
         question: whose, and filters; users and sessions by reference.
         every: only those of one in so many traces.
-        units: only those with a line of a unit that begins so.
     """
     where, values = standing_charges(transaction, question)
-    for *said, lines in transaction.iterate(
-        _SELECT + where, (every, f'%["{units}%' if units else "%", lower, upper, lower, upper, *values)
-    ):
+    for *said, lines in transaction.iterate(_SELECT + where, (every, lower, upper, lower, upper, *values)):
         yield LinedCall._make((*said, [CostLine(*line) for line in orjson.loads(lines)]))
     for net in changed_calls(transaction, question, lower, upper):
-        if net.cost_pico and net.trace_no % every == 0 and (not units or any(line.unit.startswith(units) for line in net.cost_lines)):
+        if net.cost_pico and net.trace_no % every == 0:
             model = net.response_model or net.request_model
             yield LinedCall(net.tenant, net.agent, net.provider, model, net.cost_method, total_tokens(net.usage), net.cost_lines)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from otel_finops.base.limits import CACHE_MODELS_MAX
-from otel_finops.insight.cache_savings import OTHERS, CacheTally, Savings, savings_of
-from otel_finops.ledger.lined_calls import LinedCall
+from otel_finops.insight.cache_savings import OTHERS, CacheTally, Pair, Savings, savings_of
 from otel_finops.pricing.quote import CostLine
 
 MICRO = 10**6
@@ -19,14 +18,14 @@ OUTPUT = CostLine("output", 100, "0.00001", 1000 * MICRO)
 PAIR = ("openai", "gpt-4o")
 
 
-def call(*lines: CostLine, model: str = "gpt-4o") -> LinedCall:
-    return LinedCall("acme", None, "openai", model, "computed", 1, lines)
+def call(*lines: CostLine, model: str = "gpt-4o") -> tuple[Pair, tuple[CostLine, ...]]:
+    return ("openai", model), lines
 
 
-def tallied(*calls: LinedCall) -> dict[tuple[str | None, str | None], Savings]:
+def tallied(*calls: tuple[Pair, tuple[CostLine, ...]]) -> dict[Pair, Savings]:
     found = CacheTally()
-    for one in calls:
-        found.add(one)
+    for pair, lines in calls:
+        found.add(pair, lines)
     return found.by_model()
 
 

@@ -7,7 +7,7 @@ from ledger_rig import CENT, PRICES, Rig, call, plain
 from other_prices import TimesPrices
 
 from otel_finops.base.errors import BadInput
-from otel_finops.base.times import NS_PER_DAY
+from otel_finops.base.times import NS_PER_DAY, NS_PER_SECOND
 from otel_finops.genai.sighting import AGENT, SaidOutcome
 from otel_finops.insight.cache_savings import Savings
 from otel_finops.insight.outcomes_said import SaidOutcomes
@@ -88,6 +88,30 @@ def test_savings_of_caches_and_outcomes(rig: Rig) -> None:
     assert found.outcomes is not None
     assert found.outcomes["task"].per_success == 2 * COST
     assert UnitCostDesk(rig.store).report(ALL._replace(filters={"agent": ("planner",)})).outcomes is None
+
+
+def test_sums_by_trace_and_entries_tell_the_same(rig: Rig) -> None:
+    """A whole time, times that cut traces 1 to 3 behind their first calls, and one tenant; with sums by trace, without, and with a part."""
+    rig.settle(call(3, trace=2, at_s=60, attribution=said(session="s1", user="cid")))
+    desk, cut = UnitCostDesk(rig.store), NOON + 30 * NS_PER_SECOND
+    asked = [
+        ALL, ALL._replace(group_by=("tenant",)), ALL._replace(to_ns=cut), ALL._replace(from_ns=cut),
+        ALL._replace(tenants=("acme",), group_by=("tenant",)), ALL._replace(tenants=()),
+    ]  # fmt: skip
+    kept = [desk.report(one) for one in asked]
+    assert [(one.total.distinct[:3]) for one in kept] == [(3, 2, 3), (3, 2, 3), (3, 2, 2), (1, 1, 1), (2, 2, 3), (0, 0, 0)]
+    for left_out in ("trace_no = 1", "trace_no > 0"):
+        with rig.store.write() as transaction:
+            transaction.execute(f"DELETE FROM trace_sums WHERE {left_out}")
+        assert [desk.report(one) for one in asked] == kept
+
+
+def test_only_sums_by_trace_are_read_where_they_tell(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_finops.insight.unit_costs.distinct_counts", None)
+    assert report(rig).distinct.traces == 3
+    assert report(rig, ALL._replace(group_by=("tenant",))).distinct.traces == 3
+    with pytest.raises(TypeError):
+        report(rig, ALL._replace(group_by=("model",)))
 
 
 def test_corrected_calls_count_as_they_stand(rig: Rig) -> None:
