@@ -347,6 +347,8 @@ POLICY_FILE_BYTES_MAX: Final = 1024 * 1024
 """A set of policies as YAML: two thousand have some 600 KB."""
 CONDITION_CHARS_MAX: Final = 2_000
 """A condition: what is longer is several policies."""
+PAIRS_CHARS_MAX: Final = 8_000
+"""Characters of an input like NAME=VALUE,NAME=VALUE: room for all that a scope, an alert rule's parameters or its labels may say."""
 CONDITION_DEPTH_MAX: Final = 24
 """Brackets within brackets of a condition; the library that evaluates them stops at 96."""
 CONDITION_ITEMS_MAX: Final = 200
@@ -407,7 +409,8 @@ CACHE_MODELS_MAX: Final = 10_000
 WASTE_DAYS: Final = 7
 """Days that are looked through for waste when nobody says which."""
 WASTE_CALLS_MAX: Final = 300_000
-"""Calls, the newest, that are looked through for waste at a time: each is read one by one, which takes some 20 seconds for all."""
+"""Calls that are looked through for waste at a time, those of the dearest traces where there are more: each is read one by one, which
+takes some 10 seconds for all."""
 WASTE_GROUPS_MAX: Final = 10_000
 """Agents and models whose waste is told apart, some 20 MB; that of further ones is one finding of its kind and tenant."""
 WASTE_TRACES_SHOWN: Final = 10

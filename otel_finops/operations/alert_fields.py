@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
@@ -10,11 +9,13 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from otel_finops.alerting.notices import Severity
 from otel_finops.base.errors import BadInput
+from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import Name
+from otel_finops.operations.fields import Name, pairs_of
 from otel_finops.operations.registry import Input, Output
+from otel_finops.operations.scope_fields import owner_of
 from otel_finops.operations.shapes import At, Count
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
@@ -29,35 +30,16 @@ KindName: TypeAlias = Literal[
 PhaseName: TypeAlias = Literal["pending", "firing", "ending", "over"]
 EACH: Final = "each"
 ALL: Final = "all"
-_CHARS_MAX: Final = 8_000
 
 
 def _values(given: Any) -> Any:
     """`percent=5,hours=24`, a JSON object as text, or an object."""
     if isinstance(given, str):
-        if len(given) > _CHARS_MAX:
-            raise ValueError(f"more than {_CHARS_MAX} characters")
-        given = _json_object(given) if given.lstrip().startswith("{") else _pairs(given)
+        parted = "several values of one name are parted by spaces"
+        given = pairs_of(given, unsaid=f"write NAME=VALUE,NAME=VALUE; {parted}", twice=f"names something twice; {parted}")
     if not isinstance(given, Mapping):
         raise ValueError("write NAME=VALUE,NAME=VALUE, or a JSON object")
     return dict(given)
-
-
-def _json_object(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError("begins like JSON and is none") from None
-
-
-def _pairs(text: str) -> dict[str, str]:
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    if any(not sign for _, sign, _ in pairs):
-        raise ValueError("write NAME=VALUE,NAME=VALUE; several values of one name are parted by spaces")
-    names = [name.strip() for name, _, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError("names something twice; several values of one name are parted by spaces")
-    return dict(zip(names, (value.strip() for _, _, value in pairs), strict=True))
 
 
 def _days(given: Any) -> Any:
@@ -293,11 +275,5 @@ def quiet_of(text: str, zone: str, days: Sequence[int] | None) -> QuietHours | N
 
 def whose(principal: Principal, named: Name | None) -> str | None:
     """Whose the rule is: the tenant that is named, else the only one that the principal sees; None: everybody's."""
-    if named is not None:
-        principal.must_see(named)
-        return named
-    if principal.tenants is None:
-        return None
-    if len(principal.tenants) == 1:
-        return principal.tenants[0]
-    raise BadInput("tenant: must be given, one of those that the token is for")
+    owner = owner_of(principal, named)
+    return None if named is None and owner == ANY_TENANT else owner

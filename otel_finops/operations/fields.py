@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 from pydantic import AfterValidator, Field, JsonValue
 
 from otel_finops.base.errors import BadInput
-from otel_finops.base.limits import NAME_CHARS_MAX, PAGE_ROWS_MAX
+from otel_finops.base.limits import NAME_CHARS_MAX, PAGE_ROWS_MAX, PAIRS_CHARS_MAX
 from otel_finops.base.money import PICO_MAX, parse_usd
 from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.base.times import parse_ns
@@ -216,3 +216,45 @@ def amount_of(name: str, text: str) -> int:
 def place_cursor(order: str, place: Sequence[int | str]) -> str:
     """The opaque text of a place in an order."""
     return base64.urlsafe_b64encode(json.dumps([order, *place], separators=(",", ":")).encode()).decode()
+
+
+def json_or(text: str, otherwise: Callable[[str], Any]) -> Any:
+    """What a text says that is either a JSON object or in a short form.
+
+    Args:
+        otherwise: reads the short form.
+
+    Raises:
+        ValueError: it begins like JSON and is none, or what `otherwise` raises.
+    """
+    if not text.lstrip().startswith("{"):
+        return otherwise(text)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("begins like JSON and is none") from None
+
+
+def pairs_of(text: str, *, unsaid: str, twice: str) -> Any:
+    """`name=value,name=value`, or a JSON object as text, as values by name; JSON may say anything else, too.
+
+    Args:
+        unsaid: what whoever gives no value to a name is told.
+        twice: what whoever says a name twice is told.
+
+    Raises:
+        ValueError: it is neither, or too long.
+    """
+    if len(text) > PAIRS_CHARS_MAX:
+        raise ValueError(f"more than {PAIRS_CHARS_MAX} characters")
+
+    def read(text: str) -> dict[str, str]:
+        pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+        if any(not sign for _, sign, _ in pairs):
+            raise ValueError(unsaid)
+        names = [name.strip() for name, _, _ in pairs]
+        if len(set(names)) < len(names):
+            raise ValueError(twice)
+        return dict(zip(names, (value.strip() for _, _, value in pairs), strict=True))
+
+    return json_or(text, read)

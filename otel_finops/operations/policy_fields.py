@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
@@ -14,7 +13,7 @@ from otel_finops.base.money import format_usd
 from otel_finops.base.times import format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import PLACED, Name, amount_of
+from otel_finops.operations.fields import PLACED, Name, amount_of, json_or
 from otel_finops.operations.registry import Input, Output
 from otel_finops.operations.scope_fields import SCOPE_TEXT, ScopeValues, ShownScope
 from otel_finops.operations.shapes import At, Count, Usd
@@ -39,14 +38,11 @@ class ShownRate(Output):
 
 def _rate(given: Any) -> Any:
     """`120/60` or `120/60:agent`, a JSON object as text, or an object."""
-    if not isinstance(given, str):
-        return given
-    if given.lstrip().startswith("{"):
-        try:
-            return json.loads(given)
-        except (ValueError, RecursionError):
-            raise ValueError("begins like JSON and is none") from None
-    calls, slash, rest = given.partition("/")
+    return json_or(given, _short_rate) if isinstance(given, str) else given
+
+
+def _short_rate(text: str) -> dict[str, str]:
+    calls, slash, rest = text.partition("/")
     per_s, _, of = rest.partition(":")
     if not slash:
         raise ValueError("write CALLS/SECONDS or CALLS/SECONDS:OF, e.g. 120/60:agent")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
@@ -13,7 +12,7 @@ from otel_finops.base.money import format_usd
 from otel_finops.base.times import format_ns, parse_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
-from otel_finops.operations.fields import NAMED, Instant, Name, Paged, place_cursor
+from otel_finops.operations.fields import NAMED, Instant, Name, Paged, json_or, place_cursor
 from otel_finops.operations.registry import Changed, Input, Json, Output, Unchanged, operation
 from otel_finops.operations.shapes import At, Count, Usd
 from otel_finops.pricing.names import PLACEHOLDERS, clean
@@ -38,7 +37,7 @@ def _prices(given: Any) -> Any:
         if len(given) > _PRICES_CHARS_MAX:
             raise ValueError(f"more than {_PRICES_CHARS_MAX} characters")
         try:
-            given = _json_object(given) if given.lstrip().startswith("{") else prices_of_text(given)
+            given = json_or(given, prices_of_text)
         except BadInput as fault:
             raise ValueError(str(fault)) from None
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
@@ -47,13 +46,6 @@ def _prices(given: Any) -> Any:
         return fields_of(given)
     except BadInput as fault:
         raise ValueError(str(fault)) from None
-
-
-def _json_object(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError("begins like JSON and is none") from None
 
 
 def _named(text: str) -> str:

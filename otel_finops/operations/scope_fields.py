@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
@@ -11,41 +10,22 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from otel_finops.base.errors import BadInput, Forbidden
 from otel_finops.base.protocols import ANY_TENANT
 from otel_finops.identity.principals import Principal
+from otel_finops.operations.fields import pairs_of
 
 if TYPE_CHECKING:  # `--help` must not load the database rooms
     from otel_finops.governance.scopes import Scope
-
-_CHARS_MAX: Final = 8_000
 
 
 def _values(given: Any) -> Any:
     """`tenant=acme,model=gpt-*`, a JSON object as text, or an object."""
     if isinstance(given, str):
-        if len(given) > _CHARS_MAX:
-            raise ValueError(f"more than {_CHARS_MAX} characters")
-        given = _json_object(given) if given.lstrip().startswith("{") else _pairs(given)
+        twice = "names a dimension twice; all of them must agree with a call, so one value each"
+        given = pairs_of(given, unsaid="write DIMENSION=VALUE,DIMENSION=VALUE", twice=twice)
     if not isinstance(given, Mapping) or not all(isinstance(said, str) for pair in given.items() for said in pair):
         raise ValueError("write DIMENSION=VALUE,DIMENSION=VALUE, or a JSON object of texts by dimension")
     if any("\0" in said for pair in given.items() for said in pair):
         raise ValueError("names hold no NUL")
     return dict(given)
-
-
-def _json_object(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError("begins like JSON and is none") from None
-
-
-def _pairs(text: str) -> dict[str, str]:
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    if any(not sign for _, sign, _ in pairs):
-        raise ValueError("write DIMENSION=VALUE,DIMENSION=VALUE")
-    names = [name.strip() for name, _, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError("names a dimension twice; all of them must agree with a call, so one value each")
-    return dict(zip(names, (value.strip() for _, _, value in pairs), strict=True))
 
 
 _SCHEMA: Final = {
