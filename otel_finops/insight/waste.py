@@ -19,13 +19,13 @@ Kind: TypeAlias = Literal[
     "runaway_loop", "repeated_calls", "billed_retries", "growing_context", "cache_potential", "oversized_model", "failing_agent"
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-_GROWTH_CALLS_MIN: Final = 5
+GROWTH_CALLS_MIN: Final = 5
 """Fewer prompts say nothing of a course."""
 _GROWTH_TOKENS_MIN: Final = 2_000
 """A context that small costs next to nothing, however it grew."""
 _RISING_SHARE: Final = 0.8
 """Of the steps from call to call; agents drop a part of their context now and then."""
-_CACHE_CALLS_MIN: Final = 4
+CACHE_CALLS_MIN: Final = 4
 """So many prompts in a row that, by their sizes, begin as the one before: those of four different texts rise like this once in 24 times."""
 _SAME_PROMPT: Final = 0.05
 """A retry's prompt differs by less: some clients add a line that tells of the failure."""
@@ -134,7 +134,7 @@ def growth(calls: Sequence[WasteCall], rules: Waste, price: Price) -> Iterator[C
     """What an agent's prompts cost beyond what its first one had, where they grow from call to call."""
     for lane in _lanes(calls, lambda call: (call.lane, call.provider, call.model)):
         turns = [call for call in _in_turn(lane) if call.prompt]
-        if len(turns) < _GROWTH_CALLS_MIN or not _grows([call.prompt for call in turns], rules.growth_factor):
+        if len(turns) < GROWTH_CALLS_MIN or not _grows([call.prompt for call in turns], rules.growth_factor):
             continue
         first = turns[0].prompt
         for call in turns[1:]:
@@ -164,11 +164,11 @@ def _rows(lane: Sequence[WasteCall], rules: Waste) -> Iterator[Sequence[WasteCal
     row: list[WasteCall] = []
     for call in lane:
         if row and not _continues(row[-1], call, rules):
-            if len(row) >= _CACHE_CALLS_MIN:
+            if len(row) >= CACHE_CALLS_MIN:
                 yield row
             row = []
         row.append(call)
-    if len(row) >= _CACHE_CALLS_MIN:
+    if len(row) >= CACHE_CALLS_MIN:
         yield row
 
 

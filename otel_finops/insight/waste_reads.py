@@ -1,4 +1,4 @@
-"""Looks through the ledger for waste: calls trace by trace, the newest first, and runs that failed after they had cost something."""
+"""Looks through the ledger for waste: calls trace by trace, and runs that failed after they had cost something."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from otel_finops.insight.outcome_reads import OutcomeQuery, read_outcomes
 from otel_finops.insight.outcomes import Outcome
 from otel_finops.insight.smaller_models import smaller_model
 from otel_finops.insight.waste import KINDS, Claim, Kind, WasteCall
+from otel_finops.insight.waste_choice import Choice, choose
 from otel_finops.insight.waste_findings import Finding, Findings, Where
 from otel_finops.ledger.brief_rows import BriefRow, brief_rows
 from otel_finops.ledger.entry import ROLE_CALL
+from otel_finops.ledger.spend import Question
 from otel_finops.ledger.spend_entries import unit_count
 from otel_finops.pricing.engine import PriceEngine
 from otel_finops.pricing.quote import PriceableCall
@@ -73,13 +75,13 @@ class WasteReport(NamedTuple):
         findings: dearest first.
         calls: how many were looked at.
         cost_pico: what they cost, pico-USD.
-        complete: False: there are older traces that were not looked at.
+        choice: which calls these were, and what all calls of that time come to.
     """
 
     findings: Sequence[Finding]
     calls: int
     cost_pico: int
-    complete: bool
+    choice: Choice
 
 
 class _Run(NamedTuple):
@@ -115,12 +117,13 @@ class WasteDesk:
 
         findings = Findings(self._rules, _Pricer(engine).cost, lambda provider, model, _: smaller(provider, model), kinds)
         with self._store.read() as transaction:
-            calls, cost_pico, complete = _look(transaction, asked, findings)
+            choice = choose(transaction, Question(asked.tenants, (), asked.from_ns, asked.to_ns), kinds, self._rules, WASTE_CALLS_MAX)
+            calls, cost_pico = _look(transaction, asked, findings, choice)
             succeeded: Mapping[Where, int] = {}
             if "failing_agent" in kinds:
                 _look_at_runs(transaction, asked, findings)
                 succeeded = _succeeded(transaction, asked)
-        return WasteReport(findings.all(succeeded), calls, cost_pico, complete)
+        return WasteReport(findings.all(succeeded), calls, cost_pico, choice)
 
 
 class _Pricer:
@@ -155,22 +158,34 @@ class _Pricer:
         return self._engine.quote(priced).cost_pico
 
 
-def _look(transaction: Transaction, asked: WasteAsked, findings: Findings) -> tuple[int, int, bool]:
-    """Look at all calls; how many there were, what they cost, and whether those were all."""
-    counts = [unit_count(transaction.engine_name, unit) for unit in _UNITS]
-    rows = brief_rows(transaction, _COLUMNS, asked.tenants, asked.from_ns, asked.to_ns, newest_first=True, counts=counts)
-    wanted = (row for row in rows if row.role == ROLE_CALL and (asked.tenants is None or row.keys[_TENANT_AT] in asked.tenants))
+def _look(transaction: Transaction, asked: WasteAsked, findings: Findings, choice: Choice) -> tuple[int, int]:
+    """Look at the calls that were chosen; how many there were, and what they cost."""
     calls = cost = 0
-    for number, (_, of_trace) in enumerate(groupby(wanted, attrgetter("trace_no")), 1):
+    expected = min(choice.calls, WASTE_CALLS_MAX)
+    rows = (row for row in _rows(transaction, asked, choice) if _is_asked_for(row, asked))
+    for number, (_, of_trace) in enumerate(groupby(rows, attrgetter("trace_no")), 1):
         found = list(of_trace)
-        if calls and calls + len(found) > WASTE_CALLS_MAX:
-            return calls, cost, False
+        if choice.chosen == "newest" and calls and calls + len(found) > WASTE_CALLS_MAX:
+            break
         calls += len(found)
         cost += sum(row.cost_pico or 0 for row in found)
         findings.look_at(bytes(found[0].keys[0]).hex(), map(_call, found))
         if number % _TOLD_EVERY == 0:
-            tell("calls", calls)
-    return calls, cost, True
+            tell("calls", calls, max(calls, expected))
+    return calls, cost
+
+
+def _rows(transaction: Transaction, asked: WasteAsked, choice: Choice) -> Iterator[BriefRow]:
+    counts = [unit_count(transaction.engine_name, unit) for unit in _UNITS]
+    if choice.chosen != "dearest":
+        yield from brief_rows(transaction, _COLUMNS, asked.tenants, asked.from_ns, asked.to_ns, newest_first=True, counts=counts)
+    for start in range(0, len(choice.trace_nos), FIGURES_TRACES_AT_ONCE):
+        traces = choice.trace_nos[start : start + FIGURES_TRACES_AT_ONCE]
+        yield from brief_rows(transaction, _COLUMNS, asked.tenants, asked.from_ns, asked.to_ns, counts=counts, traces=traces)
+
+
+def _is_asked_for(row: BriefRow, asked: WasteAsked) -> bool:
+    return row.role == ROLE_CALL and (asked.tenants is None or row.keys[_TENANT_AT] in asked.tenants)
 
 
 def _call(row: BriefRow) -> WasteCall:

@@ -52,6 +52,7 @@ def brief_rows(
     amount: str = COST,
     counts: Sequence[str] = (),
     among: Sequence[str] = (),
+    traces: Sequence[int] = (),
 ) -> Iterator[BriefRow]:
     """What stands of the spans that started in [from_ns, to_ns), trace by trace; all entries of a span bear its start.
 
@@ -63,8 +64,12 @@ def brief_rows(
         amount: the money that is added up, as SQL; null where an entry says nothing of it.
         counts: further numbers that are added up, as SQL.
         among: read only traces with such entries in that time, one for each of these conditions, as SQL; in place of `tenants`.
+        traces: read only these, by number; in place of `tenants`, no more than `LIST_VALUES_MAX`.
     """
-    where, values = _among(among, from_ns, to_ns) if among else _conditions(transaction, tenants, from_ns, to_ns)
+    if traces:
+        where, values = f"started_ns >= ? AND started_ns < ? AND trace_no IN ({', '.join('?' * len(traces))})", [from_ns, to_ns, *traces]
+    else:
+        where, values = _among(among, from_ns, to_ns) if among else _conditions(transaction, tenants, from_ns, to_ns)
     added = ("tokens", *counts)
     listed = ", ".join((amount, *added, *columns, *FACTS_OF_MONEY))
     order = f"trace_no {'DESC' if newest_first else 'ASC'}, {BOOK_ORDER}"

@@ -101,7 +101,13 @@ class WasteShown(Output):
     kinds: list[WasteKind] = Field(description="They look at the same calls and are not to be added up.")
     calls: Count = Field(description="Calls that were looked at.")
     cost_usd: Usd = Field(description="Of these.")
-    complete: bool = Field(description=f"False: only the newest {WASTE_CALLS_MAX} calls were looked at; narrow the time to see the others.")
+    all_calls: Count = Field(description="Calls that there are in that time.")
+    all_cost_usd: Usd = Field(description="Of these; compare `cost_usd` to see how much was looked at.")
+    chosen: Literal["all", "dearest", "newest"] = Field(
+        description=f"Which calls were looked at, of more than {WASTE_CALLS_MAX} so many: those of the dearest traces with enough calls "
+        "for waste, then of the dearest others; or of the newest traces, where no sums by trace are kept (features.runs, .sessions)."
+    )
+    complete: bool = Field(description="All were looked at; else narrow the time, or name a tenant, to see the others.")
     pruned_until: At | None = Field(description="Calls before this were pruned and were not looked at; null: none were.")
 
 
@@ -132,7 +138,10 @@ def report(context: Context, principal: Principal, given: WasteQuery) -> Json:
         "kinds": _kinds(kept),
         "calls": found.calls,
         "cost_usd": format_usd(found.cost_pico),
-        "complete": found.complete,
+        "all_calls": found.choice.calls,
+        "all_cost_usd": format_usd(found.choice.cost_pico),
+        "chosen": found.choice.chosen,
+        "complete": found.choice.chosen == "all",
         "pruned_until": pruned_until(context, window._replace(from_ns=from_ns)),
     }
 

@@ -14,7 +14,7 @@ from otel_finops.insight import waste_reads
 from otel_finops.insight.outcomes_given import OutcomeDesk, Saying
 from otel_finops.insight.outcomes_said import SaidOutcomes
 from otel_finops.insight.waste_findings import Before, Finding
-from otel_finops.insight.waste_reads import WasteAsked, WasteDesk
+from otel_finops.insight.waste_reads import WasteAsked, WasteDesk, WasteReport
 from otel_finops.ledger.corrections import Corrector, Selection
 from otel_finops.ledger.reprice import reprice
 from otel_finops.ledger.settle import Settler
@@ -147,11 +147,36 @@ def test_corrected_calls_count_as_they_stand(rig: Rig) -> None:
     assert report(rig)["repeated_calls"].pico == 4 * COST
 
 
-def test_what_is_too_much_is_said(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of three traces of two calls each the newest two are looked at."""
+def too_much(rig: Rig, asked: WasteAsked = ALL) -> tuple[WasteReport, set[str]]:
+    """What is said with room for five calls, and the traces that were found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(waste_reads, "WASTE_CALLS_MAX", 5)
+        found = WasteDesk(rig.store, lambda: PRICES, Waste()).report(asked)
+    return found, {trace.trace_id for one in found.findings for trace in one.dearest}
+
+
+def test_of_too_much_the_dearest_traces_that_can_have_waste_are_looked_at(rig: Rig) -> None:
+    """Traces of two calls each at 1, 3 and 2 times the cost, and one of a single call of 100. Five calls are the two dearer ones of two
+    calls, which can have repetitions, and beside them the single one. A loop takes 26, so for loops the dearest are as good as any.
+    """
+    for trace, times in ((1, 1), (2, 3), (3, 2)):
+        rig.settle(*(turn(span, trace, usage={"input_uncached": 1000 * times, "output": 100 * times}) for span in (2, 3)))
+    rig.settle(turn(2, 4, usage={"input_uncached": 100_000, "output": 10_000}))
+    found, traces = too_much(rig)
+    assert (found.choice.chosen, found.choice.calls, found.choice.cost_pico) == ("dearest", 7, 112 * COST)
+    assert (found.calls, found.cost_pico, traces) == (5, 110 * COST, {trace_id(2), trace_id(3)})
+    loops, _ = too_much(rig, ALL._replace(kinds=("runaway_loop",)))
+    assert (loops.calls, loops.cost_pico) == (5, 110 * COST)
+    some, _ = too_much(rig, ALL._replace(tenants=("globex",)))
+    assert (some.choice.chosen, some.calls) == ("all", 0)
+
+
+def test_without_sums_by_trace_the_newest_are_looked_at(rig: Rig) -> None:
+    """Of three traces of two calls each the newest two, where the sums of one are not kept yet."""
     for trace in (1, 2, 3):
         rig.settle(turn(2, trace), turn(3, trace))
-    monkeypatch.setattr(waste_reads, "WASTE_CALLS_MAX", 5)
-    found = WasteDesk(rig.store, lambda: PRICES, Waste()).report(ALL)
-    assert (found.calls, found.cost_pico, found.complete) == (4, 4 * COST, False)
-    assert {trace.trace_id for trace in found.findings[0].dearest} == {trace_id(2), trace_id(3)}
+    with rig.store.write() as transaction:
+        transaction.execute("DELETE FROM trace_sums WHERE trace_no = 3")
+    found, traces = too_much(rig)
+    assert (found.choice.chosen, found.calls, found.cost_pico) == ("newest", 4, 4 * COST)
+    assert traces == {trace_id(2), trace_id(3)}
