@@ -142,7 +142,9 @@ async def _posted(request: Request) -> Posted:
         async with request.form(max_files=_FILES_MAX, max_fields=_FIELDS_MAX) as form:
             items = form.multi_items()
             texts = {name: value for name, value in items if isinstance(value, str)}
-            return Posted(texts, {name: await value.read() for name, value in items if isinstance(value, UploadFile)})
+            files = {name: value for name, value in items if isinstance(value, UploadFile)}
+            names = {name: value.filename or "" for name, value in files.items()}
+            return Posted(texts, {name: await value.read() for name, value in files.items()}, names)
     except (HTTPException, MultiPartException):
         raise BadInput("What the form sent cannot be read: it has too many fields or files, or is cut off.") from None
 

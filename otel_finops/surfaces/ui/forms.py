@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 import orjson
@@ -21,10 +22,11 @@ _FILES: Final = frozenset({"content"})
 
 
 class Posted(NamedTuple):
-    """What a form sent: texts by field, and the contents of files."""
+    """What a form sent: texts by field, and the contents and names of files."""
 
     texts: Mapping[str, str]
     files: Mapping[str, bytes]
+    names: Mapping[str, str] = MappingProxyType({})
 
 
 class Field(NamedTuple):
@@ -90,10 +92,11 @@ def input_of_form(one: Operation, posted: Posted, fixed: Mapping[str, Any]) -> F
     """
     kinds = kinds_of(one.input)
     form = Filled({field.name: field._replace(value=_typed(posted, field)) for field in _fields(one)})
+    called = {"from": posted.names["content"]} if posted.names.get("content") and "from" in kinds else {}
     files = {name: b64encode(content).decode() for name, content in posted.files.items() if content and name in kinds}
     texts = {name: value_of(text.strip(), kinds[name]) for name, text in posted.texts.items() if text.strip() and name in kinds}
     try:
-        return form._replace(given=one.input.model_validate_json(orjson.dumps({**texts, **files, **fixed}), strict=True))
+        return form._replace(given=one.input.model_validate_json(orjson.dumps({**called, **texts, **files, **fixed}), strict=True))
     except ValidationError as error:
         return _with_faults(form, error)
 

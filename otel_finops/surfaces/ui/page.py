@@ -58,8 +58,10 @@ class Declared(NamedTuple):
         return bool(self.group)
 
 
+GROUPS: Final = ("Spend", "Agents", "Govern", "Understand", "Account", "Prices", "Alerts", "System")
+"""The headings of the navigation, in its order."""
 PAGES: Final[list[Declared]] = []
-"""All pages and actions, in the order in which the navigation shows them."""
+"""All pages and actions; those of one group in the order in which the navigation shows them."""
 Handler: TypeAlias = Callable[["Page"], Response]
 
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from otel_finops.surfaces.ui import formats
-from otel_finops.surfaces.ui.page import PAGES, Declared, Page
+from otel_finops.surfaces.ui.page import GROUPS, PAGES, Declared, Page
 from otel_finops.surfaces.ui.session import NOTICE_COOKIE, notice_of, theme_of
 from otel_finops.surfaces.ui.static_files import StaticFiles
 from otel_finops.surfaces.ui.window import RANGES
@@ -33,6 +33,7 @@ _FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "count": formats.count,
     "tokens": formats.tokens,
     "percent": formats.percent,
+    "part": formats.part,
     "duration": formats.duration,
 }
 
@@ -88,11 +89,11 @@ class Renderer:
 
 def navigation(page: Page) -> Sequence[tuple[str, Sequence[Declared]]]:
     """The headings with the pages below them that this principal may open."""
-    groups: dict[str, list[Declared]] = {}
+    groups: dict[str, list[Declared]] = {group: [] for group in GROUPS}
     for declared in PAGES:
         if declared.is_entry and (not declared.needs or any(page.can(name) for name in declared.needs)):
-            groups.setdefault(declared.group, []).append(declared)
-    return list(groups.items())
+            groups[declared.group].append(declared)
+    return [(group, entries) for group, entries in groups.items() if entries]
 
 
 def _in_locale(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,7 +3,12 @@
 from otel_finops.surfaces.ui.pages import overview as overview  # isort: skip
 from otel_finops.surfaces.ui.pages import explore as explore  # isort: skip
 from otel_finops.surfaces.ui.pages import live as live  # isort: skip
+from otel_finops.surfaces.ui.pages import prices as prices  # isort: skip
+from otel_finops.surfaces.ui.pages import price_rules as price_rules  # isort: skip
 from otel_finops.surfaces.ui.pages import jobs as jobs  # isort: skip
 from otel_finops.surfaces.ui.pages import audit as audit  # isort: skip
 from otel_finops.surfaces.ui.pages import tokens as tokens  # isort: skip
 from otel_finops.surfaces.ui.pages import system as system  # isort: skip
+from otel_finops.surfaces.ui.pages import chargeback as chargeback  # isort: skip
+from otel_finops.surfaces.ui.pages import reconciliation as reconciliation  # isort: skip
+from otel_finops.surfaces.ui.pages import exports as exports  # isort: skip
