@@ -23,6 +23,7 @@ from otel_finops.otlp.receive_http import ABORT_STATE, DEADLINE_STATE, HttpApp
 from otel_finops.settings.addresses import Address
 
 _BACKLOG: Final = 1_024
+_NEVER: Final = float("inf")
 _ANSWER_MARGIN_S: Final = 1.0
 """How much longer than the application's own deadline a connection is kept, so that the application can still answer."""
 
@@ -73,7 +74,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().__init__(config, *args, **kwargs)
         self._deadline_s = config.request_deadline_s
         self._connections_max = config.connections_max
-        self._cut_off: asyncio.TimerHandle | None = None
+        self._due_s = _NEVER
+        self._timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._in_head = self._runs = False
         self._body_came = False
@@ -87,11 +89,12 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._cut_off is None:
+        if self._due_s == _NEVER:
             self._arm()
         request_ran = self._runs
         self._body_came = False
@@ -116,7 +119,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._arm()
         self._in_head = self._runs = True
         self._head_bytes = 0
-        self.scope["state"][DEADLINE_STATE] = self.loop.time() + self._deadline_s
+        self.scope["state"][DEADLINE_STATE] = self._due_s - _ANSWER_MARGIN_S
         self.scope["state"][ABORT_STATE] = self.transport.abort
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -134,20 +137,20 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._runs = False
         super().on_message_complete()
-        self._disarm()
+        self._due_s = _NEVER
 
     def _arm(self) -> None:
-        self._disarm()
-        self._cut_off = self.loop.call_later(self._deadline_s + _ANSWER_MARGIN_S, self._cut)
+        """Give what comes now its time. A timer that runs already looks again when it ends: setting one costs as much as reading a head."""
+        self._due_s = self.loop.time() + self._deadline_s + _ANSWER_MARGIN_S
+        if self._timer is None:
+            self._timer = self.loop.call_at(self._due_s, self._look)
 
-    def _disarm(self) -> None:
-        if self._cut_off is not None:
-            self._cut_off.cancel()
-            self._cut_off = None
-
-    def _cut(self) -> None:
-        self._cut_off = None
-        self.transport.abort()
+    def _look(self) -> None:
+        self._timer = None
+        if self._due_s <= self.loop.time():
+            self.transport.abort()
+        elif self._due_s < _NEVER:
+            self._timer = self.loop.call_at(self._due_s, self._look)
 
 
 class Listener(NamedTuple):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from asyncio import AbstractEventLoop, get_running_loop
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -26,6 +27,8 @@ from otel_finops.surfaces.web.gate import Gate
 
 Answered: TypeAlias = tuple["_Asking", Response]
 _UNREAD: Final = object()
+_LINGER_S: Final = 0.1
+"""For so long the thread waits for the next one who asks: to send for a thread costs more than to wake one."""
 
 
 class _Late(Exception):
@@ -73,7 +76,7 @@ class Line:
         self._gate = gate
         self._pool = pool
         self._patience_s = patience_s
-        self._waiting: deque[_Asking] = deque()
+        self._waiting: SimpleQueue[_Asking] = SimpleQueue()
         self._guard = threading.Lock()
         self._is_served = False
 
@@ -93,16 +96,16 @@ class Line:
 
     def _put(self, asking: _Asking) -> None:
         with self._guard:
-            if len(self._waiting) >= DECISIONS_WAITING_MAX:
+            if self._waiting.qsize() >= DECISIONS_WAITING_MAX:
                 asking.give_up()
                 return
-            self._waiting.append(asking)
+            self._waiting.put(asking)
             begins, self._is_served = not self._is_served, True
         if begins:
             self._pool.submit(self._serve)
 
     def _serve(self) -> None:
-        """Answer all that wait until nobody does."""
+        """Answer all that wait until nobody has for a while."""
         while askings := self._next():
             by_loop: defaultdict[AbstractEventLoop, list[Answered]] = defaultdict(list)
             for asking, response in self._answers([one for one in askings if not one.answer.done()]):
@@ -112,9 +115,16 @@ class Line:
                     loop.call_soon_threadsafe(_deliver, answers)
 
     def _next(self) -> list[_Asking]:
-        with self._guard:
-            askings = [self._waiting.popleft() for _ in range(min(len(self._waiting), DECISIONS_TOGETHER_MAX))]
-            self._is_served = bool(askings)
+        """All that wait, the first of whom may still have to come; nobody: the thread is to go."""
+        askings = []
+        try:
+            askings.append(self._waiting.get(timeout=_LINGER_S))
+            while len(askings) < DECISIONS_TOGETHER_MAX:
+                askings.append(self._waiting.get_nowait())
+        except Empty:
+            with self._guard:
+                self._is_served = bool(askings) or not self._waiting.empty()
+                return askings if askings or not self._is_served else [self._waiting.get_nowait()]
         return askings
 
     def _answers(self, askings: Sequence[_Asking]) -> Iterator[Answered]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from otel_finops.base.errors import BadInput, Busy, Forbidden, TooLarge, UrlTooLong
@@ -22,6 +22,7 @@ from otel_finops.surfaces.api.problems import of_fault
 log = logging.getLogger(__name__)
 
 REQUEST_ID: Final = "x-request-id"
+_REQUEST_ID: Final = REQUEST_ID.encode()
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 """Paths that say nothing that a stranger must not know."""
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -35,6 +36,7 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 """Set where an answer does not set them itself."""
+_HEADERS: Final = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
 class Shell:
@@ -112,10 +114,10 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers[REQUEST_ID] = self._request_id
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
+            headers = [one for one in message.get("headers", ()) if one[0].lower() != _REQUEST_ID]
+            own = {name.lower() for name, _ in headers}
+            headers += [(_REQUEST_ID, self._request_id.encode()), *(one for one in _HEADERS if one[0] not in own)]
+            message = {**message, "headers": headers}
         elif message["type"] == "http.response.body":
             message = {**message, "body": b""} if self._bodiless else message
             self.sent_bytes += len(message.get("body", b""))
