@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from otel_finops.base.times import NS_PER_SECOND, parse_ns
+from otel_finops.base.times import NS_PER_DAY, NS_PER_SECOND, parse_ns
+
+_STEP_MARGIN_NS: Final = 30 * NS_PER_DAY
+"""So much is drawn before the first change and after one that lies ahead."""
 
 
 def seconds(instants: Sequence[str]) -> list[float]:
@@ -54,3 +57,24 @@ def stacked_chart(rows: Sequence[tuple[str, str | None, str]], zone: str, most: 
         lines[said if said in lines else "others"][places[instant]] += float(amount)
     series = [{"name": name, "values": values} for name, values in lines.items()]
     return {"x": seconds(instants), "series": series, "unit": "money", "stacked": True, "bars": True, "zone": zone, "zooms": True}
+
+
+def step_chart(begins: Sequence[str | None], lines: Mapping[str, Sequence[str | None]], zone: str, now_ns: int) -> dict[str, Any]:
+    """Prices that hold from one moment to the next.
+
+    Args:
+        begins: when each holds, oldest first; None: always had. Some may lie ahead.
+        lines: by name the amount of each time, None for none.
+        now_ns: the present; the last amounts are drawn until then, or for a while where they begin later.
+    """
+    moments = [parse_ns(one) for one in begins if one is not None]
+    margin = max(_STEP_MARGIN_NS, (max(moments) - min(moments)) // 10) if moments else _STEP_MARGIN_NS
+    first, last = min([*moments, now_ns]) - margin, max([now_ns, *(moment + margin for moment in moments if moment > now_ns)])
+    starts = [first if one is None else parse_ns(one) for one in begins]
+    ends = [*(start - NS_PER_SECOND for start in starts[1:]), last]
+    x = [edge / NS_PER_SECOND for pair in zip(starts, ends, strict=True) for edge in pair]
+    series = [
+        {"name": name, "values": [None if amount is None else float(amount) for amount in amounts for _ in (0, 1)]}
+        for name, amounts in lines.items()
+    ]
+    return {"x": x, "series": series, "unit": "money", "zone": zone}
