@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from otel_finops.alerting.quiet import QuietHours
 from otel_finops.alerting.rules import Rule, RuleSet, checked, named
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound
 from otel_finops.base.limits import ALERT_RULES_MAX, ALERT_RULES_OF_TENANT_MAX
-from otel_finops.governance.followed import Followed
+from otel_finops.governance.followed import DELETE, Followed, Revision, revisions
 from otel_finops.identity.principals import Editor
 from otel_finops.store.engine import Store
 from otel_finops.store.unit_of_work import Row, Transaction
@@ -37,13 +37,6 @@ _FIELDS: Final = (
 )  # fmt: skip
 
 
-class Revision(NamedTuple):
-    """A rule as one revision left it; `deleted`: that revision took it away as it was."""
-
-    rule: Rule
-    deleted: bool
-
-
 def followed_rules(store: Store, clock: Clock) -> Followed[RuleSet]:
     """All standing rules, for those who check them."""
     return Followed("the alert rules", store, clock, RuleSet(0, {}), _revision, _read_on)
@@ -62,7 +55,7 @@ class RuleStore:
         with self._store.read() as transaction:
             return self._followed.seen_by(transaction)
 
-    def history(self, no: int, tenants: Tenants) -> list[Revision]:
+    def history(self, no: int, tenants: Tenants) -> list[Revision[Rule]]:
         """Every revision of a rule that was these tenants', newest first.
 
         Raises:
@@ -70,15 +63,10 @@ class RuleStore:
         """
         with self._store.read() as transaction:
             rows = transaction.execute(_HISTORY, (no,))
-        made: Rule | None = None
-        found = []
-        for row in rows:
-            made = _rule(row, made)
-            found.append(Revision(made, row[2] == "delete"))
-        found = [one for one in found if is_seen(one.rule, tenants)]
+        found = [one for one in revisions(rows, _rule) if is_seen(one.left, tenants)]
         if not found:
             raise missing(no)
-        return found[::-1]
+        return found
 
     def create(self, rule: Rule, editor: Editor, *, dry_run: bool = False) -> Rule:
         """Make a rule.
@@ -122,7 +110,7 @@ class RuleStore:
 
         def taken(transaction: Transaction, held: RuleSet) -> Rule:
             before = _of(held, no, editor, revision)
-            _insert(transaction, "delete", before, editor.who, self._clock.now_ns())
+            _insert(transaction, DELETE, before, editor.who, self._clock.now_ns())
             return before
 
         return self._changing(taken, dry_run)
@@ -209,7 +197,7 @@ def _read_on(transaction: Transaction, held: RuleSet) -> RuleSet:
     revision = held.revision
     for row in transaction.iterate(_SINCE, (held.revision,)):
         revision, no = int(row[0]), int(row[1])
-        if row[2] == "delete":
+        if row[2] == DELETE:
             rules.pop(no, None)
         else:
             rules[no] = _rule(row, rules.get(no))

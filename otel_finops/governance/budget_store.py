@@ -11,7 +11,7 @@ from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound
 from otel_finops.base.limits import BUDGET_DEPTH_MAX, BUDGETS_MAX, BUDGETS_OF_TENANT_FOR_CALL_MAX, BUDGETS_OF_TENANT_MAX
 from otel_finops.base.times import format_ns
 from otel_finops.governance.budgets import Budget, BudgetSet, Counting, checked, named
-from otel_finops.governance.followed import Followed
+from otel_finops.governance.followed import DELETE, Followed, Revision, revisions
 from otel_finops.governance.periods import Period
 from otel_finops.governance.scopes import Scope, most_at_once
 from otel_finops.governance.subject_scopes import stored_scope
@@ -34,14 +34,6 @@ _INSERT: Final = (
     "INSERT INTO budgets (budget_no, action, tenant, name, definition, counting, who, at_ns, of_all) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING revision"
 )
-_DELETE: Final = "delete"
-
-
-class Revision(NamedTuple):
-    """A budget as one revision left it; `deleted`: that revision took it away as it was."""
-
-    budget: Budget
-    deleted: bool
 
 
 class Edit(NamedTuple):
@@ -93,16 +85,10 @@ class BudgetStore:
         with self._store.read() as transaction:
             return self._followed.seen_by(transaction)
 
-    def history(self, no: int) -> list[Revision]:
+    def history(self, no: int) -> list[Revision[Budget]]:
         """Every revision of a budget, newest first; none where there never was such a budget."""
         with self._store.read() as transaction:
-            rows = transaction.execute(_HISTORY, (no,))
-        made: Budget | None = None
-        found = []
-        for row in rows:
-            made = _budget(row, made)
-            found.append(Revision(made, row[2] == _DELETE))
-        return found[::-1]
+            return revisions(transaction.execute(_HISTORY, (no,)), _budget)
 
     def create(self, edit: Edit, editor: Editor, *, dry_run: bool = False) -> tuple[Budget, BudgetSet]:
         """Make a budget; returns it, and all that stand then.
@@ -154,7 +140,7 @@ class BudgetStore:
             if within := held.children(no):
                 names = ", ".join(str(one.no) for one in within[:5])
                 raise BadInput(f"no: others are within this budget ({names}); give them another parent or delete them first")
-            _insert(transaction, _DELETE, before, editor, self._clock.now_ns())
+            _insert(transaction, DELETE, before, editor, self._clock.now_ns())
             if not dry_run:
                 self._counting.changed(transaction, before, None)
             return before
@@ -285,7 +271,7 @@ def _read_on(transaction: Transaction, held: BudgetSet) -> BudgetSet:
     revision = held.revision
     for row in transaction.iterate(_SINCE, (held.revision,)):
         revision, no = int(row[0]), int(row[1])
-        changes[no] = None if row[2] == _DELETE else _budget(row, changes.get(no) or held.get(no))
+        changes[no] = None if row[2] == DELETE else _budget(row, changes.get(no) or held.get(no))
     return held.changed(revision, changes) if changes else held
 
 

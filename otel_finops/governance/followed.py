@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Lock
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import Busy, Unavailable
 from otel_finops.store.engine import Store
-from otel_finops.store.unit_of_work import Transaction
+from otel_finops.store.unit_of_work import Row, Transaction
 
 _log: Final = logging.getLogger(__name__)
 
@@ -28,6 +28,31 @@ class Revised(Protocol):
 
 
 Held = TypeVar("Held", bound=Revised)
+Defined = TypeVar("Defined")
+DELETE: Final = "delete"
+"""The action of the revision that takes a definition away."""
+
+
+class Revision(NamedTuple, Generic[Defined]):
+    """A definition as one revision left it; `deleted`: that revision took it away as it was."""
+
+    left: Defined
+    deleted: bool
+
+
+def revisions(rows: Iterable[Row], read: Callable[[Row, Defined | None], Defined]) -> list[Revision[Defined]]:
+    """All revisions of one definition, newest first.
+
+    Args:
+        rows: oldest first; the third column is the action.
+        read: the definition by a row, with what it was before; None: nothing.
+    """
+    made: Defined | None = None
+    found: list[Revision[Defined]] = []
+    for row in rows:
+        made = read(row, made)
+        found.append(Revision(made, row[2] == DELETE))
+    return found[::-1]
 
 
 class Followed(Generic[Held]):

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 from otel_finops.base.clock import Clock
 from otel_finops.base.errors import BadInput, Conflict, Forbidden, NotFound
 from otel_finops.base.limits import POLICIES_MAX, POLICIES_OF_TENANT_MAX
-from otel_finops.governance.followed import Followed
+from otel_finops.governance.followed import DELETE, Followed, Revision, revisions
 from otel_finops.governance.policies import Policy, PolicySet, Rule, checked
 from otel_finops.governance.rates import Rate
 from otel_finops.governance.scopes import Scope
@@ -56,13 +56,6 @@ class Edit(NamedTuple):
     revision: int | None = None
 
 
-class Revision(NamedTuple):
-    """A policy as one revision left it; `deleted`: that revision took it away as it was."""
-
-    policy: Policy
-    deleted: bool
-
-
 class Done(NamedTuple):
     """What became of one policy; None before it was made, and after it was taken away."""
 
@@ -103,16 +96,10 @@ class PolicyStore:
         with self._store.read() as transaction:
             return self._followed.seen_by(transaction)
 
-    def history(self, no: int) -> list[Revision]:
+    def history(self, no: int) -> list[Revision[Policy]]:
         """Every revision of a policy, newest first; none where there never was such a policy."""
         with self._store.read() as transaction:
-            rows = transaction.execute(_HISTORY, (no,))
-        made: Policy | None = None
-        found = []
-        for row in rows:
-            made = _policy(row, made)
-            found.append(Revision(made, row[2] == "delete"))
-        return found[::-1]
+            return revisions(transaction.execute(_HISTORY, (no,)), _policy)
 
     def scopes(self, policies: Iterable[Policy]) -> list[dict[str, str]]:
         """The scopes of policies as people wrote them, in the same order; who was erased keeps the references."""
@@ -221,7 +208,7 @@ class _Change:
 
     def delete(self, no: int, revision: int | None) -> Policy:
         before = self._of(no, revision)
-        _insert(self._transaction, "delete", before, self._editor, self._store.clock.now_ns())
+        _insert(self._transaction, DELETE, before, self._editor, self._store.clock.now_ns())
         del self._standing[no]
         return before
 
@@ -318,7 +305,7 @@ def _read_on(transaction: Transaction, held: PolicySet) -> PolicySet:
     for row in transaction.iterate(_SINCE, (held.revision,)):
         revision, no = int(row[0]), int(row[1])
         changed.add(no)
-        if row[2] == "delete":
+        if row[2] == DELETE:
             policies.pop(no, None)
         else:
             policies[no] = _policy(row, policies.get(no))

@@ -9,10 +9,11 @@ from otel_finops.trees.queries import Tenants
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.alerting.evaluate import Checked, Looked
-    from otel_finops.alerting.rule_store import Change, Revision
+    from otel_finops.alerting.rule_store import Change
     from otel_finops.alerting.rules import Rule, RuleSet
     from otel_finops.alerting.states import Alert
     from otel_finops.alerting.store import Check, Event, Mute
+    from otel_finops.governance.followed import Revision
     from otel_finops.identity.principals import Editor
 
 
@@ -32,7 +33,7 @@ class Alerts(Protocol):
         """The rule of this number, if it is these tenants' alone."""
         ...
 
-    def history(self, no: int, tenants: Tenants) -> Sequence[Revision]:
+    def history(self, no: int, tenants: Tenants) -> Sequence[Revision[Rule]]:
         """Every revision of a rule that was these tenants' alone, newest first; of one that was deleted too."""
         ...
 

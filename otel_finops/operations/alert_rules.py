@@ -286,7 +286,7 @@ def show(context: Context, principal: Principal, given: RuleNumber) -> Json:
     standing = [one for one in context.alerts.rules() if one.no == given.no]
     return {
         "rule": with_state(context, standing)[0] if standing else None,
-        "history": [{**shown_rule(one.rule), "deleted": one.deleted} for one in history[:_HISTORY_SHOWN]],
+        "history": [{**shown_rule(one.left), "deleted": one.deleted} for one in history[:_HISTORY_SHOWN]],
     }
 
 

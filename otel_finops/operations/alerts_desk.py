@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from otel_finops.alerting.evaluate import Checked, Checker, Looked
-from otel_finops.alerting.rule_store import Change, Revision, RuleStore, is_seen, missing
+from otel_finops.alerting.rule_store import Change, RuleStore, is_seen, missing
 from otel_finops.alerting.rules import Rule, RuleSet
 from otel_finops.alerting.states import Alert
 from otel_finops.alerting.store import Check, Event, Mute, checks, events, mute, mutes, standing
 from otel_finops.base.clock import Clock
+from otel_finops.governance.followed import Revision
 from otel_finops.identity.principals import Editor
 from otel_finops.ledger.tenants import Tenants
 from otel_finops.store.engine import Store
@@ -35,7 +36,7 @@ class AlertsDesk:
             raise missing(no)
         return rule
 
-    def history(self, no: int, tenants: Tenants) -> Sequence[Revision]:
+    def history(self, no: int, tenants: Tenants) -> Sequence[Revision[Rule]]:
         """See `Alerts.history`."""
         return self._rules.history(no, tenants)
 

@@ -300,8 +300,8 @@ class BudgetRevisions(Output):
 def history(context: Context, principal: Principal, given: HistoryQuery) -> Json:
     """What it said at each revision."""
     found = context.budgets.history(given.no, principal.tenants)
-    page, more = page_of(found, given, _HISTORY, lambda one: (-one.budget.revision,))
-    shown = shown_budgets(context, [one.budget for one in page])
+    page, more = page_of(found, given, _HISTORY, lambda one: (-one.left.revision,))
+    shown = shown_budgets(context, [one.left for one in page])
     revisions = [{**budget, "deleted": one.deleted} for budget, one in zip(shown, page, strict=True)]
     return {"revisions": revisions, "next_cursor": more}
 

@@ -7,9 +7,10 @@ from itertools import islice
 
 from otel_finops.base.clock import Clock
 from otel_finops.governance.budget_fill import CountBeginnings
-from otel_finops.governance.budget_store import BudgetStore, Edit, Revision, is_seen, missing
+from otel_finops.governance.budget_store import BudgetStore, Edit, is_seen, missing
 from otel_finops.governance.budgets import Budget, BudgetSet, BudgetStatus, Spending
 from otel_finops.governance.burndown import Burndown, burndown
+from otel_finops.governance.followed import Revision
 from otel_finops.governance.scopes import Scope
 from otel_finops.governance.spending import StoredSpending
 from otel_finops.governance.subject_scopes import clear_scopes
@@ -48,9 +49,9 @@ class BudgetsDesk:
             raise missing(no)
         return budget
 
-    def history(self, no: int, tenants: Tenants) -> Sequence[Revision]:
+    def history(self, no: int, tenants: Tenants) -> Sequence[Revision[Budget]]:
         """See `Budgets.history`."""
-        found = [one for one in self._budgets.history(no) if is_seen(one.budget, tenants)]
+        found = [one for one in self._budgets.history(no) if is_seen(one.left, tenants)]
         if not found:
             raise missing(no)
         return found

@@ -10,7 +10,7 @@ from otel_finops.trees.queries import Tenants
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.governance.approvals import Approval, Grant, Query, Use
-    from otel_finops.governance.budget_store import Edit, Revision
+    from otel_finops.governance.budget_store import Edit
     from otel_finops.governance.budgets import Budget, BudgetSet, BudgetStatus
     from otel_finops.governance.burndown import Burndown
     from otel_finops.governance.credit_desk import GrantState, LowBalance, Movement, PoolState
@@ -21,13 +21,13 @@ if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must no
     from otel_finops.governance.decision_desk import Posed
     from otel_finops.governance.decisions import Decision, Key, Stopped
     from otel_finops.governance.decisions import Query as DecisionQuery
+    from otel_finops.governance.followed import Revision
     from otel_finops.governance.policies import Policy, PolicySet
     from otel_finops.governance.policies import Rule as PolicyRule
     from otel_finops.governance.policy_gate import Asked as PolicyAsked
     from otel_finops.governance.policy_store import Done as PolicyDone
     from otel_finops.governance.policy_store import Edit as PolicyEdit
     from otel_finops.governance.policy_store import Failures as PolicyFailures
-    from otel_finops.governance.policy_store import Revision as PolicyRevision
     from otel_finops.governance.replay import Replayed, Selection
     from otel_finops.governance.reservations import Reservation
     from otel_finops.governance.scopes import Scope
@@ -203,7 +203,7 @@ class Budgets(Protocol):
         """The budget of this number, if it is for calls of these tenants alone."""
         ...
 
-    def history(self, no: int, tenants: Tenants) -> Sequence[Revision]:
+    def history(self, no: int, tenants: Tenants) -> Sequence[Revision[Budget]]:
         """Every revision of a budget that was for calls of these tenants alone, newest first; of one that was deleted too."""
         ...
 
@@ -287,7 +287,7 @@ class Policies(Protocol):
         """All that stand, as they are stored at this moment."""
         ...
 
-    def history(self, no: int, tenants: Tenants) -> Sequence[PolicyRevision]:
+    def history(self, no: int, tenants: Tenants) -> Sequence[Revision[Policy]]:
         """Every revision of a policy that was for calls of these tenants alone, newest first; of one that was deleted too."""
         ...
 

@@ -182,12 +182,12 @@ def show(context: Context, principal: Principal, given: PolicyNumber) -> Json:
     revisions = context.policies.history(given.no, principal.tenants)
     latest = revisions[0]
     last = revisions[:_HISTORY_SHOWN]
-    shown = shown_policies(context, [one.policy for one in last])
+    shown = shown_policies(context, [one.left for one in last])
     history = [
         {"at": one["changed_at"], "who": one["changed_by"], "deleted": revision.deleted, "policy": one}
         for revision, one in zip(last, shown, strict=True)
     ]
-    notes = [] if latest.deleted else notes_of(latest.policy, context.policies.all(), principal)
+    notes = [] if latest.deleted else notes_of(latest.left, context.policies.all(), principal)
     return {"policy": shown[0], "notes": notes, "deleted": latest.deleted, "history": history}
 
 

@@ -11,9 +11,10 @@ from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.conditions import Facts
 from otel_finops.governance.decide import BudgetHolder, Question
 from otel_finops.governance.decision_desk import known_call
+from otel_finops.governance.followed import Revision
 from otel_finops.governance.policies import Policy, PolicySet, Rule
 from otel_finops.governance.policy_gate import Asked, StoredPolicyGate, judged
-from otel_finops.governance.policy_store import Done, Edit, Failures, PolicyStore, Revision, is_seen, missing
+from otel_finops.governance.policy_store import Done, Edit, Failures, PolicyStore, is_seen, missing
 from otel_finops.identity.principals import Editor
 from otel_finops.ledger.tenants import Tenants
 from otel_finops.store.engine import Store
@@ -45,9 +46,9 @@ class PoliciesDesk:
         """See `Policies.all`."""
         return self._policies.all()
 
-    def history(self, no: int, tenants: Tenants) -> Sequence[Revision]:
+    def history(self, no: int, tenants: Tenants) -> Sequence[Revision[Policy]]:
         """See `Policies.history`."""
-        found = [one for one in self._policies.history(no) if is_seen(one.policy, tenants)]
+        found = [one for one in self._policies.history(no) if is_seen(one.left, tenants)]
         if not found:
             raise missing(no)
         return found

@@ -204,7 +204,7 @@ def test_rules_are_changed_by_whom_they_belong_to(rig: CheckingRig) -> None:
     with pytest.raises(BadInput, match=f"name: rule {own.no} is called so already"):
         rig.rules.create(Rule(0, "own", "budget", tenant="acme"), OWNER)
     rig.rules.delete(own.no, MAX)
-    assert [(one.rule.severity, one.deleted) for one in rig.rules.history(own.no, ("acme",))] == [
+    assert [(one.left.severity, one.deleted) for one in rig.rules.history(own.no, ("acme",))] == [
         ("critical", True), ("critical", False), ("warning", False),
     ]  # fmt: skip
     with pytest.raises(NotFound):

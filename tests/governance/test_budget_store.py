@@ -70,10 +70,10 @@ def test_a_budget_stands_as_it_was_made_and_its_changes_are_kept(desk: Desk) -> 
     assert (raised.amount, raised.hard, raised.changed_by, raised.made_by) == (200 * USD, True, "ann", "olga")
     assert raised.changed_ns == raised.made_ns + 60 * 10**9
     assert list(desk.budgets.all()) == [raised]
-    assert [one.budget for one in desk.budgets.history(made.no)] == [raised, made]
+    assert [one.left for one in desk.budgets.history(made.no)] == [raised, made]
     desk.budgets.delete(made.no, OWNER)
     assert list(desk.budgets.all()) == []
-    assert [(one.budget.revision, one.deleted) for one in desk.budgets.history(made.no)][1:] == [
+    assert [(one.left.revision, one.deleted) for one in desk.budgets.history(made.no)][1:] == [
         (raised.revision, False),
         (made.revision, False),
     ]

@@ -290,8 +290,8 @@ def test_changes_stay_in_the_history(any_rig: Rig) -> None:
         rig.change(made.no, revision=made.revision, enabled=False)
     assert rig.policies.delete(made.no, ROOT, revision=after.revision) == after
     history = rig.policies.history(made.no)
-    assert [(one.policy.action, one.deleted) for one in history] == [("block", True), ("block", False), ("block", False), ("queue", False)]
-    assert {one.policy.made_by for one in history} == {"ann"}
+    assert [(one.left.action, one.deleted) for one in history] == [("block", True), ("block", False), ("block", False), ("queue", False)]
+    assert {one.left.made_by for one in history} == {"ann"}
     with pytest.raises(NotFound):
         rig.change(made.no, enabled=False)
     assert rig.make("one").no == made.no + 1  # numbers are never given twice
