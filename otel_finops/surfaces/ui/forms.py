@@ -123,7 +123,7 @@ def _fields(one: Operation) -> Iterable[Field]:
         if said in one.path_fields or said in ("dry_run", "revision"):
             continue
         choices = _choices(info)
-        default = info.get_default(call_default_factory=True, validated_data={})
+        default = None if info.is_required() else info.get_default(call_default_factory=True, validated_data={})
         yield Field(said, _label(said), info.description or "", _kind(said, info, choices), info.is_required(), choices, _shown(default))
 
 

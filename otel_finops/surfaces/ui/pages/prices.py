@@ -22,20 +22,21 @@ COUNTED: Final = (
 """What a call of the calculator may count."""
 CHOSEN: Final = ("service_tier", "region_kind", "region", "speed", "mode", "image_size", "quality", "resolution", "tenant", "at")
 _FEW: Final = 6
+_USED_MAX: Final = 12
 _LINES_MAX: Final = 6
 _ROWS: Final = 50
 _MOVES: Final = 200
 
 
 class RateTable(NamedTuple):
-    """Rates as a table: a row for a unit, a column for a service tier or an edge.
+    """Rates as a table: a row for a service tier or an edge, a column for a unit.
 
     Attributes:
-        columns: names of the columns.
-        rows: (unit, price for each column, None where there is none).
+        units: of the columns.
+        rows: (name, price of each unit, None where there is none).
     """
 
-    columns: Sequence[str]
+    units: Sequence[str]
     rows: Sequence[tuple[str, Sequence[str | None]]]
 
 
@@ -45,7 +46,15 @@ def models(page: Page) -> Response:
     book = page.try_ask("prices.status").value
     sources = sorted({one["source"] for one in book["lists"]} if book else ())
     found = page.ask("prices.models", limit=_ROWS)
-    return page.render("prices/models.html", found=found, book=book, sources=sources, columns=COLUMNS, by_unit=_by_unit)
+    return page.render("prices/models.html", found=found, used=_used(page), book=book, sources=sources, columns=COLUMNS, by_unit=_by_unit)
+
+
+def _used(page: Page) -> Sequence[Json]:
+    """The dearest models of the ledger, where nobody looks for one."""
+    if not page.can("dashboard.top") or page.query.keys() & {"search", "provider", "source", "cursor"}:
+        return ()
+    found = page.try_ask("dashboard.top", carry=("tenant",), by="model", limit=_USED_MAX).value
+    return [row for row in found["top"] if row["name"]] if found else ()
 
 
 def _by_unit(prices: Iterable[Json]) -> Mapping[str, Json]:
@@ -80,19 +89,19 @@ def model(page: Page) -> Response:
 
 
 def rate_table(prices: Iterable[Json], per: str, rates: Mapping[str, Any]) -> RateTable:
-    """The prices of a row that are for `per`, the standard ones in the first column.
+    """The prices of a row that are for `per`, the standard ones first.
 
     Args:
         rates: the list's own fields, which say where parts of the row begin and end.
     """
     kept = [one for one in prices if one["per"] == per]
-    columns = list(dict.fromkeys(_column(one, rates) for one in kept))
-    cells = {(one["unit"], _column(one, rates)): one["usd"] for one in kept}
-    units = dict.fromkeys(one["unit"] for one in kept)
-    return RateTable(columns, [(unit, [cells.get((unit, column)) for column in columns]) for unit in units])
+    names = dict.fromkeys(_circumstance(one, rates) for one in kept)
+    cells = {(_circumstance(one, rates), one["unit"]): one["usd"] for one in kept}
+    units = list(dict.fromkeys(one["unit"] for one in kept))
+    return RateTable(units, [(name, [cells.get((name, unit)) for unit in units]) for name in names])
 
 
-def _column(one: Json, rates: Mapping[str, Any]) -> str:
+def _circumstance(one: Json, rates: Mapping[str, Any]) -> str:
     parts = [_part(one["within"], rates) if one["within"] else "", one["tier"] or "", f"above {one['above']}" if one["above"] else ""]
     return " ".join(part for part in parts if part) or "standard"
 
