@@ -72,11 +72,11 @@ def read_pieces(transaction: Transaction, selection: Selection) -> Iterator[Slic
     expected, done = sum(days.values()), 0
     for start_ns, end_ns in _cuts(days, selection):
         calls = single_calls(transaction, question, start_ns, end_ns)
-        while some := list(islice(calls, WHATIF_PIECE_CALLS)):
-            done += len(some)
+        while count := len((piece := piece_of(islice(calls, WHATIF_PIECE_CALLS))).kind):
+            done += count
             tell("calls", done, max(expected, done))
-            is_last = len(some) < WHATIF_PIECE_CALLS
-            yield Slice(end_ns if is_last else start_ns, piece_of(some), is_last)
+            is_last = count < WHATIF_PIECE_CALLS
+            yield Slice(end_ns if is_last else start_ns, piece, is_last)
             if is_last:
                 break
 
@@ -100,14 +100,31 @@ def _days(transaction: Transaction, question: Question) -> dict[int, int]:
 
 
 def piece_of(calls: Iterable[SingleCall]) -> Piece:
-    """Calls, one at least, as columns."""
-    started, costs, usages, facts = zip(*calls, strict=True)
-    numbers = {said: number for number, said in enumerate(dict.fromkeys(facts))}
-    units = sorted(set().union(*usages))
-    return Piece(
-        list(numbers),
-        [numbers[said] for said in facts],
-        started,
-        {unit: [usage.get(unit, 0) for usage in usages] for unit in units},
-        costs,
-    )
+    """Calls as columns; none of them is kept, since many thousand small objects that live on cost as much to look after as to read."""
+    kinds: dict[PricedBy, int] = {}
+    known: dict[int, tuple[PricedBy, int]] = {}
+    kind: list[int] = []
+    started: list[int] = []
+    costs: list[int | None] = []
+    columns: dict[str, list[int]] = {}
+    for row, (at_ns, cost_pico, usage, facts) in enumerate(calls):
+        found = known.get(id(facts))
+        if found is None:  # by identity, as most calls share their facts; they are kept, so that no other object gets their place
+            found = known[id(facts)] = facts, kinds.setdefault(facts, len(kinds))
+        kind.append(found[1])
+        started.append(at_ns)
+        costs.append(cost_pico)
+        for unit, count in usage.items():
+            _put(columns, unit, row, count)
+    for column in columns.values():
+        column += [0] * (len(kind) - len(column))
+    return Piece(list(kinds), kind, started, {unit: columns[unit] for unit in sorted(columns)}, costs)
+
+
+def _put(columns: dict[str, list[int]], unit: str, row: int, count: int) -> None:
+    column = columns.get(unit)
+    if column is None:
+        column = columns[unit] = []
+    if len(column) < row:
+        column += [0] * (row - len(column))
+    column.append(count)
