@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from typing import Final, TypeGuard
 
-from otel_finops.base.errors import StartRefused
+from otel_finops.base.plugins import load_plugins
 from otel_finops.genai.dialect import Dialect
 from otel_finops.genai.dialects import BUILTIN
 
@@ -20,25 +19,10 @@ def load_dialects() -> tuple[Dialect, ...]:
     Raises:
         StartRefused: an entry point cannot be imported or is no dialect; the message names every such one.
     """
-    faults: list[str] = []
-    plugins: dict[str, Dialect] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        loaded = _load(point)
-        if isinstance(loaded, str):
-            faults.append(loaded)
-        else:
-            plugins[loaded.name] = loaded
-    if faults:
-        raise StartRefused("; ".join(faults))
+    needs = "no Dialect: it needs name, wanted, attribution, reader and traits"
+    plugins = load_plugins(GROUP, _is_dialect, "dialect plug-in", needs)
     return (*plugins.values(), *(dialect for dialect in BUILTIN if dialect.name not in plugins))
 
 
-def _load(point: EntryPoint) -> Dialect | str:
-    """The dialect of an entry point, or what is wrong with it."""
-    try:
-        value = point.load()
-    except Exception as error:  # noqa: BLE001 - a plug-in may fail in any way; the operator must learn which and how
-        return f"dialect plug-in {point.name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}"
-    if not isinstance(value, Dialect):
-        return f"dialect plug-in {point.name!r} ({point.value}) is no Dialect: it needs name, wanted, attribution, reader and traits"
-    return value
+def _is_dialect(value: object) -> TypeGuard[Dialect]:
+    return isinstance(value, Dialect)

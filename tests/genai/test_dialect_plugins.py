@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from span_making import chat, span
 
+from otel_finops.base import plugins
 from otel_finops.base.errors import StartRefused
 from otel_finops.base.protocols import Credential
 from otel_finops.genai import dialect_loading
@@ -34,7 +35,7 @@ HERE = "test_dialect_plugins"
 
 def declare(monkeypatch: pytest.MonkeyPatch, points: Iterable[EntryPoint]) -> None:
     found = list(points)
-    monkeypatch.setattr(dialect_loading, "entry_points", lambda group: found if group == "otel_finops.dialects" else [])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: found if group == "otel_finops.dialects" else [])
 
 
 def test_a_plug_in_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:

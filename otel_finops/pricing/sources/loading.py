@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
-from otel_finops.base.errors import BadInput, StartRefused
+from otel_finops.base.errors import BadInput
+from otel_finops.base.plugins import load_plugins
 from otel_finops.pricing.sources import genai_prices, litellm, llm_prices, models_dev, openrouter
 from otel_finops.pricing.sources.source import PriceSource
 
@@ -22,16 +22,7 @@ def load_sources() -> tuple[PriceSource, ...]:
     Raises:
         StartRefused: an entry point cannot be loaded or is no `PriceSource`; the message names every such one.
     """
-    faults: list[str] = []
-    plugins: dict[str, PriceSource] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        loaded = _load(point)
-        if isinstance(loaded, str):
-            faults.append(loaded)
-        else:
-            plugins[loaded.name] = loaded
-    if faults:
-        raise StartRefused("; ".join(faults))
+    plugins = load_plugins(GROUP, _is_source, "price source", "no PriceSource: it needs name, unit, recognises and read")
     packaged = [plugins.pop(source.name, source) for source in BUILTIN]
     return (*packaged, *plugins.values())
 
@@ -54,12 +45,5 @@ def chosen(sources: tuple[PriceSource, ...], document: Any, name: str | None) ->
     return found
 
 
-def _load(point: EntryPoint) -> PriceSource | str:
-    """The importer of an entry point, or what is wrong with it."""
-    try:
-        value = point.load()
-    except Exception as error:  # noqa: BLE001 - a plug-in may fail in any way; the operator must learn which and how
-        return f"price source {point.name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}"
-    if not isinstance(value, PriceSource):
-        return f"price source {point.name!r} ({point.value}) is no PriceSource: it needs name, unit, recognises and read"
-    return value
+def _is_source(value: object) -> TypeGuard[PriceSource]:
+    return isinstance(value, PriceSource)

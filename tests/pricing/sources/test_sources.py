@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from otel_finops.base import plugins
 from otel_finops.base.errors import BadInput, StartRefused
 from otel_finops.pricing.sources import loading
 from otel_finops.pricing.sources.loading import BUILTIN, chosen, load_sources
@@ -223,7 +224,7 @@ no_source = object()
 
 def plugged(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     point = EntryPoint(name, f"test_sources:{name}", loading.GROUP)
-    monkeypatch.setattr(loading, "entry_points", lambda group: [point] if group == "otel_finops.price_sources" else [])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point] if group == "otel_finops.price_sources" else [])
 
 
 def test_a_plug_in_reads_a_list_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
