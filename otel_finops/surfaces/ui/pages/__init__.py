@@ -3,6 +3,8 @@
 from otel_finops.surfaces.ui.pages import overview as overview  # isort: skip
 from otel_finops.surfaces.ui.pages import explore as explore  # isort: skip
 from otel_finops.surfaces.ui.pages import live as live  # isort: skip
+from otel_finops.surfaces.ui.pages import traces as traces  # isort: skip
+from otel_finops.surfaces.ui.pages import budgets as budgets  # isort: skip
 from otel_finops.surfaces.ui.pages import prices as prices  # isort: skip
 from otel_finops.surfaces.ui.pages import price_rules as price_rules  # isort: skip
 from otel_finops.surfaces.ui.pages import jobs as jobs  # isort: skip
@@ -12,3 +14,8 @@ from otel_finops.surfaces.ui.pages import system as system  # isort: skip
 from otel_finops.surfaces.ui.pages import chargeback as chargeback  # isort: skip
 from otel_finops.surfaces.ui.pages import reconciliation as reconciliation  # isort: skip
 from otel_finops.surfaces.ui.pages import exports as exports  # isort: skip
+from otel_finops.surfaces.ui.pages import forecast as forecast  # isort: skip
+from otel_finops.surfaces.ui.pages import anomalies as anomalies  # isort: skip
+from otel_finops.surfaces.ui.pages import efficiency as efficiency  # isort: skip
+from otel_finops.surfaces.ui.pages import whatif as whatif  # isort: skip
+from otel_finops.surfaces.ui.pages import footprint as footprint  # isort: skip

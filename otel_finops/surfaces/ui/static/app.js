@@ -11,7 +11,7 @@
   const locale = navigator.language || "en";
   const money = (value, currency) => {
     if (value == null) return "–";
-    const digits = value !== 0 && Math.abs(value) < 1 ? { maximumSignificantDigits: 3 } : { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+    const digits = { minimumFractionDigits: 2, maximumFractionDigits: 2, ...(Math.abs(value) < 1 ? { maximumSignificantDigits: 3, roundingPriority: "morePrecision" } : {}) };
     return new Intl.NumberFormat(locale, { style: "currency", currency, ...digits }).format(value);
   };
   const short = (value) => new Intl.NumberFormat(locale, { notation: "compact", maximumSignificantDigits: 3 }).format(value);
@@ -111,6 +111,23 @@
     });
     addEventListener("pagehide", () => source.close());
   }
+  // --- what is looked at in a trace: put into its place without the whole page ----------------------------------------
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-selects] a[href*='span=']");
+    if (!link || !window.htmx || event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    const url = new URL(link.href && link.href.baseVal !== undefined ? link.href.baseVal : link.href, location.href);
+    const target = document.getElementById(link.closest("[data-selects]").dataset.selects);
+    htmx.ajax("GET", url.pathname + url.search, { target, swap: "outerHTML" }).then(() => {
+      history.pushState(null, "", url.pathname + url.search);
+      document.querySelectorAll("[data-selects] .chosen, [data-selects] [aria-current]:not(.chip)").forEach((one) => { one.classList.remove("chosen"); one.removeAttribute("aria-current"); });
+      link.setAttribute("aria-current", "true");
+      const line = link.closest(".line");
+      if (line) line.classList.add("chosen");
+      if (matchMedia("(max-width: 1100px)").matches) document.getElementById(target.id).scrollIntoView();
+    });
+  });
+  if (document.querySelector("[data-selects]")) addEventListener("popstate", () => location.reload());
   cookie("otel_finops_zone", Intl.DateTimeFormat().resolvedOptions().timeZone);
   drawAll();
 })();
