@@ -224,6 +224,8 @@ SERIES_MAX: Final = 10_000
 """Series of one exported metric; the rest is summed into `other`."""
 TREE_NODES_MAX: Final = 200_000
 """Nodes of one cost tree that are answered; sums always cover all."""
+LABEL_AGENTS_MAX: Final = 20
+"""Agents of one trace that a list of traces names; its tree names them all."""
 
 # --- exporting -----------------------------------------------------------------------------------------------------
 EXPORTS_AT_ONCE_MAX: Final = 4

@@ -95,8 +95,9 @@ from otel_finops.store.signing import load_key, parsed, public_hex
 from otel_finops.store.upgrade import Upgrade, check, upgrade
 from otel_finops.trees.chosen import EVERYTHING, Choice
 from otel_finops.trees.cost_tree import CostTree
+from otel_finops.trees.labels import labels_of
 from otel_finops.trees.projected import TraceFigures
-from otel_finops.trees.queries import Tenants, TracePage, TraceQuery
+from otel_finops.trees.queries import Tenants, TraceLabel, TracePage, TraceQuery
 from otel_finops.trees.ranking import search_traces
 from otel_finops.trees.search import read_tree
 
@@ -129,6 +130,11 @@ class StoreReads:
         """See `Reads.traces`."""
         with self._store.read() as transaction:
             return search_traces(transaction, query)
+
+    def labels(self, trace_ids: Sequence[str], tenants: Tenants) -> Mapping[tuple[str, str], TraceLabel]:
+        """See `Reads.labels`."""
+        with self._store.read() as transaction:
+            return labels_of(transaction, trace_ids, tenants)
 
     def spend(
         self,

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from otel_finops.pricing.fx import OtherCurrency
 from otel_finops.trees.chosen import EVERYTHING, Choice
 from otel_finops.trees.cost_tree import CostTree
-from otel_finops.trees.queries import RunPage, RunQuery, SessionCourse, SessionPage, SessionQuery, Tenants, TracePage, TraceQuery
+from otel_finops.trees.queries import (
+    RunPage,
+    RunQuery,
+    SessionCourse,
+    SessionPage,
+    SessionQuery,
+    Tenants,
+    TraceLabel,
+    TracePage,
+    TraceQuery,
+)
 
 if TYPE_CHECKING:  # these rooms load a database toolkit, which `--help` must not wait for
     from otel_finops.audit.reading import AuditEntry, AuditQuery
@@ -52,6 +62,10 @@ class Reads(Protocol):
 
     def traces(self, query: TraceQuery) -> TracePage:
         """Traces by `cost`, `calls`, `tokens` or `started`, greatest first."""
+        ...
+
+    def labels(self, trace_ids: Sequence[str], tenants: Tenants) -> Mapping[tuple[str, str], TraceLabel]:
+        """What settled traces are called, by realm and trace id."""
         ...
 
     def spend(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import Field
 
 from otel_finops.base.errors import NotFound
-from otel_finops.base.limits import TREE_NODES_MAX
-from otel_finops.base.money import format_usd
-from otel_finops.base.times import format_ns
+from otel_finops.base.limits import LABEL_AGENTS_MAX, REPORTED_USD_MAX, TREE_NODES_MAX
+from otel_finops.base.money import PICO_PER_USD, format_usd
+from otel_finops.base.times import NS_PER_MS, format_ns
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.operations.fields import CallFilters, Name, Paged, SpanId, TenantScoped, TraceId, Windowed, given_filters, place_cursor
@@ -18,7 +19,7 @@ from otel_finops.operations.retention import pruned_hint
 from otel_finops.operations.shapes import At, Count, Usd
 from otel_finops.trees.chosen import Choice
 from otel_finops.trees.cost_tree import collector_paused, to_json
-from otel_finops.trees.queries import TraceQuery, TraceSummary
+from otel_finops.trees.queries import TraceLabel, TraceQuery, TraceSummary
 
 
 class TraceShow(Input):
@@ -144,6 +145,14 @@ class TraceSearch(Windowed, TenantScoped, CallFilters, WhoseCalls, Paged):
     """Which traces."""
 
     status: Literal["failed", "ok"] | None = Field(default=None, description="Only calls that failed, or that did not.")
+    min_cost_usd: Decimal | None = Field(
+        default=None,
+        ge=0,
+        le=REPORTED_USD_MAX * 1000,
+        max_digits=19,
+        decimal_places=12,
+        description="Only traces whose selected calls cost this much or more.",
+    )
     sort: Literal["cost", "calls", "tokens", "started"] = Field(
         default="cost", description="Greatest first: cost, calls, tokens or started."
     )
@@ -159,6 +168,12 @@ class TraceLine(Output):
     calls: Count
     tokens: Count
     unpriced_calls: Count
+    name: str | None = Field(description="Of the run that holds the others; null: there is none, or it is not settled yet.")
+    service: str | None = Field(description="Of that run.")
+    error_type: str | None = Field(description="Of that run, where it failed.")
+    agents: list[str] = Field(description=f"Of all its runs, {LABEL_AGENTS_MAX} at most.")
+    failed_calls: Count = Field(description="Of all its calls, whichever are selected.")
+    duration_ms: float | None = Field(description="From its first call to the end of its last, whichever are selected.")
 
 
 class TraceList(Output):
@@ -181,14 +196,19 @@ def search(context: Context, principal: Principal, given: TraceSearch) -> Json:
     """A page of traces; the cursor is a place in the order, so that what arrives meanwhile shifts no page."""
     window, filters = given.window(), given_filters(given, CallFilters, WhoseCalls)
     failed = None if given.status is None else given.status == "failed"
-    query = TraceQuery(
-        given.tenants(principal), window.from_ns, window.to_ns, filters, given.sort, given.place(given.sort), given.limit, failed
-    )
+    least = None if given.min_cost_usd is None else int(given.min_cost_usd * PICO_PER_USD)
+    tenants = given.tenants(principal)
+    place = given.place(given.sort)
+    query = TraceQuery(tenants, window.from_ns, window.to_ns, filters, given.sort, place, given.limit, failed, least)
     page = context.reads.traces(query)
-    return {"traces": [_line(one) for one in page.traces], "next_cursor": page.next and place_cursor(given.sort, page.next)}
+    labels = context.reads.labels([one.trace_id for one in page.traces], tenants)
+    return {
+        "traces": [_line(one, labels.get((one.realm, one.trace_id))) for one in page.traces],
+        "next_cursor": page.next and place_cursor(given.sort, page.next),
+    }
 
 
-def _line(one: TraceSummary) -> dict[str, Any]:
+def _line(one: TraceSummary, label: TraceLabel | None) -> dict[str, Any]:
     return {
         "trace_id": one.trace_id,
         "realm": one.realm,
@@ -197,4 +217,10 @@ def _line(one: TraceSummary) -> dict[str, Any]:
         "calls": one.calls,
         "tokens": one.tokens,
         "unpriced_calls": one.unpriced_calls,
+        "name": label and label.name,
+        "service": label and label.service,
+        "error_type": label and label.error_type,
+        "agents": list(label.agents) if label else [],
+        "failed_calls": label.failed_calls if label else 0,
+        "duration_ms": None if label is None else label.duration_ns / NS_PER_MS,
     }

@@ -20,6 +20,7 @@ class TraceQuery(NamedTuple):
         from_ns, to_ns: start of the calls, from inclusive, to exclusive; None for open.
         filters: equality with `ledger.tables.DIMENSIONS`, or with the clear id of a `user` or `session`.
         failed: only calls that failed, or only those that did not; None for both.
+        min_pico: only traces whose selected calls cost that much together; None for all.
         sort: one of `SORTS`.
         after: `TracePage.next` of the page before, None for the first page.
     """
@@ -32,6 +33,7 @@ class TraceQuery(NamedTuple):
     after: tuple[int, ...] | None = None
     limit: int = 100
     failed: bool | None = None
+    min_pico: int | None = None
 
 
 class TraceSummary(NamedTuple):
@@ -44,6 +46,23 @@ class TraceSummary(NamedTuple):
     calls: int
     tokens: int
     unpriced_calls: int
+
+
+class TraceLabel(NamedTuple):
+    """What a trace is called, of all its calls that are to be seen.
+
+    Attributes:
+        name, service, error_type: of the first run that lies in no other; None: there is none.
+        agents: of its runs, by their first start.
+        duration_ns: from the start of the first call to the end of the last.
+    """
+
+    name: str | None
+    service: str | None
+    agents: Sequence[str]
+    error_type: str | None
+    failed_calls: int
+    duration_ns: int
 
 
 class TracePage(NamedTuple):

@@ -101,8 +101,11 @@ def search_traces(transaction: Transaction, query: TraceQuery) -> TracePage:
     after = "1 = 1" if query.after is None else f"({', '.join(keys)}) < ({', '.join('?' * len(keys))})"
     sums = " UNION ALL ".join(f"SELECT * FROM {name}" for name in parts)
     order = ", ".join(f"{key} DESC" for key in keys)
+    if query.min_pico is not None:
+        after += " AND (high, low) >= (?, ?)"
+    least = () if query.min_pico is None else divmod(query.min_pico, _PIECE)
     sql = _SQL.format(parts=",".join(parts.values()), sums=sums, after=after, order=order)
-    rows = transaction.execute(sql, (*values, *(query.after or ()), query.limit + 1))
+    rows = transaction.execute(sql, (*values, *(query.after or ()), *least, query.limit + 1))
     found = [_summary(row) for row in rows[: query.limit]]
     return TracePage(found, _place(rows[query.limit - 1], query.sort) if len(rows) > query.limit else None)
 

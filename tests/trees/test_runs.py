@@ -19,6 +19,7 @@ from otel_finops.ledger.reprice import reprice
 from otel_finops.operations.trees_desk import TreesDesk
 from otel_finops.store.engine import Store
 from otel_finops.trees.cost_tree import grow
+from otel_finops.trees.labels import labels_of
 from otel_finops.trees.queries import RUN_SORTS, SESSION_SORTS, RunQuery, RunSummary, SessionQuery, TraceQuery
 from otel_finops.trees.ranking import search_traces
 from otel_finops.trees.run_reads import RunShown
@@ -352,6 +353,26 @@ def test_traces_by_user_session_and_failure(many: Rig) -> None:
     assert of(failed=True) == []
     start_ns = call(1).start_ns
     assert of(from_ns=start_ns + 540 * SECOND, to_ns=start_ns + 541 * SECOND) == [(trace_id(9), 1), (trace_id(4), 1)]
+
+
+def test_traces_that_cost_so_much_at_least(many: Rig) -> None:
+    """Trace n has n calls: from seven calls' cost on these are 9, 8 and 7, and a page of them goes on behind the first two."""
+    query = TraceQuery(None, min_pico=7 * COST, limit=2)
+    with many.store.read() as transaction:
+        first = search_traces(transaction, query)
+        rest = search_traces(transaction, query._replace(after=first.next))
+    assert [one.trace_id for one in (*first.traces, *rest.traces)] == [trace_id(9), trace_id(8), trace_id(7)]
+    assert rest.next is None
+
+
+def test_what_traces_are_called(nested: Rig) -> None:
+    """By the planner's run, whose helper is named beside it; of its three calls one failed. The first begins at 0 s, the last at 600 s."""
+    with nested.store.read() as transaction:
+        found = labels_of(transaction, [trace_id(1), trace_id(2)], None)
+        assert labels_of(transaction, [trace_id(1)], ("acme",)) == {}
+    [((realm, trace), label)] = found.items()
+    assert (realm, trace, label.name, list(label.agents)) == ("default", trace_id(1), "agent 1", ["planner", "helper"])
+    assert (label.error_type, label.failed_calls, label.duration_ns >= 600 * SECOND) == (None, 1, True)
 
 
 # --- one span --------------------------------------------------------------------------------------------------------
