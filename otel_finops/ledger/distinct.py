@@ -17,7 +17,7 @@ from otel_finops.ledger.spend_entries import changed_calls, grouped, of_entry, s
 from otel_finops.store.unit_of_work import Transaction
 
 Key: TypeAlias = tuple[str, ...]
-_SUBJECTS: Final = {"session_ref": 0, "user_ref": 1}
+_SUBJECTS: Final = ("session_ref", "user_ref")
 
 
 class Distinct(NamedTuple):
@@ -61,10 +61,9 @@ def distinct_counts(transaction: Transaction, question: Question, lower: int, up
             one = _of(found, key)
             one.traces += int(traces)
             one.trace_pico += _pico(whole, rest)
-    for column, place in _SUBJECTS.items():
-        rows = _grouped_rows(transaction, [*keys, column], exact_sum("cost_pico"), f"{where} AND {column} IS NOT NULL", params)
-        for *key, subject, whole, rest in rows:
-            _add(_of(found, key), place, subject, _pico(whole, rest))
+    named = f"{where} AND ({' OR '.join(f'{column} IS NOT NULL' for column in _SUBJECTS)})"
+    for *key, session, user, whole, rest in _grouped_rows(transaction, [*keys, *_SUBJECTS], exact_sum("cost_pico"), named, params):
+        _add(_of(found, key), (session, user), _pico(whole, rest))
     for key, traces_of_key in _add_changed(found, changed_calls(transaction, question, lower, upper), question.group_by).items():
         found[key].traces += len(traces_of_key)
     return {key: counted.distinct for key, counted in found.items()}
@@ -83,9 +82,7 @@ def _add_changed(found: dict[Key, _Found], calls: Iterator[Entry], group_by: Col
         traces.setdefault(key, set()).add(net.trace_no)
         one = _of(found, key)
         one.trace_pico += net.cost_pico or 0
-        for place, subject in enumerate((net.session, net.user)):
-            if subject is not None:
-                _add(one, place, subject, net.cost_pico or 0)
+        _add(one, (net.session, net.user), net.cost_pico or 0)
     return traces
 
 
@@ -103,8 +100,12 @@ def _pico(whole: int | None, rest: int | None) -> int:
     return int(whole or 0) * SUM_PART + int(rest or 0)
 
 
-def _add(one: _Found, place: int, subject: str, pico: int) -> None:
-    if len(one.subjects[place]) >= DISTINCT_SUBJECTS_MAX:
-        raise BadInput(f"more than {DISTINCT_SUBJECTS_MAX} sessions or users; narrow the time, or ask for one tenant")
-    one.subjects[place].add(subject)
-    one.money[place] += pico
+def _add(one: _Found, subjects: tuple[str | None, str | None], pico: int) -> None:
+    """Add what calls of a session and a user cost, None for none."""
+    for place, subject in enumerate(subjects):
+        if subject is None:
+            continue
+        one.subjects[place].add(subject)
+        one.money[place] += pico
+        if len(one.subjects[place]) > DISTINCT_SUBJECTS_MAX:
+            raise BadInput(f"more than {DISTINCT_SUBJECTS_MAX} sessions or users; narrow the time, or ask for one tenant")
