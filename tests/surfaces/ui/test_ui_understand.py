@@ -28,11 +28,6 @@ def test_the_course_of_a_forecast_goes_on_where_the_days_end() -> None:
     spent, expected, most, least = (one["values"] for one in chart["series"])
     assert spent == [0.0, 2.0, 5.0, None]
     assert (expected, most, least) == ([None, None, 5.0, 9.0], [None, None, 5.0, 12.0], [None, None, 5.0, 7.0])
-        [0.0, 2.0, 5.0, None],
-        [None, None, 5.0, 9.0],
-        [None, None, 5.0, 12.0],
-        [None, None, 5.0, 7.0],
-    ]
     assert len(chart["x"]) == 4
 
 
