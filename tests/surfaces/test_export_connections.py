@@ -24,8 +24,8 @@ from otel_finops.identity.principals import LOCAL, Principal
 from otel_finops.operations.local import Room
 from otel_finops.otlp.http_server import AsgiServer, Listener
 from otel_finops.settings.addresses import Address
-from otel_finops.surfaces.api import streams
 from otel_finops.surfaces.api.app import build_api
+from otel_finops.surfaces.web import streams
 
 BATCH = [{"entry_id": f"1-1-{number}", "agent": sha512(bytes(number)).hexdigest() * 8} for number in range(500)]
 """Some 500 KB as JSON lines, half of it when compressed."""
