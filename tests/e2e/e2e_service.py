@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 import httpx
 import psutil
+from empty_ledgers import fill
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
@@ -120,8 +121,9 @@ class Database:
     def net(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.command("ledger", "export", "--net").splitlines()]
 
-    def upgrade(self) -> Database:
-        self.command("db", "upgrade")
+    def with_tables(self) -> Database:
+        """The same with all tables, as `db upgrade` leaves an empty database."""
+        fill(self.url)
         return self
 
 

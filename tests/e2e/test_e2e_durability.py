@@ -127,7 +127,7 @@ def kill_loop(url: str, loops: int) -> None:
 
 
 def test_t6_killed_again_and_again_under_load(tmp_path: Path) -> None:
-    kill_loop(f"sqlite:///{tmp_path / 'ledger.db'}", 10)
+    kill_loop(f"sqlite:///{tmp_path / 'ledger.db'}", 4)
 
 
 class StockSenders:
@@ -192,7 +192,7 @@ def kill_loop_under_stock_exporters(url: str, kills: int, seed: int) -> None:
 
 
 def test_t6_killed_under_stock_exporters(tmp_path: Path) -> None:
-    kill_loop_under_stock_exporters(f"sqlite:///{tmp_path / 'ledger.db'}", 4, SEED)
+    kill_loop_under_stock_exporters(f"sqlite:///{tmp_path / 'ledger.db'}", 2, SEED)
 
 
 @pytest.mark.long
@@ -208,7 +208,7 @@ def test_t6_two_hundred_kills(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.postgres
 def test_t6_killed_on_postgresql(postgres_database: str) -> None:
-    Service(postgres_database).database.upgrade()
+    Service(postgres_database).database.with_tables()
     kill_loop(postgres_database, 50)
 
 
@@ -218,7 +218,7 @@ def test_t6_killed_on_postgresql(postgres_database: str) -> None:
 def test_t12_sigterm_under_load_drains_and_the_rest_settles_after_the_restart(database_url: str) -> None:
     service = Service(database_url, LEDGER__SETTLE_AFTER="3")
     if not database_url.startswith("sqlite"):
-        service.database.upgrade()
+        service.database.with_tables()
     try:
         service.start()
         with Load(service, senders=8, rootless=True) as load:

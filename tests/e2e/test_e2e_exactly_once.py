@@ -258,7 +258,7 @@ def sha(lines: list[str]) -> str:
 
 def serve_seeds(database_url: str, requests: list[ExportTraceServiceRequest], seeds: Sequence[int]) -> None:
     if not database_url.startswith("sqlite"):
-        Database(database_url).upgrade()
+        Database(database_url).with_tables()
     rows = served(database_url, requests, seeds)
     assert len(rows[0]) > 150
     for seed in seeds:

@@ -97,7 +97,7 @@ def test_t53_a_reserve_that_is_a_link_leaves_the_file_behind_it_alone(folder: Pa
 
 def test_t53_a_backup_through_a_link_replaces_the_link(folder: Path, precious: Path) -> None:
     service = Service(f"sqlite:///{folder / 'ledger.db'}")
-    service.database.upgrade()
+    service.database.with_tables()
     for name in ("backup.db", "backup.db.partial"):
         (folder / name).symlink_to(precious)
     done = run_command("--database", service.database.url, "db", "backup", str(folder / "backup.db"))

@@ -46,13 +46,21 @@ def spent(service: Service) -> dict[str, tuple[str, int]]:
     return {group["key"]["model"]: (group["cost_usd"], group["unpriced_calls"]) for group in groups}
 
 
-def test_a_model_without_a_price_is_repaired_by_the_documented_commands(database_url: str) -> None:
+def test_a_model_without_a_price_is_repaired_by_the_documented_commands(tmp_path: Path) -> None:
+    repaired(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+@pytest.mark.long
+@pytest.mark.postgres
+def test_a_model_without_a_price_is_repaired_on_postgresql(postgres_database: str) -> None:
+    repaired(Database(postgres_database).with_tables().url)
+
+
+def repaired(url: str) -> None:
     """Three calls of a deployment of gpt-4o (2.50 and 10 USD a million) with 1,000, 1,001 and 1,002 tokens in and 200 out:
     3,003 x 2.5 + 600 x 10 = 13,507.5 millionths of a dollar. Two of the house's own model at 2 and 8 USD: 2,001 x 2 + 400 x 8 = 7,202.
     """
-    if database_url.startswith("postgresql"):
-        Database(database_url).upgrade()
-    with running(database_url) as service:
+    with running(url) as service:
         service.send(body(DEPLOYMENT, 3, of_model("my-gpt-4o-prod")))
         service.send(body(HOUSE, 2, of_model("house-llm")))
         service.settled()

@@ -30,7 +30,7 @@ _HELD = "INSERT INTO leases (name, holder, token, expires_ns) VALUES ('shard:{}'
 def ingest_that_waits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
     """An `ingest` into a ledger whose shards somebody else holds: it gives up after thirty seconds, while other tests run."""
     folder = tmp_path_factory.mktemp("busy")
-    database = Database(f"sqlite:///{folder / 'ledger.db'}").upgrade()
+    database = Database(f"sqlite:///{folder / 'ledger.db'}").with_tables()
     for shard in range(16):
         database.sql(_HELD.format(shard, HOLDER, time.time_ns() + 3600 * SECOND))
     (folder / "spans.binpb").write_bytes(body(trace_id(1, 400)))
@@ -49,7 +49,7 @@ Prepare = Callable[[Path], dict[str, str]]
 
 
 def newer_database(folder: Path) -> dict[str, str]:
-    database = Database(f"sqlite:///{folder / 'newer.db'}").upgrade()
+    database = Database(f"sqlite:///{folder / 'newer.db'}").with_tables()
     database.sql("UPDATE alembic_version SET version_num = '9999_tomorrow'")
     return {"DATABASE__URL": database.url}
 
@@ -67,7 +67,7 @@ def no_database(folder: Path) -> dict[str, str]:
 
 
 def damaged_database(folder: Path) -> dict[str, str]:
-    database = Database(f"sqlite:///{folder / 'damaged.db'}").upgrade()
+    database = Database(f"sqlite:///{folder / 'damaged.db'}").with_tables()
     database.sql("PRAGMA wal_checkpoint(TRUNCATE)")
     with (folder / "damaged.db").open("r+b") as file:
         file.seek(100)
@@ -211,7 +211,8 @@ ON_POSTGRESQL = ["TRUNCATE entries", "TRUNCATE blocks", "TRUNCATE entries, block
 
 
 def test_t27_the_ledger_refuses_to_be_changed(database_url: str, tmp_path: Path) -> None:
-    database = Database(database_url).upgrade()
+    database = Database(database_url)
+    database.command("db", "upgrade")
     (tmp_path / "spans.binpb").write_bytes(body(trace_id(2, 402), 20))
     database.command("ingest", str(tmp_path / "spans.binpb"))
     before = database.sql(ROWS), database.sql("SELECT * FROM blocks ORDER BY shard, seq")

@@ -142,7 +142,7 @@ def test_a_database_that_is_moved_away_and_put_back(tmp_path: Path) -> None:
 
 
 class KeptLoad(Load):
-    """Keeps what it sent, to be sent again."""
+    """Keeps what it sent, to be sent again; a hundred batches a second at most, since a backup takes its time."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
@@ -152,6 +152,7 @@ class KeptLoad(Load):
         for trace, content in super()._batches():
             self.bodies[trace] = content
             yield trace, content
+            time.sleep(0.04)
 
 
 def test_a_backup_under_load_is_restored_and_what_came_later_is_sent_again(tmp_path: Path) -> None:

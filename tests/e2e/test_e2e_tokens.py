@@ -113,7 +113,7 @@ def test_what_a_sender_names_does_not_matter_where_its_token_says_the_tenant(tmp
 
 @pytest.mark.postgres
 def test_tokens_hold_and_end_in_every_process_within_a_second(postgres_database: str) -> None:
-    Database(postgres_database).upgrade()
+    Database(postgres_database).with_tables()
     with running(postgres_database, **MODE) as here, running(postgres_database, **MODE) as there:
         admin = first_admin(here)
         assert TOKEN.findall(there.printed) == []

@@ -20,7 +20,7 @@ from postgres_server import start_server, stop_server
 
 pytestmark = pytest.mark.postgres
 
-CALLS = 200
+CALLS = 80
 START_NS = (time.time_ns() // (3600 * SECOND) - 2) * 3600 * SECOND
 Pair = tuple[bytes, bytes]
 
@@ -52,13 +52,13 @@ def sightings(number: int, start_ns: int = START_NS) -> Pair:
     return framework.SerializeToString(), client.SerializeToString()
 
 
-# 200 calls of 1,000 to 1,199 tokens in and 200 out: 200 x 0.0045, and 19,900 tokens more at 0.0000025
-TOTAL_USD = Decimal("0.9") + 19_900 * Decimal("0.0000025")
+# 80 calls of 1,000 to 1,079 tokens in and 200 out: 80 x 0.0045, and 3,160 tokens more at 0.0000025
+TOTAL_USD = Decimal("0.36") + 3_160 * Decimal("0.0000025")
 
 
 @contextmanager
 def pair_of_services(url: str, **settings: str) -> Iterator[tuple[Service, Service]]:
-    Database(url).upgrade()
+    Database(url).with_tables()
     with running(url, **settings) as first, running(url, **settings) as second:
         yield first, second
 
@@ -147,7 +147,7 @@ def test_one_of_two_processes_is_killed_again_and_again(postgres_database: str, 
         kills = []
         for number in range(CALLS):
             framework, client = sightings(number)
-            if number in (20, 80, 140):
+            if number in (8, 32, 56):
                 kills.append(workers.submit(kill_and_start))
             at_once(lambda f=framework: send(0, f), lambda c=client: send(1, c), workers)
             time.sleep(0.01)
@@ -183,7 +183,7 @@ def test_five_senders_of_the_same_batch_to_two_processes(postgres_database: str)
 
 def without_server(url: str, away_s: float) -> None:
     """Load while the server is stopped for a while; nothing that was acknowledged is lost, all is taken in the end."""
-    Database(url).upgrade()
+    Database(url).command("db", "upgrade")
     with running(url) as service:
         stop = threading.Event()
         acknowledged: list[bytes] = []
@@ -248,7 +248,7 @@ def test_t9_a_server_away_for_a_minute(postgres_own_server: str) -> None:
 
 
 def test_a_killed_process_leaves_its_lease_to_the_next(postgres_database: str, tmp_path: Path) -> None:
-    Database(postgres_database).upgrade()
+    Database(postgres_database).with_tables()
     with running(postgres_database, LEDGER__SETTLE_AFTER="0") as service:
         for number in range(30):
             service.send(sightings(number)[0])

@@ -52,7 +52,7 @@ def checks(database: str) -> int:
 
 
 def test_two_replicas_tell_once_by_each_channel(postgres_database: str) -> None:
-    Database(postgres_database).upgrade()
+    Database(postgres_database).with_tables()
     with listener() as (address, heard):
         settings = {
             "CHANNELS__SECRET_KEYS": json.dumps([KEY]),
