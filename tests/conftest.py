@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -16,6 +19,14 @@ from otel_finops.store.engine import Store
 
 _HERE = Path(__file__).parent
 _databases = count()
+
+
+def pytest_configure() -> None:
+    """Where nothing may be compiled beside the sources, let the processes that tests start share a place of their own: most start often."""
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        folder = tempfile.mkdtemp(prefix="compiled-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
 
 
 def shared_folder(name: str) -> Path:
