@@ -64,5 +64,7 @@ def _new(links: list[str], found: Mapping[str, str]) -> Iterator[str]:
 
 
 def _pattern(one: Declared) -> re.Pattern[str]:
-    parts = re.split(r"\{[^}]*\}", one.path)
-    return re.compile("[^/]+".join(map(re.escape, parts)))
+    parts = re.split(r"(\{[^}]*\})", one.path)
+    return re.compile(
+        "".join((".+" if part.endswith(":path}") else "[^/]+") if part.startswith("{") else re.escape(part) for part in parts)
+    )

@@ -1,0 +1,130 @@
+"""Forty texts that want to run, in every place that spans and people fill: no page runs any, and every page has its content policy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import quote, urlencode
+
+import pytest
+from console_sites import Site
+from hostile_texts import CALLS_TRACE, TEXTS, hostile_site
+from page_addresses import OPENED, addresses, links_of, page_of
+from playwright.sync_api import Browser, BrowserContext
+from watched_pages import Watched, signed_in
+
+PATHS = [one.path for one in OPENED]
+ASKED = (
+    "tenant", "model", "provider", "agent", "user", "session", "step", "service", "cost_center", "name", "q", "from", "to", "range", "zone",
+    "group_by", "by", "split", "sort", "status", "cursor", "next", "period", "currency", "kind",
+)  # fmt: skip
+"""Names of parameters that some page knows; others are there in vain."""
+SHOWN_OF_A_KIND = 2
+TAKE_NONE: set[str] = set()
+"""Operations of whose inputs none of the texts can be a part."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Counter[str]]]:
+    with hostile_site(tmp_path_factory.mktemp("hostile")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def hostile(world: tuple[Site, Counter[str]]) -> Site:
+    return world[0]
+
+
+@pytest.fixture(scope="module")
+def profile(browser: Browser, hostile: Site) -> Iterator[BrowserContext]:
+    with signed_in(browser, hostile) as context:
+        yield context
+
+
+@pytest.fixture(scope="module")
+def places(hostile: Site) -> Mapping[str, Sequence[str]]:
+    """Addresses by declared path: of pages about one thing, those of some things."""
+    found = {path: [address] for path, address in addresses(hostile).items()}
+    with hostile.client() as client:
+        for path in [one for one in PATHS if "{" not in one]:
+            for link in links_of(client.get(path).text):
+                page = page_of(link)
+                if page is not None and "{" in page.path and link not in found.setdefault(page.path, []):
+                    found[page.path].append(link)
+    return found
+
+
+def looked(tab: Watched, address: str) -> list[str]:
+    """What ran, or wanted to, on a page: when it opened, and when somebody moves over it and into its fields."""
+    tab.open(address, status=None)
+    tab.page.evaluate("""() => document.querySelectorAll("main *").forEach((one) => {
+        for (const kind of ["mouseover", "pointerenter", "focus", "toggle"]) one.dispatchEvent(new Event(kind));
+    })""")
+    odd = tab.page.evaluate("""() => [...document.querySelectorAll("a[href], form[action], [hx-get], [hx-post]")]
+        .flatMap((one) => ["href", "action", "hx-get", "hx-post"].map((name) => one.getAttribute(name) || ""))
+        .filter((text) => text && !/^(\\/(?!\\/)|[?#]|https:\\/\\/)/.test(text))""")
+    return [*(f"{address}: {fault}" for fault in tab.looked_over() if _tells(fault)), *(f"{address}: leads to {text[:80]}" for text in odd)]
+
+
+def _tells(fault: str) -> bool:
+    """Refused input is answered with a status, which browsers complain of."""
+    return "Failed to load resource: the server responded with a status of 4" not in fault
+
+
+def test_the_texts_are_where_people_and_spans_put_them(world: tuple[Site, Counter[str]]) -> None:
+    site, taken = world
+    assert not [verb for verb, times in taken.items() if times == 0 and verb not in TAKE_NONE]
+    with site.client() as client:
+        for key in ("model", "service", "agent", "tenant", "step", "cost_center"):
+            groups = client.get("/api/v1/spend", params={"group_by": key}).json()["groups"]
+            named = {group["key"][key] for group in groups}
+            assert len(named.intersection(TEXTS)) >= 35, (
+                key
+            )  # names are kept without characters that nobody sees, and without quotes around them
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_runs_on_a_page(profile: BrowserContext, hostile: Site, places: Mapping[str, Sequence[str]], path: str) -> None:
+    tab = Watched(profile, hostile)
+    faults = [fault for address in places.get(path, [])[:SHOWN_OF_A_KIND] for fault in looked(tab, address)]
+    tab.close()
+    assert not faults, "\n".join(faults)
+
+
+def test_nothing_runs_in_a_trace_in_which_each_text_is_a_call(profile: BrowserContext, hostile: Site) -> None:
+    trace = next((one for one in OPENED if one.path.startswith("/traces/{")), None)
+    if trace is None:
+        pytest.skip("no page shows a trace yet")
+    tab = Watched(profile, hostile)
+    faults = looked(tab, trace.path.partition("{")[0] + CALLS_TRACE)
+    tab.close()
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if "{" not in path])
+def test_nothing_that_an_address_says_runs(profile: BrowserContext, hostile: Site, path: str) -> None:
+    tab, first = Watched(profile, hostile), PATHS.index(path) * 7
+    said = {name: TEXTS[(first + at) % len(TEXTS)] for at, name in enumerate(ASKED)}
+    faults = [
+        fault for part in (ASKED[:11], ASKED[11:]) for fault in looked(tab, f"{path}?{urlencode({name: said[name] for name in part})}")
+    ]
+    tab.close()
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("text", TEXTS[::20])
+def test_nothing_runs_of_an_address_that_no_page_has(profile: BrowserContext, hostile: Site, text: str) -> None:
+    tab = Watched(profile, hostile)
+    faults = [fault for at in ("/", "/traces/", "/budgets/", "/sign-in?next=") for fault in looked(tab, at + quote(text, safe=""))]
+    tab.close()
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.long
+def test_nothing_runs_on_any_page_about_any_of_the_texts(
+    profile: BrowserContext, hostile: Site, places: Mapping[str, Sequence[str]]
+) -> None:
+    tab = Watched(profile, hostile)
+    faults = [fault for found in places.values() for address in found for fault in looked(tab, address)]
+    tab.close()
+    assert not faults, "\n".join(faults)
