@@ -155,5 +155,7 @@ def test_findings_are_chosen_by_kind_and_amount(world: World) -> None:
     assert [(one["calls"], one["traces"]) for one in failing] == [(1, 1)]
     assert world("waste.report", min_usd="1000")["findings"] == []
     assert len(world("waste.report", limit=1)["findings"]) == 1
-    assert world("waste.report", MAX._replace(tenants=("globex",)))["calls"] == 0
-    assert everything["complete"]
+    assert (everything["complete"], everything["chosen"]) == (True, "all")
+    assert (everything["all_calls"], everything["all_cost_usd"]) == (everything["calls"], everything["cost_usd"])
+    others = world("waste.report", MAX._replace(tenants=("globex",)))
+    assert (others["calls"], others["all_calls"], others["all_cost_usd"]) == (0, 0, "0")
