@@ -45,7 +45,7 @@ def build_api(
     listeners: Mapping[str, str] | None = None,
     names: Collection[str] | None = None,
     http: Http = UNHURRIED,
-    console: Callable[[Gate, Places], ASGIApp] | None = None,
+    console: Callable[[Gate, Places, Places], ASGIApp] | None = None,
 ) -> ASGIApp:
     """The application behind the HTTP listener.
 
@@ -56,7 +56,7 @@ def build_api(
         listeners: addresses to show on the index page, by name (`OTLP/gRPC`, `OTLP/HTTP`).
         names: as `Shell` takes them: needed where `authenticate` lets everyone in, None where tokens are shown.
         http: the settings of rates and sizes.
-        console: makes what answers all other paths; None: an index page at `/`, and nothing else.
+        console: makes what answers all other paths, given the gate and the places for exports and for what takes long; None: an index page at `/`, and nothing else.
     """
     gate = Gate(authenticate, Rates(http.rate_per_s, http.burst, context.clock) if http.rate_per_s else None)
     shared = _shared(context, gate, context.settings.enforcement.store_timeout)
@@ -69,7 +69,7 @@ def build_api(
     if console is None:
         _add_index(app, context, gate, sorted(mounts or {}), listeners or {})
     else:
-        app.router.default = _Elsewhere(console(gate, shared.exports), app.router.default)
+        app.router.default = _Elsewhere(console(gate, shared.exports, shared.places), app.router.default)
     quick = QuickLane(app, OPERATIONS.switched_on(context.features) if context.features.api else (), shared)
     return Shell(quick, names, body_mib_max=http.body_mib_max)
 

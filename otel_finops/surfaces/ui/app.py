@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
@@ -56,13 +57,14 @@ class _Console(NamedTuple):
     renderer: Renderer
 
 
-def build_console(context: Context, gate: Gate, exports: Places, *, listeners: Mapping[str, str]) -> ASGIApp:
+def build_console(context: Context, gate: Gate, exports: Places, heavy: Places, *, listeners: Mapping[str, str]) -> ASGIApp:
     """The application behind every path that is none of the API's.
 
     Args:
         context: what operations work on; its features decide which pages there are.
         gate: lets requests in; here by the token in a cookie.
         exports: places for downloads.
+        heavy: places for what takes long.
         listeners: where spans are taken, by name (`OTLP/gRPC`, `OTLP/HTTP`), for those who send their first one.
     """
     static = StaticFiles()
@@ -77,7 +79,7 @@ def build_console(context: Context, gate: Gate, exports: Places, *, listeners: M
     ]
     for one in sorted(PAGES, key=lambda one: one.path.count("{")):  # `/budgets/new` before `/budgets/{no}`
         answer = partial(_page_answer, declared=one)
-        routes.append(Route(one.path, _threaded(console, answer), methods=["POST" if one.changes else "GET"]))
+        routes.append(Route(one.path, _threaded(console, answer, heavy, one.slow), methods=["POST" if one.changes else "GET"]))
     app = Starlette(
         routes=routes,
         middleware=[Middleware(GZipMiddleware, minimum_size=_GZIP_BYTES_MIN)],
@@ -87,8 +89,11 @@ def build_console(context: Context, gate: Gate, exports: Places, *, listeners: M
     return app
 
 
-def _threaded(console: _Console, answer: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
-    """An endpoint: reads what a form sends, once it is known to come from a page of ours, and answers in a thread."""
+def _threaded(
+    console: _Console, answer: Callable[..., Response], heavy: Places | None = None, slow: Callable[[Mapping[str, str]], bool] | None = None
+) -> Callable[..., Awaitable[Response]]:
+    """An endpoint: reads what a form sends, once it is known to come from a page of ours, and answers in a thread; what takes long in one
+    of the places for that."""
 
     async def endpoint(request: Request, fault: Exception | None = None) -> Response:
         posted = None
@@ -96,9 +101,11 @@ def _threaded(console: _Console, answer: Callable[..., Response]) -> Callable[..
             if request.method == "POST":
                 must_be_own(request)
                 posted = await _posted(request)
+            takes_long = heavy is not None and slow is not None and slow(dict(request.query_params))
+            with heavy.taken() if heavy is not None and takes_long else nullcontext():
+                return await run_in_threadpool(answer, console, request, posted)
         except FinopsError as refused:
             return await run_in_threadpool(_fault_page, console, request, _NOBODY, refused)
-        return await run_in_threadpool(answer, console, request, posted)
 
     return endpoint
 
@@ -157,6 +164,8 @@ def _page_answer(console: _Console, request: Request, posted: Posted | None, dec
         page = Page(request, principal, console.context, declared, console.renderer, posted)
         if declared.needs and not any(page.can(name) for name in declared.needs):
             admit(OPERATIONS.named(declared.needs[0]), console.context, principal)
+        if declared.slow(page.query) and not page.is_waited_for:
+            return page.render("working.html")
         return declared.handler(page)
     except Unauthenticated:
         return _to_sign_in(request)

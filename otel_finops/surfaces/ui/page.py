@@ -43,6 +43,7 @@ class Declared(NamedTuple):
         needs: operations: it is shown to who may run one of them.
         handler: makes it.
         changes: it takes what a form sends (POST), instead of being opened.
+        slow: whether what this query asks for takes long: then the page says at once that it works on it, and how long so far.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Declared(NamedTuple):
     needs: tuple[str, ...]
     handler: Callable[[Page], Response]
     changes: bool = False
+    slow: Callable[[Mapping[str, str]], bool] = lambda _: False
 
     @property
     def is_entry(self) -> bool:
@@ -65,11 +67,13 @@ PAGES: Final[list[Declared]] = []
 Handler: TypeAlias = Callable[["Page"], Response]
 
 
-def page(path: str, *, title: str, group: str = "", needs: Sequence[str] = ()) -> Callable[[Handler], Handler]:
+def page(
+    path: str, *, title: str, group: str = "", needs: Sequence[str] = (), slow: Callable[[Mapping[str, str]], bool] = lambda _: False
+) -> Callable[[Handler], Handler]:
     """Declare the decorated function as a page; the arguments are those of `Declared`."""
 
     def declare(handler: Handler) -> Handler:
-        PAGES.append(Declared(path, title, group, tuple(needs), handler))
+        PAGES.append(Declared(path, title, group, tuple(needs), handler, slow=slow))
         return handler
 
     return declare
@@ -145,6 +149,11 @@ class Page:
     def is_partial(self) -> bool:
         """Whether a script asks for a part of the page."""
         return self.request.headers.get("hx-request") == "true"
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether whoever asks waits for all of it: a script does, behind a page that says so, and so does who has none."""
+        return self.is_partial or "wait" in self.query or self.request.headers.get("sec-fetch-mode") != "navigate"
 
     @property
     def base(self) -> str:
@@ -243,7 +252,7 @@ class Page:
 
     def here(self, **changes: Any) -> str:
         """This page with another query: `changes` put in, None leaves one away; a cursor counts for one query alone."""
-        kept = {name: text for name, text in self.query.items() if name != "cursor"}
+        kept = {name: text for name, text in self.query.items() if name not in ("cursor", "wait")}
         return _url(self.request.url.path.replace("{", "%7B"), kept, changes)
 
     def to(self, path: str, notice: str = "") -> Response:

@@ -154,3 +154,16 @@ def test_files_are_kept_by_browsers_until_they_change(console: TestClient) -> No
     assert "immutable" in console.get(path).headers["cache-control"]
     assert console.get("/static/old/app.css").headers["cache-control"] == "no-cache"
     assert console.get("/static/old/../app.py").status_code == 404
+
+
+def test_what_takes_long_says_so_at_once(console: TestClient) -> None:
+    """A browser that opens the page gets one that fetches the rest; a script, and who has none, get all of it."""
+    opened = console.get("/waste", headers={"Sec-Fetch-Mode": "navigate"}).text
+    assert 'hx-get="/waste?wait=1"' in opened
+    assert "looked at" not in opened
+    waited = console.get("/waste?wait=1", headers={"Sec-Fetch-Mode": "navigate"})
+    for whole in (waited, console.get("/waste", headers={"HX-Request": "true"})):
+        assert "looked at" in whole.text
+        assert "wait=1" not in whole.text.split("<main")[1]
+    quick = console.get("/explore?by=model", headers={"Sec-Fetch-Mode": "navigate"}).text
+    assert "hx-get" not in quick

@@ -11,6 +11,8 @@ from otel_finops.identity.principals import Principal
 from otel_finops.operations.context import Context
 from otel_finops.surfaces.api.app import build_api
 from otel_finops.surfaces.ui.app import build_console
+from otel_finops.surfaces.web.gate import Gate
+from otel_finops.surfaces.web.places import Places
 
 LISTENERS = {"OTLP/gRPC": "127.0.0.1:4317", "OTLP/HTTP": "127.0.0.1:4318"}
 OWN = {"Sec-Fetch-Site": "same-origin"}
@@ -20,7 +22,7 @@ OWN = {"Sec-Fetch-Site": "same-origin"}
 def console_over(context: Context, authenticate: Callable[[str | None], Principal]) -> TestClient:
     """The whole web side, console included."""
 
-    def console(gate: object, exports: object) -> ASGIApp:
-        return build_console(context, gate, exports, listeners=LISTENERS)  # type: ignore[arg-type]
+    def console(gate: Gate, exports: Places, heavy: Places) -> ASGIApp:
+        return build_console(context, gate, exports, heavy, listeners=LISTENERS)
 
     return TestClient(build_api(context, authenticate, console=console), headers=OWN, follow_redirects=False)

@@ -11,7 +11,7 @@ from otel_finops.operations.registry import Json
 from otel_finops.surfaces.ui.page import Page, page
 
 
-@page("/audit", title="Audit", group="System", needs=("audit.list",))
+@page("/audit", title="Audit", group="System", needs=("audit.list",), slow=lambda query: "verify" in query)
 def audit(page: Page) -> Response:
     """The record of changes, newest first; `verify` in the query walks the chain as well."""
     found = page.ask("audit.list", limit=50)

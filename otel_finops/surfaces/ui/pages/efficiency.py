@@ -13,7 +13,7 @@ from otel_finops.surfaces.ui.page import Page, action, page
 KEYS: Final = ("agent", "model", "provider", "tenant", "service", "environment", "cost_center", "operation")
 
 
-@page("/waste", title="Waste", group="Understand", needs=("waste.report",))
+@page("/waste", title="Waste", group="Understand", needs=("waste.report",), slow=lambda _: True)
 def waste(page: Page) -> Response:
     """What was paid for nothing, dearest first, with the policy that would have stopped it."""
     report = page.ask("waste.report", **_week(page))
@@ -30,7 +30,7 @@ def adopt(page: Page) -> Response:
     return page.to(page.url("/policies"), "The policy is stored and switched off: look at it, then switch it on.")
 
 
-@page("/unit-costs", title="Unit costs", group="Understand", needs=("unit_costs.report",))
+@page("/unit-costs", title="Unit costs", group="Understand", needs=("unit_costs.report",), slow=lambda _: True)
 def unit_costs(page: Page) -> Response:
     """Cost by unit and by outcome, and what the cache saved."""
     by = page.query.get("group_by", "agent")

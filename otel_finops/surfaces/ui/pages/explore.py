@@ -24,7 +24,9 @@ _ROWS_SHOWN_MAX: Final = 100
 _LINES_MAX: Final = 10
 
 
-@page("/explore", title="Explore", group="Spend", needs=("spend.report",))
+@page(
+    "/explore", title="Explore", group="Spend", needs=("spend.report",), slow=lambda query: not {*query.values(), *query}.isdisjoint(SLOWER)
+)
 def explore(page: Page) -> Response:
     """Group by one dimension and split by another; every value is a filter by one click."""
     by, split = page.query.get("by", "model"), page.query.get("split", "")

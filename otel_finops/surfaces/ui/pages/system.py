@@ -20,7 +20,7 @@ def settings(page: Page) -> Response:
     return page.render("system/settings.html", sections=sections)
 
 
-@page("/diagnostics", title="Diagnostics", group="System", needs=("health",))
+@page("/diagnostics", title="Diagnostics", group="System", needs=("health",), slow=lambda query: "verify" in query)
 def diagnostics(page: Page) -> Response:
     """How the parts are; the ledger is verified, and a call estimated, where the query asks for it."""
     verdict = page.ask("ledger.verify", carry=()) if "verify" in page.query and page.can("ledger.verify") else None

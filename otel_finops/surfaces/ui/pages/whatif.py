@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.responses import Response
@@ -15,15 +16,22 @@ CHANGES: Final = ("to_model", "to_provider", "to_tier", "cache_hit_rate", "token
 _RULE: Final = ("name", "candidates", "bar", "task", "source", "min_samples", "unknown", "service", "agent", "model", "tenant")
 
 
-@page("/what-if", title="What-if", group="Understand", needs=("whatif.simulate",))
+def _asks(query: Mapping[str, str]) -> bool:
+    return not query.keys().isdisjoint((*CHANGES, "scenario"))
+
+
+def _asks_routing(query: Mapping[str, str]) -> bool:
+    return not query.keys().isdisjoint(("no", "candidates"))
+
+
+@page("/what-if", title="What-if", group="Understand", needs=("whatif.simulate",), slow=_asks)
 def what_if(page: Page) -> Response:
     """Reprice recorded calls: asked once the query says what is to be another."""
-    is_asked = any(name in page.query for name in (*CHANGES, "scenario"))
     scenarios = page.ask("whatif.scenarios", carry=("tenant",), limit=100)["scenarios"]
     return page.render(
         "understand/what_if.html",
         window=page.window(),
-        found=page.try_ask("whatif.simulate") if is_asked else None,
+        found=page.try_ask("whatif.simulate") if _asks(page.query) else None,
         scenarios=scenarios,
         filters=FILTERS,
         changes=empty_form(OPERATIONS.named("whatif.simulate"), page.query).fields,
@@ -45,7 +53,7 @@ def forget(page: Page) -> Response:
     return page.to(page.url("/what-if"), "The question is taken away." if done.answer is not None else done.filled.fault)
 
 
-@page("/routing", title="Routing", group="Understand", needs=("routing.list",))
+@page("/routing", title="Routing", group="Understand", needs=("routing.list",), slow=_asks_routing)
 def routing(page: Page) -> Response:
     """Stored rules; with `no` or `candidates` in the query their answer over the page's time."""
     return _routing(page)
@@ -75,14 +83,13 @@ def scores(page: Page) -> Response:
 
 
 def _routing(page: Page, filled: Filled | None = None) -> Response:
-    is_asked = "no" in page.query or "candidates" in page.query
     return page.render(
         "understand/routing.html",
         status=400 if filled else 200,
         window=page.window(),
         rules=page.ask("routing.list", carry=(), limit=100)["rules"],
         scores=page.ask("quality.scores", carry=(), limit=100)["scores"] if page.can("quality.scores") else (),
-        found=page.try_ask("routing.simulate") if is_asked else None,
+        found=page.try_ask("routing.simulate") if _asks_routing(page.query) else None,
         form=filled or empty_form(OPERATIONS.named("routing.create")),
         rule=_RULE,
         import_form=empty_form(OPERATIONS.named("quality.import"), without=("tenant",)),

@@ -82,6 +82,11 @@
   document.addEventListener("submit", (event) => { const asks = event.target.dataset.confirm; if (asks && !confirm(asks)) event.preventDefault(); });
   document.addEventListener("htmx:after:swap", () => drawAll());
 
+  const counter = document.querySelector("[data-seconds]"), began = performance.now();
+  if (counter) {
+    const ticking = setInterval(() => { if (counter.isConnected) counter.textContent = Math.round((performance.now() - began) / 1000); else clearInterval(ticking); }, 500);
+  }
+
   // --- charges as they come ------------------------------------------------------------------------------------------
   const body = document.querySelector("[data-live]");
   if (body) {
