@@ -7,6 +7,9 @@ from otel_finops.surfaces.ui.pages import traces as traces  # isort: skip
 from otel_finops.surfaces.ui.pages import budgets as budgets  # isort: skip
 from otel_finops.surfaces.ui.pages import prices as prices  # isort: skip
 from otel_finops.surfaces.ui.pages import price_rules as price_rules  # isort: skip
+from otel_finops.surfaces.ui.pages import subscriptions as subscriptions  # isort: skip
+from otel_finops.surfaces.ui.pages import alerts as alerts  # isort: skip
+from otel_finops.surfaces.ui.pages import channels as channels  # isort: skip
 from otel_finops.surfaces.ui.pages import jobs as jobs  # isort: skip
 from otel_finops.surfaces.ui.pages import audit as audit  # isort: skip
 from otel_finops.surfaces.ui.pages import tokens as tokens  # isort: skip
