@@ -150,8 +150,7 @@ _UNITS: Final = ("calls", "cost_usd", "usd_per_call", "usd_per_trace", "usd_per_
 
 def wasted(console: Console, answer: Mapping[str, Any]) -> None:
     """What was spent for nothing, the dearest first, then what to do about each kind."""
-    read = f"{many(answer['calls'], 'call')} for {_money(answer['cost_usd'])} USD{'' if answer['complete'] else ', the newest ones alone'}"
-    console.print(Text(f"{second(answer['from'])} to {second(answer['to'])}, {read}"))
+    console.print(Text(f"{second(answer['from'])} to {second(answer['to'])}, {_looked_at(answer)}"))
     if not answer["findings"]:
         console.print("nothing found")
         return
@@ -159,6 +158,13 @@ def wasted(console: Console, answer: Mapping[str, Any]) -> None:
     for kind in answer["kinds"]:
         _advice(console, kind, next((one for one in answer["findings"] if one["kind"] == kind["kind"]), None))
     console.print(Text(_MORE, "dim"))
+
+
+def _looked_at(answer: Mapping[str, Any]) -> str:
+    read = f"{many(answer['calls'], 'call')} for {_money(answer['cost_usd'])} USD"
+    if answer["complete"]:
+        return read
+    return f"{read}, the {answer['chosen']} of {many(answer['all_calls'], 'call')} for {_money(answer['all_cost_usd'])} USD"
 
 
 def _finding(one: Mapping[str, Any]) -> dict[str, Any]:
