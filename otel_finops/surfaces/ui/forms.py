@@ -19,6 +19,7 @@ from otel_finops.surfaces.web.texts import kinds_of, value_of
 FieldKind: TypeAlias = Literal["text", "number", "check", "choice", "long", "file", "secret"]
 _LONG: Final = frozenset({"description", "condition", "document", "note"})
 _FILES: Final = frozenset({"content"})
+_MARKED: Final = "Nothing was stored: mend what is marked."
 
 
 class Posted(NamedTuple):
@@ -67,8 +68,18 @@ class Filled(NamedTuple):
     fault: str = ""
 
     def refused(self, fault: str) -> Filled:
-        """The form whose input the operation did not take."""
-        return self._replace(given=None, fault=fault)
+        """The form whose input the operation did not take; what is said of a field (`amount: ...`) stands beside it."""
+        name, said = _of_field(fault)
+        if name not in self.fields:
+            return self._replace(given=None, fault=fault)
+        return self._replace(fields={**self.fields, name: self.fields[name]._replace(fault=said)}, given=None, fault=_MARKED)
+
+
+def _of_field(fault: str) -> tuple[str, str]:
+    """The field that a fault is about and what it says; `condition, position 4: ...` keeps the position."""
+    place, _, said = fault.partition(": ")
+    name, _, deeper = place.replace(", ", ".", 1).partition(".")
+    return name, f"{deeper}: {said}" if deeper else said
 
 
 def empty_form(one: Operation, values: Mapping[str, Any] | None = None, *, without: Collection[str] = ()) -> Filled:
@@ -109,7 +120,7 @@ def _with_faults(form: Filled, error: ValidationError) -> Filled:
             fields[name] = fields[name]._replace(fault=f"{deeper}: {said}" if deeper else said)
         else:
             others.append(f"{place}: {said}" if place else said)
-    return Filled(fields, None, "; ".join(others) or "Nothing was stored: mend what is marked.")
+    return Filled(fields, None, "; ".join(others) or _MARKED)
 
 
 def _typed(posted: Posted, field: Field) -> str:
