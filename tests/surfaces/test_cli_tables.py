@@ -249,3 +249,14 @@ def test_a_decision_is_told_with_what_decided_it() -> None:
     assert drawn("decisions.list", {"decisions": [row], "next_cursor": None}, 160)[2].replace("  ", "|").split("|")[:4] == [
         "2026-11-22 11:17:28Z", "allow (would block)", "budget acme day", "acme",
     ]  # fmt: skip
+
+
+def test_waste_says_what_was_looked_at() -> None:
+    answer: dict[str, Any] = {
+        "from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z", "findings": [], "kinds": [], "calls": 5, "cost_usd": "2.5",
+        "all_calls": 7, "all_cost_usd": "3", "chosen": "dearest", "complete": False,
+    }  # fmt: skip
+    [line, *_] = drawn("waste.report", answer, 200)
+    assert line.strip().endswith(", 5 calls for 2.50 USD, the dearest of 7 calls for 3.00 USD")
+    [line, *_] = drawn("waste.report", {**answer, "chosen": "all", "complete": True}, 200)
+    assert line.strip().endswith(", 5 calls for 2.50 USD")
