@@ -42,9 +42,14 @@ class Site(NamedTuple):
 
 
 def settings_for(file: Path, **more: str) -> Settings:
-    """Settings of a service over this SQLite file: free ports, no limit on how often anybody asks."""
+    """Settings of a service over this SQLite file."""
+    return settings_over(f"sqlite:///{file}", **more)
+
+
+def settings_over(url: str, **more: str) -> Settings:
+    """Settings of a service over this database: free ports, no limit on how often anybody asks."""
     said = {
-        "DATABASE__URL": f"sqlite:///{file}", "DATABASE__RESERVE": "false", "OTLP__GRPC_ADDRESS": "", "OTLP__HTTP_ADDRESS": "127.0.0.1:0",
+        "DATABASE__URL": url, "DATABASE__RESERVE": "false", "OTLP__GRPC_ADDRESS": "", "OTLP__HTTP_ADDRESS": "127.0.0.1:0",
         "HTTP__ADDRESS": "127.0.0.1:0", "HTTP__RATE_PER_S": "0", "LOG__LEVEL": "warning", **more,
     }  # fmt: skip
     return load(None, {f"OTEL_FINOPS_{name}": value for name, value in said.items()})

@@ -33,6 +33,11 @@ def links_of(html: str) -> list[str]:
     return reader.found
 
 
+def static_files_of(html: str) -> list[str]:
+    """The files of a page: styles, scripts and pictures."""
+    return list(dict.fromkeys(re.findall(r'(?:href|src)="(/static/[^"]+)"', html)))
+
+
 def page_of(address: str) -> Declared | None:
     """The page at an address; of several that fit, the one with the fewest fields."""
     path = unquote(urlsplit(address).path)

@@ -105,8 +105,9 @@ class Watched:
         ]  # fmt: skip
 
     def sideways(self) -> Sequence[str]:
-        """What makes the page scroll sideways, if it does."""
-        return self.page.evaluate("""() => {
+        """What makes the page scroll sideways, if it does, once drawings have taken its width."""
+        return self.page.evaluate("""async () => {
+            for (let frame = 0; frame < 3; frame += 1) await new Promise(requestAnimationFrame);
             const width = document.documentElement.clientWidth;
             if (document.documentElement.scrollWidth <= width) return [];
             const scrolls = (node) => { for (let one = node.parentElement; one && one !== document.body; one = one.parentElement)
