@@ -103,6 +103,7 @@ class SessionTraceRow(Output):
     """What a trace added to the session."""
 
     trace_id: str
+    name: str | None = Field(description="Of the run that holds the others; null: there is none.")
     first_at: At
     last_at: At
     calls: Count
@@ -137,12 +138,15 @@ def show(context: Context, principal: Principal, given: SessionShow) -> Json:
     after = given.place(_COURSE)
     if after is not None and len(after) != 2:
         raise BadInput("cursor: not a next_cursor of this operation; leave it out to begin with the first page")
-    found = context.trees.session(given.session, given.tenants(principal), after, given.limit)
+    tenants = given.tenants(principal)
+    found = context.trees.session(given.session, tenants, after, given.limit)
     if found is None:
         raise NotFound("There is no such session; `sessions list` names them.")
+    labels = {trace_id: one for (_, trace_id), one in context.reads.labels([one.trace_id for one in found.traces], tenants).items()}
     course = [
         {
             "trace_id": one.trace_id,
+            "name": labels[one.trace_id].name if one.trace_id in labels else None,
             "first_at": format_ns(one.started_ns),
             "last_at": format_ns(one.ended_ns),
             "calls": one.calls,

@@ -4,6 +4,9 @@ from otel_finops.surfaces.ui.pages import overview as overview  # isort: skip
 from otel_finops.surfaces.ui.pages import explore as explore  # isort: skip
 from otel_finops.surfaces.ui.pages import live as live  # isort: skip
 from otel_finops.surfaces.ui.pages import traces as traces  # isort: skip
+from otel_finops.surfaces.ui.pages import runs as runs  # isort: skip
+from otel_finops.surfaces.ui.pages import sessions as sessions  # isort: skip
+from otel_finops.surfaces.ui.pages import usage as usage  # isort: skip
 from otel_finops.surfaces.ui.pages import budgets as budgets  # isort: skip
 from otel_finops.surfaces.ui.pages import prices as prices  # isort: skip
 from otel_finops.surfaces.ui.pages import price_rules as price_rules  # isort: skip
