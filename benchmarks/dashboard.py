@@ -85,8 +85,8 @@ _TRACE_SUMS: Final = (
     "INSERT INTO trace_sums SELECT trace_no, tenant, '', user_ref, SUM(CASE WHEN kind = 'charge' THEN 1 ELSE 0 END), "
     "SUM(CASE WHEN kind = 'charge' AND error_type IS NOT NULL THEN 1 ELSE 0 END), "
     "SUM(CASE WHEN kind = 'charge' AND cost_pico IS NULL THEN 1 ELSE 0 END), SUM(tokens), "
-    "COALESCE(SUM(cost_pico), 0) / 1000000000000, COALESCE(SUM(cost_pico), 0) % 1000000000000, MIN(started_ns), "
-    "MAX(started_ns + duration_ns) FROM entries GROUP BY trace_no, tenant, user_ref"
+    "CAST(COALESCE(SUM(cost_pico), 0) AS BIGINT) / 1000000000000, CAST(COALESCE(SUM(cost_pico), 0) AS BIGINT) % 1000000000000, "
+    "MIN(started_ns), MAX(started_ns + duration_ns) FROM entries GROUP BY trace_no, tenant, user_ref"
 )
 """What settlers keep of each trace; corrections here carry a picodollar and no tokens."""
 
