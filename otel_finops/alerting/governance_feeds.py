@@ -103,7 +103,7 @@ def _low(one: LowBalance) -> Finding:
         labels={"pool": pool.name, "pool_no": str(pool.no)},
         figures={"level": format_usd(one.level), "low": format_usd(one.low)},
         since_ns=one.at_ns,
-        link=f"/credits/pools/{pool.no}",
+        link="/credits",
     )
 
 

@@ -53,7 +53,7 @@ def _changed(watch: Watch, change: Change, now_ns: int) -> Finding:
             f"{one.field}_{side}": _price(price) for one in change.prices for side, price in (("before", one.before), ("after", one.after))
         },
         since_ns=change.at_ns,
-        link="/prices/changes",
+        link="/prices/watches",
         lasting=False,
     )
 

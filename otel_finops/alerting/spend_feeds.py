@@ -190,7 +190,7 @@ def _spends(rule: Rule, labels: Mapping[str, str], one: Burn, even: Fraction) ->
             "times": _times(one.long_times), "spent_long": format_usd(one.long), "spent_short": format_usd(one.short),
             "long_minutes": str(minutes[0]), "short_minutes": str(minutes[1]),
         },
-        link="/spend",
+        link="/explore",
     )  # fmt: skip
 
 
@@ -234,7 +234,7 @@ def _unpriced(rule: Rule, labels: Mapping[str, str], one: Tally, hours: int, mod
         f"not be priced, most of them of {', '.join(models)}. What they cost is in no sum.",
         labels=labels,
         figures={"percent": percent, "unpriced_tokens": str(one.unpriced_tokens), "unpriced_calls": str(one.unpriced_calls)},
-        link="/unpriced",
+        link="/prices/unpriced",
     )
 
 

@@ -156,7 +156,7 @@ def _choices(info: FieldInfo) -> tuple[str, ...]:
 
 
 def _label(name: str) -> str:
-    words = name.replace("_", " ").replace("usd", "USD")
+    words = name.replace("_", " ").replace("usd", "USD").replace("url", "URL").replace("sha256", "SHA-256")
     return words[:1].upper() + words[1:]
 
 

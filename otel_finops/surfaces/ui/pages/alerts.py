@@ -14,6 +14,8 @@ from otel_finops.surfaces.ui.forms import Field, Filled, empty_form
 from otel_finops.surfaces.ui.page import Page, Submitted, action, page
 
 _ROWS: Final = 50
+_PLAIN: Final = ("times", "minutes", "score", "failures", "tokens", "calls", "_before", "_after")
+"""Ends of the names of figures that are no money, whatever the others are counted in."""
 _PARAM: Final = "param."
 """What the fields of a kind's own parameters begin with."""
 BASICS: Final = ("name", "severity", "tenant", "enabled")
@@ -37,12 +39,29 @@ def _alerts(page: Page, muting: str | None = None, form: Filled | None = None, c
         found=page.ask("alerts.list", carry=("tenant", "rule_no", "severity", "phase", "cursor"), limit=_ROWS),
         mutes=page.try_ask("alerts.mutes", carry=()),
         names=_rule_names(page),
+        quantities=quantities,
         history=page.try_ask("alerts.history", carry=("tenant", "rule_no", "alert"), cursor=page.query.get("before"), limit=_ROWS),
         muting=muting,
         form=form or empty_form(OPERATIONS.named("alerts.mute")),
         check=check,
         filtered=bool(page.query.keys() & {"phase", "severity", "rule_no"}),
     )
+
+
+def quantities(alert: Json) -> list[tuple[str, str, str, str]]:
+    """The figures of an alert for people: (name, how it is written, amount, currency)."""
+    figures = alert["figures"]
+    unit = figures.get("unit", "USD")
+    return [(name.replace("_", " "), _written(name, unit), text, unit) for name, text in figures.items() if name != "unit"]
+
+
+def _written(name: str, unit: str) -> str:
+    """`money`, `count`, or as the name says: `percent`, a share of 1, or as it is."""
+    if name in ("percent", "chance"):
+        return name
+    if name.endswith(_PLAIN):
+        return "plain"
+    return "money" if unit.isupper() else "count"
 
 
 def _rule_names(page: Page) -> Mapping[int, str]:

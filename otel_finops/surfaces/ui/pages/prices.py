@@ -83,7 +83,7 @@ def model(page: Page) -> Response:
         factors=[one for one in prices if one["per"] == "factor"],
         chart=_history_chart(page, history),
         units=_units(history),
-        by_unit=_by_unit,
+        standard=lambda period: _by_unit(_standard(period)),
         watches=_watches(page),
     )
 
