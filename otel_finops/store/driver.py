@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, PoolProxiedConnection
 
 from otel_finops.base.errors import FinopsError
 from otel_finops.store.unit_of_work import EngineName, Transaction
@@ -18,15 +18,21 @@ class Driver(Protocol):
     Attributes:
         name: which one.
         engine: SQLAlchemy's engine; its pool holds the connections.
-        writing_engine: the same, or one of its own for writing transactions: where only one can write at a time, all of them use
-            one connection, whose page cache then stays valid from one to the next.
         place: where the database is, safe to show.
     """
 
     name: EngineName
     engine: Engine
-    writing_engine: Engine
     place: str
+
+    def connection(self, *, write: bool) -> PoolProxiedConnection:
+        """A connection for one transaction. Where only one can write at a time, all that write use one, whose page cache then stays
+        valid from one to the next."""
+        ...
+
+    def give_back(self, pooled: PoolProxiedConnection, *, write: bool) -> None:
+        """Take a connection back once its transaction has ended; the pool knows of one that was thrown away."""
+        ...
 
     def writer_turn(self) -> AbstractContextManager[None]:
         """Held during a writing transaction: where only one can write, the others wait here in the order of arrival."""

@@ -212,7 +212,7 @@ class Store:
     @contextmanager
     def _session(self, *, write: bool, durable: bool = True) -> Iterator[Transaction]:
         with self.faults():
-            pooled = (self.driver.writing_engine if write else self.engine).raw_connection()
+            pooled = self.driver.connection(write=write)
         try:
             with self.faults(pooled):
                 connection: Any = pooled.driver_connection
@@ -225,7 +225,7 @@ class Store:
                 self.driver.committed()
         finally:
             with contextlib.suppress(DBAPIError):
-                pooled.close()
+                self.driver.give_back(pooled, write=write)
 
     @contextmanager
     def faults(self, pooled: PoolProxiedConnection | None = None) -> Iterator[None]:

@@ -13,7 +13,7 @@ from psycopg import RawCursor, RawServerCursor
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection, create_engine, event
 
 from otel_finops.base.errors import FinopsError, StartRefused, Unavailable
 from otel_finops.store.unit_of_work import EngineName, Row, Transaction
@@ -157,8 +157,16 @@ class PostgresDriver:
 
     def __init__(self, url: URL) -> None:
         self.place = f"PostgreSQL database {url.database} at {url.host or 'the local socket'}"
-        self.engine = self.writing_engine = _engine(url)
+        self.engine = _engine(url)
         self._column_types: ColumnTypes = {}
+
+    def connection(self, *, write: bool) -> PoolProxiedConnection:
+        """One of the pool's."""
+        return self.engine.raw_connection()
+
+    def give_back(self, pooled: PoolProxiedConnection, *, write: bool) -> None:
+        """See `Driver.give_back`."""
+        pooled.close()
 
     def writer_turn(self) -> AbstractContextManager[None]:
         """Nobody waits: the server handles concurrent writers."""

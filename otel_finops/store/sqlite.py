@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection, create_engine, event, make_url
 
 from otel_finops.base.errors import Busy, FinopsError, StartRefused, Unavailable
 from otel_finops.base.limits import MIB
@@ -80,6 +80,7 @@ class SqliteConnection(sqlite3.Connection):
     def let_write(self, may_write: bool) -> None:
         """Take writes, or refuse them; outside of a transaction."""
         if self._may_write is not may_write:
+            self._may_write = None  # not known, should it fail
             self.execute(f"PRAGMA query_only = {'OFF' if may_write else 'ON'}")
             self._may_write = may_write
 
@@ -164,7 +165,8 @@ class SqliteDriver:
         with _turnstiles_guard:
             self._turnstile = _turnstiles.setdefault(str(self.path.resolve()), _Turnstile())
         self.engine = _engine(self.path, READERS_MAX, READER_CACHE_KIB)
-        self.writing_engine = _engine(self.path, 1, WRITER_CACHE_KIB)
+        self._writing_engine = _engine(self.path, 1, WRITER_CACHE_KIB)
+        self._writer: PoolProxiedConnection | None = None
         self._checkpoints = Checkpoints(self.path, self.writer_turn, self._log_failed)
         self._is_relaxed = False
 
@@ -172,6 +174,20 @@ class SqliteDriver:
     def path_of(url: URL | str) -> Path:
         """The file that a URL names."""
         return Path(make_url(url).database or "").absolute()
+
+    def connection(self, *, write: bool) -> PoolProxiedConnection:
+        """The one that writes is kept at hand: to take it out of a pool and put it back costs as much as a small transaction."""
+        if not write:
+            return self.engine.raw_connection()
+        writer, self._writer = self._writer, None
+        return writer or self._writing_engine.raw_connection()
+
+    def give_back(self, pooled: PoolProxiedConnection, *, write: bool) -> None:
+        """See `Driver.give_back`."""
+        if write and pooled.is_valid:
+            self._writer = pooled
+        else:
+            pooled.close()
 
     @contextmanager
     def writer_turn(self) -> Iterator[None]:
@@ -238,7 +254,10 @@ class SqliteDriver:
         """Close all connections that are not in use."""
         self._checkpoints.close()
         self.engine.dispose()
-        self.writing_engine.dispose()
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+        self._writing_engine.dispose()
 
     def _log_failed(self, error: sqlite3.Error | OSError) -> None:
         """What the thread beside the commits met: the next commit writes again what may be lost; on a full disk it fails itself, and

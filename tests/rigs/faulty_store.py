@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from otel_finops.store.sqlite import SqliteConnection
+
 CODES = ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_FULL", "SQLITE_BUSY", "SQLITE_NOMEM")
 IO_ERROR = "OSError"
 KINDS = (*CODES, IO_ERROR)
@@ -78,7 +80,7 @@ def every(nth: int, seed: int, until: int) -> Callable[[int], Injected | None]:
 def faulty_connections(faults: Faults) -> Iterator[None]:
     """All SQLite connections that are opened from now on ask `faults`."""
 
-    class Faulty(sqlite3.Connection):
+    class Faulty(SqliteConnection):
         def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
             return faults.around(lambda: super(Faulty, self).execute(sql, parameters))  # type: ignore[no-any-return]
 

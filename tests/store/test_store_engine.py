@@ -64,11 +64,11 @@ def test_a_transaction_on_sqlite_tells_its_connection_nothing_twice(tmp_path: Pa
     """After `PRAGMA query_only` all statements would be compiled anew."""
     store = Store.open(f"sqlite:///{tmp_path / 'a.db'}", FakeClock())
     said: list[str] = []
-    for engine in (store.driver.engine, store.driver.writing_engine):
-        pooled = engine.raw_connection()
+    for write in (False, True):
+        pooled = store.driver.connection(write=write)
         assert isinstance(pooled.driver_connection, sqlite3.Connection)
         pooled.driver_connection.set_trace_callback(said.append)
-        pooled.close()
+        store.driver.give_back(pooled, write=write)
     for _ in range(2):
         said.clear()
         with store.write() as transaction:
