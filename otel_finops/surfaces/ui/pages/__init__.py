@@ -8,6 +8,11 @@ from otel_finops.surfaces.ui.pages import runs as runs  # isort: skip
 from otel_finops.surfaces.ui.pages import sessions as sessions  # isort: skip
 from otel_finops.surfaces.ui.pages import usage as usage  # isort: skip
 from otel_finops.surfaces.ui.pages import budgets as budgets  # isort: skip
+from otel_finops.surfaces.ui.pages import policies as policies  # isort: skip
+from otel_finops.surfaces.ui.pages import approvals as approvals  # isort: skip
+from otel_finops.surfaces.ui.pages import kill_switches as kill_switches  # isort: skip
+from otel_finops.surfaces.ui.pages import credits as credits  # isort: skip
+from otel_finops.surfaces.ui.pages import decisions as decisions  # isort: skip
 from otel_finops.surfaces.ui.pages import prices as prices  # isort: skip
 from otel_finops.surfaces.ui.pages import price_rules as price_rules  # isort: skip
 from otel_finops.surfaces.ui.pages import subscriptions as subscriptions  # isort: skip
