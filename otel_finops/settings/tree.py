@@ -19,7 +19,7 @@ from otel_finops.settings.anomalies import Anomalies
 from otel_finops.settings.approvals import Approvals
 from otel_finops.settings.channels import Channels
 from otel_finops.settings.enforcement import Enforcement
-from otel_finops.settings.features import Features as Features
+from otel_finops.settings.features import Features
 from otel_finops.settings.footprint import Footprint
 from otel_finops.settings.guardrails import Guardrails
 from otel_finops.settings.jobs import Jobs

@@ -20,7 +20,8 @@ from otel_finops.base.limits import DECISION_THREADS, EXPORTS_AT_ONCE_MAX
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.context import Context
 from otel_finops.operations.requests import PREFIX
-from otel_finops.settings.tree import Features, Http
+from otel_finops.settings.features import Features
+from otel_finops.settings.tree import Http
 from otel_finops.surfaces.api.described import ABOUT, OPENAPI_PATH, VERSION, completed
 from otel_finops.surfaces.api.line import Line
 from otel_finops.surfaces.api.pages import index_page
@@ -56,7 +57,8 @@ def build_api(
         listeners: addresses to show on the index page, by name (`OTLP/gRPC`, `OTLP/HTTP`).
         names: as `Shell` takes them: needed where `authenticate` lets everyone in, None where tokens are shown.
         http: the settings of rates and sizes.
-        console: makes what answers all other paths, given the gate and the places for exports and for what takes long; None: an index page at `/`, and nothing else.
+        console: makes what answers all other paths, given the gate and the places for exports and for what takes long; None: an index
+            page at `/`, and nothing else.
     """
     gate = Gate(authenticate, Rates(http.rate_per_s, http.burst, context.clock) if http.rate_per_s else None)
     shared = _shared(context, gate, context.settings.enforcement.store_timeout)
