@@ -84,7 +84,7 @@ class _Elsewhere:
         self._unknown = unknown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self._unknown if scope["path"].startswith("/api/") else self._console)(scope, receive, send)
+        await (self._unknown if f"{scope['path']}/".startswith("/api/") else self._console)(scope, receive, send)
 
 
 class _Mounted:
