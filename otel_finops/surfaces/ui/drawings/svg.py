@@ -93,7 +93,7 @@ def rect(left: int, right: int, top: float, height: float, kind: str = "") -> st
 
 def boxed(left: int, right: int, top: float, height: float, content: str) -> str:
     """What is cut off at the edges of a box: texts keep their size however narrow the drawing is."""
-    return f'<svg x="{across(left)}" y="{top:g}" width="{across(right - left)}" height="{height:g}">{content}</svg>'
+    return f'<svg role="none" x="{across(left)}" y="{top:g}" width="{across(right - left)}" height="{height:g}">{content}</svg>'
 
 
 FILL: Final = '<rect width="100%" height="100%"/>'
