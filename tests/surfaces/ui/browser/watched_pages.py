@@ -29,6 +29,7 @@ document.addEventListener("securitypolicyviolation", (event) =>
 WEIGHTS: dict[str, int] = {}
 """Bytes that were sent for a page, files included, by its path: told at the end of the run."""
 AXE = Axe()
+_REFUSED = "Failed to load resource: the server responded with a status of 4"
 _TO_BE_MENDED = ("serious", "critical")
 
 
@@ -85,10 +86,16 @@ class Watched:
         """The text of the page's main part."""
         return self.page.locator("main").inner_text()
 
-    def looked_over(self) -> Sequence[str]:
-        """All faults so far, with those that the page noted itself; the next look begins anew."""
+    def looked_over(self, *, refused: bool = False) -> Sequence[str]:
+        """All faults so far, with those that the page noted itself; the next look begins anew.
+
+        Args:
+            refused: input was refused, or something is not there: no fault, though browsers complain of the status.
+        """
         noted = self.page.evaluate(f"[window.__reports, window.{MARKER}]")
         found = [*self.faults, *(f"content policy: {report}" for report in noted[0]), *(f"EXECUTED: {one}" for one in noted[1])]
+        if refused:
+            found = [fault for fault in found if _REFUSED not in fault]
         self.faults.clear()
         self.page.evaluate(f"window.__reports.length = window.{MARKER}.length = 0")
         return found
