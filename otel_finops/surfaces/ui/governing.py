@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -63,6 +63,15 @@ def dressed(filled: Filled, like: Filled) -> Filled:
         for name, field in like.fields.items()
     }
     return filled._replace(fields=fields)
+
+
+def labelled(form: Filled, labels: Mapping[str, str], required: Collection[str] = ()) -> Filled:
+    """A form with words for its fields that say more than their names, and with fields that people must fill in."""
+    fields = {
+        name: field._replace(label=labels.get(name, field.label), required=field.required or name in required)
+        for name, field in form.fields.items()
+    }
+    return form._replace(fields=fields)
 
 
 class Change(NamedTuple):

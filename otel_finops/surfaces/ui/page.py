@@ -31,6 +31,7 @@ CARRIED: Final = ("range", "from", "to", "zone", "tenant")
 
 
 TENANTS_OFFERED_MAX: Final = 50
+WAITING_COUNTED_MAX: Final = 100
 
 
 class Declared(NamedTuple):
@@ -178,6 +179,14 @@ class Page:
         given = OPERATIONS.named("dashboard.top").input.model_validate({"by": "tenant", "limit": TENANTS_OFFERED_MAX})
         found = invoke(OPERATIONS.named("dashboard.top"), self.context, self.principal, given, origin=self._origin)
         return sorted(row["name"] for row in found["top"] if row["name"])
+
+    def waiting(self) -> int:
+        """How many requests wait for this principal's approval, up to a hundred; 0 for who may not approve."""
+        if not self.can("approvals.approve"):
+            return 0
+        one = OPERATIONS.named("approvals.list")
+        given = one.input.model_validate({"status": "pending", "limit": WAITING_COUNTED_MAX})
+        return len(invoke(one, self.context, self.principal, given, origin=self._origin)["approvals"])
 
     def ask(self, name: str, /, *, carry: Collection[str] | None = None, **fixed: Any) -> Json:
         """Run an operation that reads.

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from markupsafe import Markup
 from starlette.responses import Response
 
 from otel_finops.base.money import parse_usd
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.registry import Json
-from otel_finops.surfaces.ui import drawings
+from otel_finops.surfaces.ui.budget_meter import budget_meter
 from otel_finops.surfaces.ui.charts import seconds
-from otel_finops.surfaces.ui.formats import count, locale_of, money_of_pico
 from otel_finops.surfaces.ui.forms import Filled, empty_form
-from otel_finops.surfaces.ui.governing import changes_of, dressed, number_of, scope_text, sole_tenant, typed
+from otel_finops.surfaces.ui.governing import changes_of, dressed, labelled, number_of, scope_text, sole_tenant, typed
 from otel_finops.surfaces.ui.page import Page, action, page
 
 _ROWS: Final = 50
@@ -24,6 +22,17 @@ _REVISIONS: Final = 20
 _CROSSINGS: Final = 12
 _PARENTS: Final = 200
 """Budgets that a new one can be put into by a choice; there are seldom as many."""
+_LABELS: Final = {
+    "scope": "For which calls",
+    "hard": "Hard: calls that do not fit are halted",
+    "carry_over": "What is left may be spent in the next window",
+    "enabled": "It is asked",
+    "warn_percent": "Warns from, percent",
+    "thresholds": "Records at, percent",
+    "fail": "While the store is away",
+    "length": "Length, rolling",
+    "zone": "Days begin in",
+}
 FILTERS: Final = ("search", "state", "kind", "hard", "enabled")
 """What a list can be narrowed by, besides its tenant; the tree is always whole."""
 
@@ -41,7 +50,7 @@ def budgets(page: Page) -> Response:
         filtered=filtered,
         rows=rows,
         next_cursor=found["next_cursor"],
-        meter=partial(_meter, page),
+        meter=partial(budget_meter, page),
         outlook=_outlook(page),
     )
 
@@ -52,35 +61,6 @@ def _outlook(page: Page) -> list[Json]:
         return []
     found = page.try_ask("forecast.budgets", carry=("tenant",), will_exceed=True, limit=_ROWS).value
     return [one for one in found["budgets"] if one["forecast"] and parse_usd(one["spent"]) < parse_usd(one["limit"])] if found else []
-
-
-def _meter(page: Page, budget: Json) -> Markup:
-    """What is booked, pending and reserved of a budget against its limit, with its thresholds."""
-    locale = locale_of(page.request.headers.get("accept-language", ""))
-    standing = budget["status"]
-    spent, reserved, pending, limit = (_whole(standing[name], budget["kind"]) for name in ("booked", "reserved", "pending", "limit"))
-    return drawings.meter(
-        spent,
-        reserved,
-        pending,
-        limit,
-        budget["name"],
-        state=standing["state"],
-        marks=budget["thresholds"],
-        tell=_teller(budget, locale),
-        locale=locale,
-    )
-
-
-def _whole(amount: str, kind: str) -> int:
-    """A limit's unit in whole numbers: pico, tokens or calls."""
-    return parse_usd(amount) if kind == "money" else int(amount)
-
-
-def _teller(budget: Json, locale: str) -> Callable[[int], str]:
-    if budget["kind"] == "money":
-        return lambda amount: money_of_pico(amount, budget["currency"], locale)
-    return lambda amount: f"{count(amount, locale)} {budget['kind']}"
 
 
 # --- one budget ------------------------------------------------------------------------------------------------------
@@ -96,7 +76,7 @@ def budget(page: Page) -> Response:
     return page.render(
         "budgets/budget.html",
         **shown,
-        meter=partial(_meter, page),
+        meter=partial(budget_meter, page),
         course=course,
         chart=_burndown_chart(course.value, page.zone) if course.value else None,
         forecast=page.try_ask("forecast.budget", carry=(), no=no).value if page.can("forecast.budget") else None,
@@ -217,7 +197,7 @@ def _form(page: Page, form: Filled, now: Json | None = None) -> Response:
     return page.render(
         "budgets/form.html",
         status=400 if faulty else 200,
-        form=form,
+        form=labelled(form, _LABELS),
         now=now,
         revision=revision,
         parents=[one for one in others if now is None or one["no"] != now["no"]],

@@ -11,19 +11,20 @@ from starlette.responses import Response
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.registry import Json
 from otel_finops.surfaces.ui.forms import Filled, empty_form
-from otel_finops.surfaces.ui.governing import changes_of, dressed, number_of, scope_text, sole_tenant, typed
+from otel_finops.surfaces.ui.governing import changes_of, dressed, labelled, number_of, scope_text, sole_tenant, typed
 from otel_finops.surfaces.ui.page import Answer, Page, action, page
 
 _ROWS: Final = 100
 _CHOICES: Final = 200
 ACTIONS: Final = ("allow", "block", "require_approval", "downgrade", "throttle", "queue")
-FIELDS: Final = (
-    "name", "action", "scope", "min_cost_usd", "condition", "downgrade_to", "rate", "retry_after_s", "priority", "enabled", "description",
-)  # fmt: skip
 _CLEARED: Final[Mapping[str, Any]] = {"scope": {}, "min_cost_usd": "", "condition": "", "description": ""}
 """What an emptied field of a form that changes a policy stands for."""
 _CALL: Final = ("provider", "model", "input_tokens", "max_output_tokens", "estimate_usd", "tenant", "agent", "user", "purpose", "service")
 _MORE_OF_CALL: Final = ("operation", "step", "cost_center", "environment", "session", "trace_id", "tags", "text_chars", "state")
+_LABELS: Final = {
+    "scope": "For which calls", "min_cost_usd": "From a cost of, USD", "downgrade_to": "Model instead",
+    "retry_after_s": "Ask again after, seconds", "enabled": "It is asked", "no": "Policy, by its number",
+}  # fmt: skip
 _POSITION: Final = re.compile(r"position (\d{1,6})\b")
 
 
@@ -131,7 +132,7 @@ def _form(page: Page, form: Filled, now: Json | None = None, check: Check | None
     return page.render(
         "policies/form.html",
         status=400 if faulty else 200,
-        form=form,
+        form=labelled(form, _LABELS, ("name", "action")),
         now=now,
         revision=typed(page, "revision") or (now["revision"] if now else None),
         check=check,
@@ -196,7 +197,7 @@ def simulate(page: Page) -> Response:
     values = {"provider": "openai", "model": "gpt-4o", "input_tokens": 2000, "max_output_tokens": 500} if not asked else page.query
     return page.render(
         "policies/simulate.html",
-        form=empty_form(OPERATIONS.named("policies.simulate"), values),
+        form=labelled(empty_form(OPERATIONS.named("policies.simulate"), values), _LABELS),
         fields=_CALL,
         further=_MORE_OF_CALL,
         answer=page.try_ask("policies.simulate", **given) if asked else None,
