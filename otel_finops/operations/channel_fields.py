@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -21,6 +22,7 @@ TypeName: TypeAlias = Literal["webhook", "slack", "teams", "mail", "sms", "alert
 SeverityName: TypeAlias = Literal["info", "warning", "critical"]
 _NUMBER_MAX: Final = 2**63 - 1
 _LIST_CHARS_MAX: Final = 20_000
+_DIGITS: Final = re.compile(r"[0-9]{1,19}")
 
 
 def _words(given: Any) -> Any:
@@ -30,6 +32,14 @@ def _words(given: Any) -> Any:
     if len(given) > _LIST_CHARS_MAX:
         raise ValueError(f"more than {_LIST_CHARS_MAX} characters")
     return tuple(word.strip() for word in given.split(",") if word.strip())
+
+
+def _numbers(given: Any) -> Any:
+    """`1,2`, one number, or a list."""
+    words = _words(given)
+    if not isinstance(words, tuple):
+        return words
+    return tuple(int(word) if isinstance(word, str) and _DIGITS.fullmatch(word) else word for word in words)
 
 
 def _schema(items: dict[str, Any], example: list[Any]) -> WithJsonSchema:
@@ -42,7 +52,7 @@ _FEW: Final = Field(max_length=ROUTE_WORDS_MAX)
 _Word: TypeAlias = Annotated[Name, Field(min_length=1)]
 _Number: TypeAlias = Annotated[int, Field(ge=1, le=_NUMBER_MAX)]
 Words: TypeAlias = Annotated[tuple[_Word, ...], _FEW, BeforeValidator(_words), _schema({"type": "string"}, ["budget*"])]
-Numbers: TypeAlias = Annotated[tuple[_Number, ...], _FEW, BeforeValidator(_words), _schema({"type": "integer"}, [1])]
+Numbers: TypeAlias = Annotated[tuple[_Number, ...], _FEW, BeforeValidator(_numbers), _schema({"type": "integer"}, [1])]
 Recipients: TypeAlias = Annotated[tuple[_Word, ...], _FEW, BeforeValidator(_words), _schema({"type": "string"}, ["ops@example.com"])]
 Url: TypeAlias = Annotated[str, Field(max_length=OUTBOUND_URL_CHARS_MAX)]
 Secret: TypeAlias = Annotated[str, Field(max_length=CHANNEL_SECRET_CHARS_MAX)]

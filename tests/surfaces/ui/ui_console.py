@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
@@ -26,3 +29,15 @@ def console_over(context: Context, authenticate: Callable[[str | None], Principa
         return build_console(context, gate, exports, heavy, listeners=LISTENERS)
 
     return TestClient(build_api(context, authenticate, console=console), headers=OWN, follow_redirects=False)
+
+
+def copied_ledger(url: str, folder: Path) -> str:
+    """A copy of a SQLite ledger in a folder, for tests that change it; returns its URL."""
+    source, copy = Path(url.removeprefix("sqlite:///")), folder / "ledger.db"
+    with sqlite3.connect(source) as read, sqlite3.connect(copy) as written:
+        read.backup(written)
+    read.close()
+    written.close()
+    for key in source.parent.glob(f"{source.name}.key"):
+        shutil.copyfile(key, folder / key.name)
+    return f"sqlite:///{copy}"

@@ -14,8 +14,10 @@ from otel_finops.surfaces.ui.forms import Field, Filled, empty_form
 from otel_finops.surfaces.ui.page import Page, Submitted, action, page
 
 _ROWS: Final = 50
-_PLAIN: Final = ("times", "minutes", "score", "failures", "tokens", "calls", "_before", "_after")
+_PLAIN: Final = ("times", "minutes", "score", "failures", "tokens", "calls")
 """Ends of the names of figures that are no money, whatever the others are counted in."""
+_IN_TEXT: Final = ("_before", "_after")
+"""Ends of the names of prices, which the text says already."""
 _PARAM: Final = "param."
 """What the fields of a kind's own parameters begin with."""
 BASICS: Final = ("name", "severity", "tenant", "enabled")
@@ -52,7 +54,8 @@ def quantities(alert: Json) -> list[tuple[str, str, str, str]]:
     """The figures of an alert for people: (name, how it is written, amount, currency)."""
     figures = alert["figures"]
     unit = figures.get("unit", "USD")
-    return [(name.replace("_", " "), _written(name, unit), text, unit) for name, text in figures.items() if name != "unit"]
+    told = {name: text for name, text in figures.items() if name != "unit" and not name.endswith(_IN_TEXT)}
+    return [(name.replace("_", " "), _written(name, unit), text, unit) for name, text in told.items()]
 
 
 def _written(name: str, unit: str) -> str:
@@ -175,18 +178,17 @@ def _form(
     shown: Json | None = None,
     rule: Json | None = None,
 ) -> Response:
-    fields, fault = list(_param_fields(kind, params, form.fault)), form.fault
-    if any(field.fault for field in fields):
-        fault = "Nothing was stored: mend what is marked."
+    fields = list(_param_fields(kind, params, form.fields["params"].fault))
     faulty = [field.name for field in form.fields.values() if field.fault]
     return page.render(
         "alerts/rule.html",
-        status=400 if fault or faulty else 200,
+        status=400 if form.fault or faulty else 200,
         faulty=faulty,
         kind=kind,
         kinds=page.ask("alert_rules.kinds", carry=())["kinds"],
-        form=form._replace(fault=fault),
+        form=form,
         params=fields,
+        marked=any(field.fault for field in fields),
         found=found,
         basics=[name for name in BASICS if name in form.fields],
         telling=TELLING,
@@ -203,7 +205,7 @@ def _param_fields(kind: Json, params: Mapping[str, Any], fault: str) -> Iterator
         name = one["name"]
         value = params.get(name, one["usual"])
         text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-        mine = fault.removeprefix(f"params.{name}: ") if fault.startswith(f"params.{name}:") else ""
+        mine = fault.removeprefix(f"{name}: ") if fault.startswith(f"{name}: ") else ""
         yield Field(_PARAM + name, name.replace("_", " ").capitalize(), _means(one), "text", value=text, fault=mine)
 
 

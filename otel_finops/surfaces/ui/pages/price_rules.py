@@ -14,7 +14,9 @@ from otel_finops.surfaces.ui.forms import Filled, empty_form
 from otel_finops.surfaces.ui.page import Answer, Page, action, page
 
 _ROWS: Final = 50
-_FOUND_MAX: Final = 8
+_LOOKED_UP: Final = 200
+_FOUND_MAX: Final = 12
+"""Rows that a search looks at, and names that it offers: the shortest are those without a region or a host before them."""
 _OPERATIONS: Final = {"alias": "pricing.alias", "override": "pricing.override"}
 FIELDS: Final = {
     "alias": ("name", "key", "provider", "why", "from", "to", "reprice"),
@@ -69,7 +71,7 @@ def _repair(page: Page, forms: Mapping[str, Filled], preview: Answer | None, kin
     provider = forms["alias"].fields["provider"].value
     held = _held(page, model, provider or None) if model else []
     search = page.query.get("search")
-    found = page.try_ask("prices.models", carry=("search",), limit=_FOUND_MAX).value if search else None
+    found = page.try_ask("prices.models", carry=("search",), limit=_LOOKED_UP).value if search else None
     return page.render(
         "price_rules/repair.html",
         status=400 if any(form.fault or _faulty(form) for form in forms.values()) else 200,
@@ -77,7 +79,7 @@ def _repair(page: Page, forms: Mapping[str, Filled], preview: Answer | None, kin
         provider=provider,
         held=held,
         suggestions=list(dict.fromkeys(key for one in held for key in one["suggestions"])),
-        found=[one["key"] for one in found["models"]] if found else [],
+        found=sorted((one["key"] for one in found["models"]), key=len)[:_FOUND_MAX] if found else [],
         forms=forms,
         fields=FIELDS,
         preview=preview,
