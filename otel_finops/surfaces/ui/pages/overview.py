@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from otel_finops.operations.registry import Json
+from otel_finops.surfaces.ui.budget_meter import budget_meter
 from otel_finops.surfaces.ui.charts import trend_chart
 from otel_finops.surfaces.ui.page import Page, page
 
@@ -19,7 +21,8 @@ _TOP: Final = 8
 _FINDINGS: Final = 4
 _FINDINGS_READ: Final = 100
 _ALERTS: Final = 5
-_BUDGETS: Final = 6
+_BUDGETS: Final = 5
+_BUDGETS_READ: Final = 200
 
 
 @page("/", title="Overview", group="Spend", needs=("dashboard.kpis",))
@@ -41,10 +44,19 @@ def overview(page: Page) -> Response:
         split=split,
         splits=SPLITS,
         top=page.ask("dashboard.top", by=split, limit=_TOP),
-        budgets=_part(page, "budgets.list", carry=("tenant",), limit=_BUDGETS),
+        budgets=_budgets(page),
+        meter=partial(budget_meter, page),
         findings=_findings(page),
         alerts=_part(page, "alerts.list", carry=("tenant",), phase="firing", limit=_ALERTS),
     )
+
+
+def _budgets(page: Page) -> list[Json] | None:
+    """The budgets that are used up most; None for whom there are none to see."""
+    found = _part(page, "budgets.list", carry=("tenant",), limit=_BUDGETS_READ)
+    if found is None:
+        return None
+    return sorted(found["budgets"], key=lambda one: Decimal(one["status"]["ratio"]), reverse=True)[:_BUDGETS]
 
 
 def _findings(page: Page) -> list[tuple[Json, int]]:
