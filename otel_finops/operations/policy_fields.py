@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # `--help` must not load the database rooms
 ActionName: TypeAlias = Literal["allow", "block", "require_approval", "downgrade", "throttle", "queue"]
 RateOfName: TypeAlias = Literal["all", "tenant", "user", "session", "trace", "agent", "service", "model"]
 _SHADOWED_MAX: Final = 5
+_NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 
 
 class ShownRate(Output):
@@ -41,12 +43,17 @@ def _rate(given: Any) -> Any:
     return json_or(given, _short_rate) if isinstance(given, str) else given
 
 
-def _short_rate(text: str) -> dict[str, str]:
+def _short_rate(text: str) -> dict[str, Any]:
     calls, slash, rest = text.partition("/")
     per_s, _, of = rest.partition(":")
     if not slash:
         raise ValueError("write CALLS/SECONDS or CALLS/SECONDS:OF, e.g. 120/60:agent")
-    return {"calls": calls.strip(), "per_s": per_s.strip(), "of": of.strip() or "all"}
+    return {"calls": _number(calls, int), "per_s": _number(per_s, float), "of": of.strip() or "all"}
+
+
+def _number(text: str, kind: Callable[[str], float]) -> Any:
+    """What is no number stays a text, which the field refuses."""
+    return kind(text) if _NUMBER.fullmatch(text := text.strip()) and (kind is float or text.isdigit()) else text
 
 
 class RateInput(Input):
