@@ -122,6 +122,22 @@ def test_a_part_of_a_trace_has_a_url_of_its_own(console: TestClient) -> None:
     assert "one level up" in page
 
 
+def test_what_there_is_no_room_for_is_gathered_and_reached_by_a_link(console: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for three of four spans the planner's second call is left out: 0.0035 USD."""
+    monkeypatch.setattr("otel_finops.surfaces.ui.pages.traces.NODES_SHOWN", 3)
+    page = console.get(f"/traces/{ACME_TRACE}").text
+    assert "1 more span not shown here $0.0035" in text_of(page)
+    assert "The dearest 3 of 4 spans" in text_of(page)
+    assert f"/traces/{ACME_TRACE}?below={2:016x}" in page
+    first = text_of(console.get(f"/traces/{ACME_TRACE}?view=waterfall&skip=0").text)
+    assert "Spans 1 to 3 in the order of the tree, 4 in all." in first
+    assert "Spans after" in first
+    last = text_of(console.get(f"/traces/{ACME_TRACE}?view=waterfall&skip=3").text)
+    assert "Spans 4 to 4" in last
+    assert "Spans before" in last
+    assert "Spans after" not in last
+
+
 def test_what_senders_write_is_text(console: TestClient) -> None:
     for view in ("tree", "icicle", "waterfall", "totals"):
         page = console.get(f"/traces/{SHARED_TRACE}?view={view}&span={6:016x}").text

@@ -32,6 +32,7 @@ class Slice(NamedTuple):
         colour: a class, one of `svg.PAINTS`.
         href: where it leads; None for nowhere.
         note: what else its title says.
+        current: it is what the page looks at.
     """
 
     depth: int
@@ -41,6 +42,7 @@ class Slice(NamedTuple):
     colour: str = "c0"
     href: str | None = None
     note: str = ""
+    current: bool = False
 
 
 class Place(NamedTuple):
@@ -180,7 +182,7 @@ def _mark(place: Place, slices: Sequence[Slice], total: int, tell: Tell, locale:
         title += f" · itself {escaped(tell(one.own))}"
     if one.note:
         title += f" · {escaped(one.note)}"
-    return mark(_box(place, name), title, one.colour, one.href)
+    return mark(_box(place, name), title, one.colour, one.href, current=one.current)
 
 
 def _box(place: Place, name: str) -> str:

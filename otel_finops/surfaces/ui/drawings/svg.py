@@ -64,7 +64,7 @@ def escaped(text: str, limit: int | None = TEXT_CHARS_MAX) -> str:
     return str(escape(text if limit is None or len(text) <= limit else f"{text[: limit - 1]}…"))
 
 
-def mark(shape: str, title: str, colour: str, href: str | None) -> str:
+def mark(shape: str, title: str, colour: str, href: str | None, *, current: bool = False) -> str:
     """A mark with what it says when pointed at, as a link where it leads somewhere.
 
     Args:
@@ -72,17 +72,19 @@ def mark(shape: str, title: str, colour: str, href: str | None) -> str:
         title: escaped.
         colour: one of `PAINTS`.
         href: a path, query or fragment of our own.
+        current: it is what the page looks at.
 
     Raises:
         ValueError: there is no such colour, or the link leads elsewhere.
     """
     if colour not in PAINTS:
         raise ValueError(f"no colour of drawings: {colour!r}")
+    looked_at = ' aria-current="true"' if current else ""
     if href is None:
-        return f'<g class="{colour}"><title>{title}</title>{shape}</g>'
+        return f'<g class="{colour}"{looked_at}><title>{title}</title>{shape}</g>'
     if href[:1] not in ("/", "?", "#") or href[:2] in ("//", "/\\"):
         raise ValueError(f"marks lead to pages of the console only: {href!r}")
-    return f'<a class="{colour}" href="{escape(href)}"><title>{title}</title>{shape}</a>'
+    return f'<a class="{colour}" href="{escape(href)}"{looked_at}><title>{title}</title>{shape}</a>'
 
 
 def rect(left: int, right: int, top: float, height: float, kind: str = "") -> str:

@@ -42,6 +42,7 @@ class Row(NamedTuple):
         colour: a class, one of `svg.PAINTS`.
         href: where it leads; None for nowhere.
         note: what else its title says.
+        current: it is what the page looks at.
     """
 
     depth: int
@@ -52,6 +53,7 @@ class Row(NamedTuple):
     colour: str = "c0"
     href: str | None = None
     note: str = ""
+    current: bool = False
 
 
 class Window(NamedTuple):
@@ -140,7 +142,7 @@ def _row(at: int, row: Row, window: Window, tell: Tell, locale: str) -> str:
         f'<text class="end quiet" x="{across(_LASTED)}" y="{top + 15}">{lasted}</text>' if lasted else "",
         f'<text class="end" x="100%" y="{top + 15}">{cost}</text>' if cost else "",
     )
-    return mark("".join(parts), title, row.colour, row.href)
+    return mark("".join(parts), title, row.colour, row.href, current=row.current)
 
 
 def _name(depth: int, name: str) -> str:

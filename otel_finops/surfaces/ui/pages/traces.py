@@ -130,7 +130,10 @@ def _icicle(page: Page, shown: Json, path: Sequence[int], by: str) -> dict[str, 
     locale = _locale(page)
     made = (time_slices if by == "time" else cost_slices)(nodes, partial(_link, page))
     top = nodes[0]["depth"] if nodes else 0
-    slices = [one._replace(depth=node["depth"] - top) for one, node in zip(made, nodes, strict=True)]
+    current = path[-1] if path else None
+    slices = [
+        one._replace(depth=node["depth"] - top, current=at == current) for at, (one, node) in enumerate(zip(made, nodes, strict=True))
+    ]
     if by == "time":
         return {"drawing": icicle(slices, "Working time", tell=lambda value: duration_ns(value, locale), locale=locale)}
     return {"drawing": icicle(slices, "Cost", locale=locale)}
@@ -140,7 +143,8 @@ def _waterfall(page: Page, shown: Json, path: Sequence[int], by: str) -> dict[st
     nodes = shown["nodes"]
     top = min((node["depth"] for node in nodes), default=0)
     made = waterfall_rows(nodes, partial(_link, page))
-    rows = [row._replace(depth=node["depth"] - top) for row, node in zip(made, nodes, strict=True)]
+    current = path[-1] if path else None
+    rows = [row._replace(depth=node["depth"] - top, current=at == current) for at, (row, node) in enumerate(zip(made, nodes, strict=True))]
     start = parse_ns(shown["started_at"])
     window = Window(start, start + round(shown["duration_ms"] * NS_PER_MS))
     return {"drawing": waterfall(rows, "Course in time", window=window, locale=_locale(page)), "skip": int(page.query.get("skip", "0"))}
