@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -53,6 +54,7 @@ def _steps(page: Page) -> dict[str, Any]:
 def _spend(page: Page, view: str) -> dict[str, Any]:
     report = page.ask("spend.report", group_by=_GROUPS[view], period=None)
     groups = [group for group in report["groups"] if group["key"]["agent"] is not None or group["key"].get("step") is not None]
+    groups.sort(key=lambda group: -Decimal(group["cost_usd"]))
     return {"report": report, "rows": groups[:_GROUPS_SHOWN], "count_all": len(groups), "most": _most(groups)}
 
 
