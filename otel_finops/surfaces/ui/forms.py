@@ -67,6 +67,10 @@ class Filled(NamedTuple):
     given: Input | None = None
     fault: str = ""
 
+    def requiring(self, name: str) -> Filled:
+        """The form with a field that must be given, though the operation alone cannot know that."""
+        return self._replace(fields={**self.fields, name: self.fields[name]._replace(required=True)})
+
     def refused(self, fault: str) -> Filled:
         """The form whose input the operation did not take; what is said of a field (`amount: ...`) stands beside it."""
         name, said = _of_field(fault)
@@ -135,7 +139,7 @@ def _fields(one: Operation) -> Iterable[Field]:
             continue
         choices = _choices(info)
         default = None if info.is_required() else info.get_default(call_default_factory=True, validated_data={})
-        yield Field(said, _label(said), info.description or "", _kind(said, info, choices), info.is_required(), choices, _shown(default))
+        yield Field(said, label_of(said), info.description or "", _kind(said, info, choices), info.is_required(), choices, _shown(default))
 
 
 def _kind(name: str, info: FieldInfo, choices: tuple[str, ...]) -> FieldKind:
@@ -155,7 +159,8 @@ def _choices(info: FieldInfo) -> tuple[str, ...]:
     return next((get_args(kind) for kind in kinds if get_args(kind) and all(isinstance(word, str) for word in get_args(kind))), ())
 
 
-def _label(name: str) -> str:
+def label_of(name: str) -> str:
+    """A parameter's name in words."""
     words = name.replace("_", " ").replace("usd", "USD").replace("url", "URL").replace("sha256", "SHA-256")
     return words[:1].upper() + words[1:]
 

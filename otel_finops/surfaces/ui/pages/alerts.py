@@ -10,7 +10,7 @@ from starlette.responses import Response
 from otel_finops.base.errors import NotFound
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.registry import Json
-from otel_finops.surfaces.ui.forms import Field, Filled, empty_form
+from otel_finops.surfaces.ui.forms import Field, Filled, empty_form, label_of
 from otel_finops.surfaces.ui.page import Page, Submitted, action, page
 
 _ROWS: Final = 50
@@ -206,7 +206,7 @@ def _param_fields(kind: Json, params: Mapping[str, Any], fault: str) -> Iterator
         value = params.get(name, one["usual"])
         text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
         mine = fault.removeprefix(f"{name}: ") if fault.startswith(f"{name}: ") else ""
-        yield Field(_PARAM + name, name.replace("_", " ").capitalize(), _means(one), "text", value=text, fault=mine)
+        yield Field(_PARAM + name, label_of(name), _means(one), "text", value=text, fault=mine)
 
 
 def _means(parameter: Json) -> str:

@@ -24,7 +24,7 @@ TYPES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "sms": ("a short message, by the provider that you name", ("url", "to", "fields", "format", "headers", *_BASIC)),
     "alertmanager": ("alerts to Prometheus' Alertmanager", ("url", "headers", *_BASIC)),
 }
-"""What each type of channel does, and the fields that it has beside its name, tenant and switch."""
+"""What each type of channel does, and the fields that it has beside its name, tenant and switch; it cannot do without the first one."""
 ROUTE: Final = ("name", "channels", "tenant", "rules", "kinds", "min_severity", "labels", "resolved", "enabled")
 _EMPTY_ROUTE: Final[Mapping[str, Any]] = {"rules": [], "kinds": [], "labels": {}}
 """What an emptied field of a route's form means: any."""
@@ -49,7 +49,8 @@ def _names(page: Page) -> Mapping[int, str]:
 def new_channel(page: Page) -> Response:
     """The form of a type."""
     kind = _type(page.query.get("type", "webhook"))
-    return _form(page, kind, empty_form(OPERATIONS.named("channels.create"), {"type": kind, "enabled": True}))
+    form = empty_form(OPERATIONS.named("channels.create"), {"type": kind, "enabled": True})
+    return _form(page, kind, form.requiring(TYPES[kind][1][0]))
 
 
 @action("/alerts/channels/new", needs="channels.create")
@@ -58,7 +59,7 @@ def make_channel(page: Page) -> Response:
     kind = _type(_texts(page).get("type", ""))
     done = page.submit("channels.create")
     if done.answer is None:
-        return _form(page, kind, done.filled)
+        return _form(page, kind, done.filled.requiring(TYPES[kind][1][0]))
     if done.answer["signing_key"]:
         return _key_page(page, done.answer)
     channel = done.answer["channel"]
