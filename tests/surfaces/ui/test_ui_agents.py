@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import unescape
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
@@ -71,6 +74,20 @@ def test_a_session_is_told_turn_by_turn(console: TestClient) -> None:
     page = console.get("/sessions/session-1").text
     assert f"/traces/{ACME_TRACE}" in page
     assert "1 1.1K $0.0035 $0.0035" in text_of(page)
+
+
+def test_a_session_is_found_whatever_it_is_called(console: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Applications name sessions as they like, with slashes and what addresses have a meaning for."""
+    name = "a/b?c#d%e {x}"
+    told: dict[str, Any] = {"tenants": [], "users": [], "first_at": "2026-11-20T12:00:00Z", "last_at": "2026-11-20T12:00:00Z", "course": []}
+    counts = dict.fromkeys(("traces", "runs", "calls", "failed_calls", "unpriced_calls", "tokens"), 0)
+    monkeypatch.setattr(
+        "otel_finops.surfaces.ui.page.invoke",
+        lambda one, context, principal, given, origin: {**told, **counts, "session": given.session, "cost_usd": "0", "next_cursor": None},
+    )
+    answer = console.get(f"/sessions/{quote(name, safe='')}")
+    assert answer.status_code == 200
+    assert f"<h1>{name}</h1>" in unescape(answer.text)
 
 
 def test_rows_of_a_trace_are_found_whenever_they_were(console: TestClient, api: TestClient) -> None:
