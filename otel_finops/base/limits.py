@@ -305,6 +305,9 @@ REPLAY_DRAFTS_MAX: Final = 100
 """Rules that one replay tries which do not stand."""
 REPLAY_S_MAX: Final = 45.0
 """Seconds that one replay takes: whoever asked still waits for its answer."""
+STOPPED_RULES_MAX: Final = 1_000
+"""Rules, with what each stopped, of one answer of `decisions.blocked`: as many as the longest page of a list has rows."""
+
 REPLAY_EXAMPLES_MAX: Final = 50
 """Calls that a replay shows one by one."""
 REPLAY_TRACES_MAX: Final = 100_000

@@ -205,6 +205,11 @@ class DecisionDesk:
         with self._store.read() as transaction:
             return decisions.stopped(transaction, query)
 
+    def stopped_by_rule(self, query: Query) -> Sequence[Stopped]:
+        """The same by the rule that decided too, those with the most calls first."""
+        with self._store.read() as transaction:
+            return decisions.stopped_by_rule(transaction, query)
+
     # --- the group ---
 
     def _decided(self, posed: Sequence[Posed]) -> list[Answer | KeyReused]:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from otel_finops.base.limits import STOPPED_RULES_MAX
 from otel_finops.base.money import PICO_PER_USD
 from otel_finops.governance.calls import GovernedCall
 from otel_finops.governance.decide import Verdict
@@ -30,7 +31,7 @@ _ROWS: Final = f"SELECT decision_no, {_SAID}, answer FROM decisions WHERE"
 _MADE: Final = "SELECT tenant, decision_id, at_ns, estimate_pico, tokens FROM decisions WHERE decision_id IN ({})"
 _OF_KEY: Final = "SELECT asked, answer FROM decisions WHERE tenant = ? AND key = ?"
 _SUMS: Final = (
-    "SELECT action, observed, gate, COUNT(*), COUNT(estimate_pico), "
+    "COUNT(*), COUNT(estimate_pico), "
     f"COALESCE(SUM(estimate_pico / {PICO_PER_USD}), 0), COALESCE(SUM(estimate_pico % {PICO_PER_USD}), 0) "
     "FROM decisions WHERE action <> 'allow' AND at_ns >= ? AND at_ns < ?"
 )
@@ -71,7 +72,11 @@ class Decision(NamedTuple):
 
 
 class Stopped(NamedTuple):
-    """Decisions of one kind in a span of time: how many, how many of them with an estimate, and the sum of those, pico-USD."""
+    """Decisions of one kind in a span of time: how many, how many of them with an estimate, and the sum of those, pico-USD.
+
+    Attributes:
+        rule_id: of the rule that decided; None where rules are not told apart, or none decided.
+    """
 
     action: str
     observed: bool
@@ -79,6 +84,7 @@ class Stopped(NamedTuple):
     calls: int
     estimated: int
     pico: int
+    rule_id: str | None = None
 
 
 class Query(NamedTuple):
@@ -139,13 +145,26 @@ def found(transaction: Transaction, decision_id: str, tenants: Collection[str] |
 
 def stopped(transaction: Transaction, query: Query) -> list[Stopped]:
     """What was not simply let through, by action, whether it was only observed, and gate."""
+    return [Stopped(*row[:-1]) for row in _sums(transaction, query, "NULL", "action, observed, gate ORDER BY action, observed, gate")]
+
+
+def stopped_by_rule(transaction: Transaction, query: Query) -> list[Stopped]:
+    """The same by the rule that decided too, those with the most calls first."""
+    order = "COUNT(*) DESC, action, observed, gate, rule_id"
+    by_rule = f"action, observed, gate, rule_id ORDER BY {order} LIMIT {STOPPED_RULES_MAX}"
+    return [Stopped(*row) for row in _sums(transaction, query, "rule_id", by_rule)]
+
+
+def _sums(transaction: Transaction, query: Query, rule: str, groups: str) -> list[tuple[Any, ...]]:
+    """The fields of `Stopped`; `rule` and `groups` are SQL of this module."""
     where, params = _conditions(transaction, query._replace(from_ns=None, to_ns=None))
-    sql = " AND ".join([_SUMS, *where])
+    sql = " AND ".join([f"SELECT action, observed, gate, {rule}, {_SUMS}", *where])
     window = (query.from_ns or 0, _LAST_NO if query.to_ns is None else query.to_ns)
-    rows = transaction.execute(f"{sql} GROUP BY action, observed, gate ORDER BY action, observed, gate", (*window, *params))
     return [
-        Stopped(action, bool(observed), gate, calls, estimated, int(usd) * PICO_PER_USD + int(pico))
-        for action, observed, gate, calls, estimated, usd, pico in rows
+        (action, bool(observed), gate, calls, estimated, int(usd) * PICO_PER_USD + int(pico), rule_id)
+        for action, observed, gate, rule_id, calls, estimated, usd, pico in transaction.execute(
+            f"{sql} GROUP BY {groups}", (*window, *params)
+        )
     ]
 
 

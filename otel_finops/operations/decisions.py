@@ -305,12 +305,19 @@ def show(context: Context, principal: Principal, given: DecisionId) -> Json:
     return _shown(decision, names, principal)
 
 
+class BlockedQuery(_Selected):
+    """Which decisions are added up."""
+
+    by_rule: bool = Field(default=False, description="One row for each rule too, those with the most calls first, a thousand at most.")
+
+
 class StoppedRow(Output):
     """Decisions of one kind."""
 
     action: ActionName
     observed: bool
     gate: GateName | None
+    rule_id: str | None = Field(description="Of the rule that decided; null where rules are not told apart, or none decided.")
     calls: Count
     estimate_usd: Usd = Field(description="The sum of what is known.")
     unknown_calls: Count = Field(description="Calls without an estimate; they are not in the sum.")
@@ -329,15 +336,16 @@ class StoppedReport(Output):
 @operation(
     "decisions.blocked",
     "decisions/blocked",
-    takes=_Selected,
+    takes=BlockedQuery,
     output=StoppedReport,
     permission="view",
     feature="decisions",
     summary="Say what decisions kept from being spent, and in observe mode what they would have.",
 )
-def blocked(context: Context, principal: Principal, given: _Selected) -> Json:
+def blocked(context: Context, principal: Principal, given: BlockedQuery) -> Json:
     """A call that asks again and is blocked again counts twice."""
-    rows = context.decisions.stopped(given.query(principal))
+    query = given.query(principal)
+    rows = context.decisions.stopped(query)
     done = [one for one in rows if one.action in ("block", "require_approval")]
     real, observed = [one for one in done if not one.observed], [one for one in done if one.observed]
     return {
@@ -345,14 +353,14 @@ def blocked(context: Context, principal: Principal, given: _Selected) -> Json:
         "blocked_calls": sum(one.calls for one in real),
         "would_block_usd": format_usd(sum(one.pico for one in observed)),
         "would_block_calls": sum(one.calls for one in observed),
-        "rows": [_stopped(one) for one in rows],
+        "rows": [_stopped(one) for one in (context.decisions.stopped_by_rule(query) if given.by_rule else rows)],
     }
 
 
 def _stopped(one: Stopped) -> Json:
     return {
-        "action": one.action, "observed": one.observed, "gate": one.gate or None, "calls": one.calls,
-        "estimate_usd": format_usd(one.pico), "unknown_calls": one.calls - one.estimated,
+        "action": one.action, "observed": one.observed, "gate": one.gate or None, "rule_id": one.rule_id,
+        "calls": one.calls, "estimate_usd": format_usd(one.pico), "unknown_calls": one.calls - one.estimated,
     }  # fmt: skip
 
 

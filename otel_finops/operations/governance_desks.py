@@ -178,6 +178,10 @@ class Decisions(Protocol):
         """What was not simply let through in a span of time."""
         ...
 
+    def stopped_by_rule(self, query: DecisionQuery) -> Sequence[Stopped]:
+        """The same by the rule that decided too, the first thousand, those with the most calls first."""
+        ...
+
     def counted(self) -> Mapping[tuple[str, str], int]:
         """All decisions ever made, by action and whether they were only observed (`true`, `false`)."""
         ...

@@ -137,6 +137,16 @@ def test_blocked_spend_is_the_sum_of_what_was_stopped(rig: DecidingRig) -> None:
     assert rig.desk.counted() == {("allow", "false"): 1, ("block", "false"): 3}
 
 
+def test_blocked_spend_is_told_by_rule_those_with_most_calls_first(rig: DecidingRig) -> None:
+    for agent, calls in (("planner", 1), ("writer", 2)):
+        rig.make(f"no calls of {agent}", {"agent": agent}, kind="calls", amount=0, hard=True)
+        for _ in range(calls):
+            rig.decide(USD, agent=agent)
+    found = [(one.gate, one.rule_id, one.calls, one.pico) for one in rig.desk.stopped_by_rule(ALL)]
+    assert found == [("budget", "2", 2, 2 * USD), ("budget", "1", 1, USD)]
+    assert [one.rule_id for one in rig.desk.stopped(ALL)] == [None]
+
+
 def test_sums_beyond_what_one_number_holds_are_exact(rig: DecidingRig) -> None:
     """Three times nine million USD is more than 2^63 pico-USD."""
     rig.switches.set(Target("global"), who="ann", why="a loop")

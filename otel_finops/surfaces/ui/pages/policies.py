@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -33,15 +34,26 @@ def policies(page: Page) -> Response:
     """All policies in the order in which they are asked, and those that are ready to be taken."""
     found = page.ask("policies.list", limit=_ROWS)
     taken = {one["name"] for one in found["policies"]}
+    hits = page.try_ask("decisions.blocked", carry=("tenant",), gate="policy", by_rule=True) if page.can("decisions.blocked") else None
     ready = page.ask("policies.ready")["policies"] if page.can("policies.create") else []
     return page.render(
         "policies/policies.html",
         **found,
         ready=[one for one in ready if one["name"] not in taken],
         actions=ACTIONS,
+        hits=_hits(hits.value["rows"]) if hits and hits.value else None,
+        window=page.window(),
         filtered=any(name in page.query for name in ("tenant", "search", "action", "enabled")),
         enforcement=page.context.settings.enforcement.mode,
     )
+
+
+def _hits(rows: list[Json]) -> Mapping[str, int]:
+    """Calls that policies decided on otherwise than by letting them pass, by the policy's number."""
+    calls: Counter[str] = Counter()
+    for one in rows:
+        calls[one["rule_id"]] += one["calls"]
+    return calls
 
 
 @page("/policies/{no}", title="Policy", needs=("policies.show",))
