@@ -81,10 +81,8 @@ def test_a_session_is_found_whatever_it_is_called(console: TestClient, monkeypat
     name = "a/b?c#d%e {x}"
     told: dict[str, Any] = {"tenants": [], "users": [], "first_at": "2026-11-20T12:00:00Z", "last_at": "2026-11-20T12:00:00Z", "course": []}
     counts = dict.fromkeys(("traces", "runs", "calls", "failed_calls", "unpriced_calls", "tokens"), 0)
-    monkeypatch.setattr(
-        "otel_finops.surfaces.ui.page.invoke",
-        lambda one, context, principal, given, origin: {**told, **counts, "session": given.session, "cost_usd": "0", "next_cursor": None},
-    )
+    answered = {**told, **counts, "cost_usd": "0", "next_cursor": None}
+    monkeypatch.setattr("otel_finops.surfaces.ui.page.Page.ask", lambda page, verb, **given: {**answered, "session": given["session"]})
     answer = console.get(f"/sessions/{quote(name, safe='')}")
     assert answer.status_code == 200
     assert f"<h1>{name}</h1>" in unescape(answer.text)
