@@ -92,6 +92,7 @@ _BILL: Final = ("no", "name", "tenant", "aspect", "format", "from", "to", "curre
 _SCORE: Final = ("provider", "model", "task", "score", "low", "high", "samples", "source", "tenant")
 _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "alert_routes.list": partial(_listed, "routes", _ROUTE),
+    "alert_rules.kinds": render_alerting.kinds,
     "alert_rules.list": render_alerting.rules,
     "alerts.history": partial(_listed, "events", _DEED),
     "alerts.list": partial(_listed, "alerts", _ALERT),
@@ -128,6 +129,8 @@ _SPECIAL: Final[Mapping[str, Callable[[Console, Mapping[str, Any]], None]]] = {
     "policies.list": partial(
         _listed, "policies", ("no", "priority", "name", "tenant", "action", "scope", "min_cost_usd", "condition", "enabled", "failures")
     ),
+    "prices.history": render_prices.history,
+    "prices.models": render_prices.models,
     "pricing.alias": render_prices.rule,
     "pricing.end": render_prices.rule,
     "pricing.explain": render_prices.explained,

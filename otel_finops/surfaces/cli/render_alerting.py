@@ -47,3 +47,17 @@ def _interval(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g} {unit}"
     return f"{seconds:g} s"
+
+
+def kinds(console: Console, answer: Mapping[str, Any]) -> None:
+    """A line for each parameter of each kind."""
+    nothing = [{"name": None, "usual": None, "means": None}]
+    rows = [
+        {"kind": kind["kind"] if first else "", "looks_at": kind["looks_at"] if first else "", **parameter}
+        for kind in answer["kinds"]
+        for first, parameter in ((at == 0, one) for at, one in enumerate(kind["params"] or nothing))
+    ]
+    if rows:
+        draw_rows(console, rows, ("kind", "looks_at", "name", "usual", "means"))
+    else:
+        console.print("There are no kinds of alert rules.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from otel_finops.surfaces.cli.tables import draw_rows
+from otel_finops.surfaces.cli.tables import draw_rows, plain
 from otel_finops.surfaces.cli.texts import many, safe, second
 
 
@@ -63,6 +63,28 @@ def rules(console: Console, answer: Mapping[str, Any]) -> None:
             )
     if answer["next_cursor"]:
         _go_on(console, "There are older rules", answer["next_cursor"])
+
+
+def models(console: Console, answer: Mapping[str, Any]) -> None:
+    """Rows of the book with their standard prices; `--json` has the list's own fields."""
+    plain(console, {**answer, "models": [_model(one) for one in answer["models"]]})
+
+
+def _model(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {"key": one["key"], "usd": _prices(one["prices"]), **{name: one[name] for name in ("provider", "mode", "source", "retired")}}
+
+
+def history(console: Console, answer: Mapping[str, Any]) -> None:
+    """Each period with its standard prices."""
+    kept = ("from", "to", "kind", "holds", "announced", "key", "version")
+    periods = [{**{name: one[name] for name in kept}, "usd": _prices(one["prices"])} for one in answer["periods"]]
+    plain(console, {**answer, "periods": periods})
+
+
+def _prices(prices: Iterable[Mapping[str, Any]]) -> str:
+    """As rules write them: tokens per million, other things for one."""
+    standard = (one for one in prices if one["per"] != "factor" and not (one["tier"] or one["above"] or one["within"]))
+    return ", ".join(f"{one['unit']}={one['usd']}" for one in standard)
 
 
 def _said(rule: Mapping[str, Any]) -> str:
