@@ -579,5 +579,9 @@ FOCUS_GROUPS_MAX: Final = 20_000
 
 LIVE_VIEWERS_MAX: Final = 20
 """Pages of one process on which charges come as they are booked: each asks the ledger once a second."""
+LIVE_VIEWERS_OF_ONE_MAX: Final = 10
+"""Such pages of one principal: half, so that nobody takes them all, and more than one browser opens at a time over HTTP/1.1 (six)."""
+LIVE_STALL_S: Final = 30.0
+"""A live page that takes nothing for so long is cut off, so that its place is free for others; there is something every second."""
 LIVE_SEEN_MAX: Final = 1_000
 """Charges that a live page remembers, so that none is shown twice; ten times as many as one look can find."""

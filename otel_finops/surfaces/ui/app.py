@@ -17,9 +17,9 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
 from otel_finops.base.errors import BadInput, FinopsError, NotFound, Unauthenticated
@@ -30,10 +30,10 @@ from otel_finops.operations.faults import KINDS, Kind, explained, printable
 from otel_finops.operations.registry import admit
 from otel_finops.surfaces.ui import pages as _pages  # noqa: F401 - registers them
 from otel_finops.surfaces.ui.forms import Posted
-from otel_finops.surfaces.ui.live import LIVE, Live
+from otel_finops.surfaces.ui.live import EVENTS, LIVE, Live
 from otel_finops.surfaces.ui.page import PAGES, Declared, Page, input_of
 from otel_finops.surfaces.ui.rendering import Renderer
-from otel_finops.surfaces.ui.session import local_path, must_be_own, sign_in, sign_out, token_of
+from otel_finops.surfaces.ui.session import local_path, must_be_opened, must_be_own, path_of, sign_in, sign_out, token_of
 from otel_finops.surfaces.ui.static_files import PREFIX, StaticFiles
 from otel_finops.surfaces.web.gate import Gate
 from otel_finops.surfaces.web.places import Places
@@ -45,7 +45,11 @@ _GZIP_BYTES_MIN: Final = 1_400
 """What fits one packet gains nothing."""
 _FILES_MAX: Final = 1
 _FIELDS_MAX: Final = 200
+_FIELD_BYTES_MAX: Final = 1 << 20
+_STRANGERS_FIELD_BYTES_MAX: Final = 16 << 10
+"""Of whoever is not signed in yet: a token, of some other service at the most."""
 _NOBODY: Final = Principal("nobody", (), frozenset())
+_NOT_SO: Final = Kind(405, "not-so", "Not in this way")
 _UNEXPECTED: Final = Kind(500, "unexpected", "Something went wrong here")
 
 
@@ -74,8 +78,8 @@ def build_console(context: Context, gate: Gate, exports: Places, heavy: Places, 
         Route("/live/events", _live(console), methods=["GET"]),
         Route("/download/{operation}", _download(console, exports), methods=["GET"]),
         Route("/sign-in", _threaded(console, _sign_in_page), methods=["GET"]),
-        Route("/sign-in", _threaded(console, _sign_in), methods=["POST"]),
-        Route("/sign-out", _threaded(console, _sign_out), methods=["POST"]),
+        Route("/sign-in", _threaded(console, _sign_in, known=False), methods=["POST"]),
+        Route("/sign-out", _threaded(console, _sign_out, known=False), methods=["POST"]),
     ]
     for one in sorted(PAGES, key=lambda one: one.path.count("{")):  # `/budgets/new` before `/budgets/{no}`
         answer = partial(_page_answer, declared=one)
@@ -83,27 +87,38 @@ def build_console(context: Context, gate: Gate, exports: Places, heavy: Places, 
     app = Starlette(
         routes=routes,
         middleware=[Middleware(GZipMiddleware, minimum_size=_GZIP_BYTES_MIN)],
-        exception_handlers={HTTPException: _threaded(console, _no_page)},
+        exception_handlers={HTTPException: _refusal(console)},
     )
     app.router.redirect_slashes = False
     return app
 
 
 def _threaded(
-    console: _Console, answer: Callable[..., Response], heavy: Places | None = None, slow: Callable[[Mapping[str, str]], bool] | None = None
+    console: _Console,
+    answer: Callable[..., Response],
+    heavy: Places | None = None,
+    slow: Callable[[Mapping[str, str]], bool] | None = None,
+    *,
+    known: bool = True,
 ) -> Callable[..., Awaitable[Response]]:
-    """An endpoint: reads what a form sends, once it is known to come from a page of ours, and answers in a thread; what takes long in one
-    of the places for that."""
+    """An endpoint: reads what a form sends, once it is known to come from a page of ours and (`known`) who sends it, and answers in a
+    thread; what takes long in one of the places for that."""
 
-    async def endpoint(request: Request, fault: Exception | None = None) -> Response:
+    async def endpoint(request: Request) -> Response:
         posted = None
         try:
             if request.method == "POST":
                 must_be_own(request)
-                posted = await _posted(request)
+                if known:
+                    request.state.sender = await run_in_threadpool(console.gate.principal, request)
+                posted = await _posted(request, _FIELD_BYTES_MAX if known else _STRANGERS_FIELD_BYTES_MAX)
+            else:
+                must_be_opened(request)
             takes_long = heavy is not None and slow is not None and slow(dict(request.query_params))
             with heavy.taken() if heavy is not None and takes_long else nullcontext():
                 return await run_in_threadpool(answer, console, request, posted)
+        except Unauthenticated:
+            return _to_sign_in(request)
         except FinopsError as refused:
             return await run_in_threadpool(_fault_page, console, request, _NOBODY, refused)
 
@@ -115,9 +130,13 @@ def _live(console: _Console) -> Callable[[Request], Awaitable[Response]]:
 
     async def events(request: Request) -> Response:
         try:
+            must_be_opened(request)
             principal = await run_in_threadpool(console.gate.principal, request)
+            admit(OPERATIONS.named(LIVE.needs[0]), console.context, principal)
         except FinopsError:
             return Response(status_code=204)  # a browser does not ask again then
+        if request.state.bodiless:
+            return Response(media_type=EVENTS)
         return live.answer(Page(request, principal, console.context, LIVE, console.renderer))
 
     return events
@@ -129,6 +148,7 @@ def _download(console: _Console, exports: Places) -> Callable[[Request], Awaitab
     async def download(request: Request) -> Response:
         principal = _NOBODY
         try:
+            must_be_opened(request)
             principal = await run_in_threadpool(console.gate.principal, request)
             one = next((one for one in OPERATIONS if one.streams and one.name == request.path_params["operation"]), None)
             if one is None:
@@ -143,24 +163,24 @@ def _download(console: _Console, exports: Places) -> Callable[[Request], Awaitab
     return download
 
 
-async def _posted(request: Request) -> Posted:
+async def _posted(request: Request, field_bytes_max: int) -> Posted:
     """A form's texts and files; of a name that is given twice the last one counts, as of a box that is ticked."""
     try:
-        async with request.form(max_files=_FILES_MAX, max_fields=_FIELDS_MAX) as form:
+        async with request.form(max_files=_FILES_MAX, max_fields=_FIELDS_MAX, max_part_size=field_bytes_max) as form:
             items = form.multi_items()
             texts = {name: value for name, value in items if isinstance(value, str)}
             files = {name: value for name, value in items if isinstance(value, UploadFile)}
             names = {name: value.filename or "" for name, value in files.items()}
             return Posted(texts, {name: await value.read() for name, value in files.items()}, names)
-    except (HTTPException, MultiPartException):
-        raise BadInput("What the form sent cannot be read: it has too many fields or files, or is cut off.") from None
+    except (HTTPException, MultiPartException, ClientDisconnect, ValueError):  # ValueError: parts and charsets that are none
+        raise BadInput("What the form sent cannot be read: it has too many fields or files, too long ones, or is cut off.") from None
 
 
 def _page_answer(console: _Console, request: Request, posted: Posted | None, declared: Declared) -> Response:
     """Let in, make the page, say what keeps it from being made."""
     principal = _NOBODY
     try:
-        principal = console.gate.principal(request)
+        principal = _sender(console, request) if posted is not None else console.gate.principal(request)
         page = Page(request, principal, console.context, declared, console.renderer, posted)
         if declared.needs and not any(page.can(name) for name in declared.needs):
             admit(OPERATIONS.named(declared.needs[0]), console.context, principal)
@@ -173,13 +193,43 @@ def _page_answer(console: _Console, request: Request, posted: Posted | None, dec
         return _fault_page(console, request, principal, fault)
 
 
-def _no_page(console: _Console, request: Request, posted: Posted | None) -> Response:
-    """Of a path that no page has; who is not signed in does not learn which there are."""
+def _sender(console: _Console, request: Request) -> Principal:
+    """Who sends a form; that he still may is asked anew once it is here."""
+    sender: Principal = request.state.sender
+    console.gate.still(request, sender)
+    return sender
+
+
+def _refusal(console: _Console) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def refused(request: Request, fault: Exception) -> Response:
+        assert isinstance(fault, HTTPException)
+        return await run_in_threadpool(_no_page, console, request, fault.status_code)
+
+    return refused
+
+
+def _no_page(console: _Console, request: Request, status: int) -> Response:
+    """Of a path that no page has, or none for this method; who is not signed in does not learn which there are."""
     try:
         principal = console.gate.principal(request)
+    except Unauthenticated:
+        return _to_sign_in(request)
     except FinopsError as fault:
-        return _to_sign_in(request) if isinstance(fault, Unauthenticated) else _fault_page(console, request, _NOBODY, fault)
-    return _fault_page(console, request, principal, NotFound("There is no such page."))
+        return _fault_page(console, request, _NOBODY, fault)
+    if status != 405:
+        return _fault_page(console, request, principal, NotFound("There is no such page."))
+    allowed = {"Allow": ", ".join(sorted(_methods(request)))}
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=allowed)
+    answer = _told(console, request, principal, _NOT_SO, "Here is a form's address, or a page that takes no form: go by the pages' links.")
+    answer.headers.update(allowed)
+    return answer
+
+
+def _methods(request: Request) -> set[str]:
+    """What a path takes, by all routes of the console."""
+    there = (route for route in request.app.router.routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE)
+    return {"OPTIONS"}.union(*(route.methods or () for route in there))
 
 
 def _fault_page(console: _Console, request: Request, principal: Principal, fault: Exception) -> Response:
@@ -191,6 +241,11 @@ def _fault_page(console: _Console, request: Request, principal: Principal, fault
         kind, said = next(kind for base, kind in KINDS.items() if isinstance(fault, base)), printable(str(fault))
     else:
         log.error("request %s to the console failed", request.state.request_id, exc_info=fault)
+    return _told(console, request, principal, kind, said)
+
+
+def _told(console: _Console, request: Request, principal: Principal, kind: Kind, said: str) -> Response:
+    """The page of a fault; it asks no operation, for the fault may be that none can be asked."""
     page = Page(
         request, principal, console.context, Declared("", kind.title, "", (), lambda page: page.render("fault.html")), console.renderer
     )
@@ -202,7 +257,8 @@ def _fault_page(console: _Console, request: Request, principal: Principal, fault
 
 def _to_sign_in(request: Request) -> Response:
     """A script's partial request has the browser go there as a whole."""
-    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    query = request.scope["query_string"].decode("latin-1")
+    asked = path_of(request) + (f"?{query}" if query else "")
     target = f"/sign-in?{urlencode({'next': asked if request.method == 'GET' else '/'})}"
     if request.headers.get("hx-request") == "true":
         return Response(status_code=204, headers={"HX-Redirect": target})

@@ -10,6 +10,7 @@ import orjson
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import compile_path
 
 from otel_finops.base.errors import FinopsError, Forbidden, NotFound
 from otel_finops.identity.principals import Principal
@@ -19,7 +20,7 @@ from otel_finops.operations.faults import explained
 from otel_finops.operations.registry import Input, Json, Operation, admit, invoke
 from otel_finops.surfaces.ui.forms import Filled, Posted, input_of_form
 from otel_finops.surfaces.ui.same_as import SameAs, same_as
-from otel_finops.surfaces.ui.session import notify, zone_of_browser
+from otel_finops.surfaces.ui.session import notify, path_of, zone_of_browser
 from otel_finops.surfaces.ui.window import DEFAULT_RANGE, TimeWindow, window_of
 from otel_finops.surfaces.web.texts import kinds_of, value_of
 
@@ -161,6 +162,14 @@ class Page:
         """Scheme, host and port by which the service was called."""
         return f"{self.request.url.scheme}://{self.request.headers.get('host', 'localhost')}"
 
+    @property
+    def own_path(self) -> str:
+        """The path of this page for an address; where a form's faults are shown, that of the page which the form stands on."""
+        path = path_of(self.request)
+        while self.declared.changes and path != "/" and not _is_opened(path):
+            path = path.rpartition("/")[0] or "/"
+        return path
+
     def window(self, default: str = DEFAULT_RANGE) -> TimeWindow:
         """The time that the page shows; `default` is one of `window.RANGES`."""
         return window_of(self.query, self.context.clock.now_ns(), self.zone, default)
@@ -262,7 +271,7 @@ class Page:
     def here(self, **changes: Any) -> str:
         """This page with another query: `changes` put in, None leaves one away; a cursor counts for one query alone."""
         kept = {name: text for name, text in self.query.items() if name not in ("cursor", "wait")}
-        return _url(self.request.url.path.replace("{", "%7B"), kept, changes)
+        return _url(self.own_path, kept, changes)
 
     def to(self, path: str, notice: str = "") -> Response:
         """Go on to another page, which says the notice once."""
@@ -296,6 +305,10 @@ def input_of(one: Operation, given: Mapping[str, Any]) -> Input:
     known = {name: value for name, value in given.items() if name in kinds and value is not None}
     values = {name: value_of(value, kinds[name]) if isinstance(value, str) else value for name, value in known.items()}
     return one.input.model_validate_json(orjson.dumps(values), strict=True)
+
+
+def _is_opened(path: str) -> bool:
+    return any(compile_path(one.path)[0].match(path) for one in PAGES if not one.changes)
 
 
 def _url(path: str, kept: Mapping[str, Any], changes: Mapping[str, Any]) -> str:

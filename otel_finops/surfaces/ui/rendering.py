@@ -26,6 +26,8 @@ POLICY: Final = (
 """What a page may load and run: our own files, nothing inline, nothing from elsewhere."""
 
 
+_HEADERS: Final = {"Content-Security-Policy": POLICY, "Cross-Origin-Opener-Policy": "same-origin"}
+"""Beside those of every answer: what was opened from a page of another site has no hold on that one, nor that one on it."""
 _FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "money": formats.money,
     "exact": formats.exact,
@@ -61,7 +63,7 @@ class Renderer:
     def response(self, page: Page, template: str, values: Mapping[str, Any], *, block: str | None = None, status: int = 200) -> Response:
         """A page, or one block of it, with the headers of every page."""
         html = self.html(page, template, values, block=block)
-        response = HTMLResponse(html, status, headers={"Content-Security-Policy": POLICY})
+        response = HTMLResponse(html, status, headers=_HEADERS)
         if NOTICE_COOKIE in page.request.cookies and block is None:
             response.delete_cookie(NOTICE_COOKIE, httponly=True, samesite="strict")
         return response

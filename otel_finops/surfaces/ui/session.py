@@ -26,8 +26,12 @@ def token_of(request: Request) -> str | None:
 
 
 def sign_in(response: Response, request: Request, token: str) -> None:
-    """Keep the token until the browser is closed; no script can read it, and pages of other sites cannot have it sent with a change."""
-    response.set_cookie(TOKEN_COOKIE, token, httponly=True, samesite="lax", secure=request.url.scheme == "https")
+    """Keep the token until the browser is closed; no script can read it, and pages of other sites cannot have it sent with a change.
+
+    Where the browser came by TLS, it shows it by TLS alone: a proxy before us that ends TLS is told by the `Origin` that the browser saw.
+    """
+    by_tls = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
+    response.set_cookie(TOKEN_COOKIE, token, httponly=True, samesite="lax", secure=by_tls)
 
 
 def sign_out(response: Response) -> None:
@@ -75,6 +79,25 @@ def must_be_own(request: Request) -> None:
     if own_origin if site is None else site == "same-origin" and (origin is None or own_origin):
         return
     raise Forbidden("This change was not sent by a page of this console, so nothing was done. Open the page here and try again.")
+
+
+def must_be_opened(request: Request) -> None:
+    """Refuse what a page of another site has the browser load into itself, as a picture, a script or a frame: its user sees nothing of it,
+    and it would take the places of what takes long. Links from other sites open pages as ever.
+
+    Raises:
+        Forbidden: nobody opened it.
+    """
+    said = request.headers
+    if said.get("sec-fetch-site", "") in ("", "same-origin", "none"):
+        return
+    if said.get("sec-fetch-mode") != "navigate" or said.get("sec-fetch-dest", "document") != "document":
+        raise Forbidden("A page of another site had this loaded into itself. Open it here, by a link or by its address.")
+
+
+def path_of(request: Request) -> str:
+    """The path that was asked for as it stands in an address; what it holds is data, too."""
+    return quote("/" + str(request.scope["path"]).lstrip("/"), safe="/:@!$&'()*+,;=~")
 
 
 def local_path(text: str | None) -> str:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.surfaces.ui.charts import seconds
 from otel_finops.surfaces.ui.forms import Filled, empty_form
+from otel_finops.surfaces.ui.governing import number_of
 from otel_finops.surfaces.ui.page import Page, action, page
 
 STATES: Final = ("standing", "open", "acked", "cleared", "all")
@@ -46,7 +47,7 @@ def reopen(page: Page) -> Response:
 @action("/anomalies/mutes/{no}/end", needs="anomalies.unmute")
 def unmute(page: Page) -> Response:
     """Tell findings of this kind again."""
-    done = page.submit("anomalies.unmute", no=int(page.path["no"]))
+    done = page.submit("anomalies.unmute", no=number_of(page, "mute"))
     return page.to(page.url("/anomalies"), "The mute has ended." if done.answer is not None else done.filled.fault)
 
 
@@ -59,7 +60,7 @@ def mute(page: Page) -> Response:
 
 
 def _noted(page: Page, name: str, notice: str) -> Response:
-    done = page.submit(name, no=int(page.path["no"]))
+    done = page.submit(name, no=number_of(page, "anomaly"))
     if done.answer is None:
         return _shown(page, done.filled)
     return page.to(page.url("/anomalies/{no}", no=page.path["no"]), notice)

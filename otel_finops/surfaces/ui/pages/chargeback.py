@@ -11,6 +11,7 @@ from otel_finops.base.times import format_ns
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.registry import Json
 from otel_finops.surfaces.ui.forms import Filled, empty_form
+from otel_finops.surfaces.ui.governing import number_of
 from otel_finops.surfaces.ui.page import Page, action, page
 
 _MONTH_CHARS: Final = len("2026-11")
@@ -71,7 +72,7 @@ def create_center(page: Page) -> Response:
 @action("/cost-centers/{no}/delete", needs="cost_centers.delete")
 def delete_center(page: Page) -> Response:
     """Take a cost centre away; what was booked on it stays."""
-    done = page.submit("cost_centers.delete", no=int(page.path["no"]))
+    done = page.submit("cost_centers.delete", no=number_of(page, "cost centre"))
     return page.to(page.url("/cost-centers"), "It is taken away." if done.answer is not None else done.filled.fault)
 
 
@@ -85,7 +86,7 @@ def create_rule(page: Page) -> Response:
 @action("/allocations/{no}/delete", needs="allocations.delete")
 def delete_rule(page: Page) -> Response:
     """End a rule."""
-    done = page.submit("allocations.delete", no=int(page.path["no"]))
+    done = page.submit("allocations.delete", no=number_of(page, "rule"))
     return page.to(page.url("/cost-centers"), "The rule is taken away." if done.answer is not None else done.filled.fault)
 
 

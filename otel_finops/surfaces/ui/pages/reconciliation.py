@@ -9,6 +9,7 @@ from starlette.responses import Response
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.surfaces.ui.charts import seconds
 from otel_finops.surfaces.ui.forms import Filled, empty_form
+from otel_finops.surfaces.ui.governing import number_of
 from otel_finops.surfaces.ui.page import Page, action, page
 
 _IMPORT_FIELDS: Final = ("content", "provider", "name", "format", "currency", "mapping", "tenant")
@@ -32,7 +33,7 @@ def import_bill(page: Page) -> Response:
 @action("/reconciliation/{no}/remove", needs="bills.remove")
 def remove_bill(page: Page) -> Response:
     """Forget a bill."""
-    done = page.submit("bills.remove", no=int(page.path["no"]))
+    done = page.submit("bills.remove", no=number_of(page, "bill"))
     return page.to(page.url("/reconciliation"), "The bill is removed." if done.answer is not None else done.filled.fault)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from otel_finops.surfaces.ui.governing import number_of
 from otel_finops.surfaces.ui.page import Page, action, page
 
 _ESTIMATED: Final = ("provider", "model", "input_tokens", "text_chars", "max_output_tokens")
@@ -41,14 +42,14 @@ def diagnostics(page: Page) -> Response:
 @action("/quarantine/{no}/retry", needs="quarantine.retry")
 def retry(page: Page) -> Response:
     """Try once more to record a span."""
-    done = page.submit("quarantine.retry", no=int(page.path["no"]))
+    done = page.submit("quarantine.retry", no=str(number_of(page, "span")))
     return page.to(page.url("/diagnostics"), "The span is on its way." if done.answer is not None else done.filled.fault)
 
 
 @action("/quarantine/{no}/drop", needs="quarantine.drop")
 def drop(page: Page) -> Response:
     """Give a span up."""
-    done = page.submit("quarantine.drop", no=int(page.path["no"]))
+    done = page.submit("quarantine.drop", no=str(number_of(page, "span")))
     return page.to(page.url("/diagnostics"), "The span is dropped." if done.answer is not None else done.filled.fault)
 
 

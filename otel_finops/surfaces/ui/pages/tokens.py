@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.surfaces.ui.forms import Filled, empty_form
+from otel_finops.surfaces.ui.governing import number_of
 from otel_finops.surfaces.ui.page import Page, action, page
 
 KINDS: Final = ("tokens", "senders")
@@ -63,12 +64,12 @@ def _create(page: Page, kind: str) -> Response:
 
 
 def _revoke(page: Page, kind: str) -> Response:
-    done = page.submit(f"{kind}.revoke", no=int(page.path["no"]))
+    done = page.submit(f"{kind}.revoke", no=number_of(page, "token"))
     return page.to(page.url("/tokens"), "The token is revoked." if done.answer is not None else done.filled.fault)
 
 
 def _rotate(page: Page, kind: str) -> Response:
-    done = page.submit(f"{kind}.rotate", no=int(page.path["no"]))
+    done = page.submit(f"{kind}.rotate", no=number_of(page, "token"))
     if done.answer is None:
         return page.to(page.url("/tokens"), done.filled.fault)
     return _shown(page, secret=done.answer["secret"] or "", made=done.answer["made"]["name"])

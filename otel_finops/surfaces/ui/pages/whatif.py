@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.surfaces.ui.forms import Filled, empty_form
+from otel_finops.surfaces.ui.governing import number_of
 from otel_finops.surfaces.ui.page import Page, action, page
 
 FILTERS: Final = ("model", "provider", "agent", "service", "tenant", "environment", "cost_center", "operation")
@@ -49,7 +50,7 @@ def save(page: Page) -> Response:
 @action("/what-if/{no}/delete", needs="whatif.delete")
 def forget(page: Page) -> Response:
     """Take a saved question away."""
-    done = page.submit("whatif.delete", no=int(page.path["no"]))
+    done = page.submit("whatif.delete", no=number_of(page, "question"))
     return page.to(page.url("/what-if"), "The question is taken away." if done.answer is not None else done.filled.fault)
 
 
@@ -71,7 +72,7 @@ def create(page: Page) -> Response:
 @action("/routing/{no}/delete", needs="routing.delete")
 def delete(page: Page) -> Response:
     """Take a rule away."""
-    done = page.submit("routing.delete", no=int(page.path["no"]))
+    done = page.submit("routing.delete", no=number_of(page, "rule"))
     return page.to(page.url("/routing"), "The rule is taken away." if done.answer is not None else done.filled.fault)
 
 
