@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -12,6 +14,9 @@ from otel_finops.identity.principals import LOCAL, Principal
 from otel_finops.identity.roles import ROLES
 from otel_finops.operations.local import Room
 from otel_finops.settings.tree import RoleName
+
+TESTS = Path(__file__).parents[2]
+sys.path[:0] = [str(TESTS / room) for room in ("e2e", "rigs")]
 
 
 @pytest.fixture(scope="session")
