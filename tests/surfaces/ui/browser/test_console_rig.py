@@ -46,8 +46,9 @@ def test_other_hosts_wide_pages_and_poor_contrast_are_told(browser: Browser, emp
             Object.assign(one.style, {color: "#ddd", background: "#fff", width: "1400px"});
             document.querySelector("main").append(one);
         }""")
+        tab.thin_out()
         assert any("color-contrast" in finding for finding in tab.inaccessible())
-        tab.phone()
+        tab.look(phone=True)
         assert tab.sideways()
 
 

@@ -30,6 +30,7 @@ WEIGHTS: dict[str, int] = {}
 """Bytes that were sent for a page, files included, by its path: told at the end of the run."""
 AXE = Axe()
 _REFUSED = "Failed to load resource: the server responded with a status of 4"
+_ROWS_LOOKED_AT = 5
 _TO_BE_MENDED = ("serious", "critical")
 
 
@@ -100,12 +101,15 @@ class Watched:
         self.page.evaluate(f"window.__reports.length = window.{MARKER}.length = 0")
         return found
 
-    def inaccessible(self, *rules: str) -> Sequence[str]:
-        """Serious and critical findings of axe-core, all its rules or these."""
-        options: dict[str, Any] = {"resultTypes": ["violations"]}
-        if rules:
-            options["runOnly"] = {"type": "rule", "values": list(rules)}
-        found = AXE.run(self.page, options=options).response["violations"]
+    def thin_out(self) -> None:
+        """Leave of each list and table a few rows: what is wrong with one is wrong with all, and each costs time to look at."""
+        self.page.evaluate(f"""() => document.querySelectorAll("main tbody, main ul, main ol, main dl").forEach((list) => {{
+            [...list.children].slice({_ROWS_LOOKED_AT}, -1).forEach((row) => row.remove());
+        }})""")
+
+    def inaccessible(self, within: str | None = None) -> Sequence[str]:
+        """Serious and critical findings of axe-core, within what a selector says."""
+        found = AXE.run(self.page, context=within, options={"resultTypes": ["violations"]}).response["violations"]
         return [
             f"axe {one['impact']} {one['id']}: {one['help']}: {node['html'][:160]} ({node['failureSummary'][-160:]})"
             for one in found if one["impact"] in _TO_BE_MENDED for node in one["nodes"][:3]
@@ -131,13 +135,10 @@ class Watched:
         session.send("Network.setCacheDisabled", {"cacheDisabled": True})
         session.on("Network.loadingFinished", self._weighed)
 
-    def dark(self) -> None:
-        """As somebody sees it whose system is dark."""
-        self.page.emulate_media(color_scheme="dark")
-
-    def phone(self) -> None:
-        """As wide as a phone."""
-        self.page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    def look(self, *, dark: bool = False, phone: bool = False) -> None:
+        """As somebody sees it whose system is dark, or on a phone."""
+        self.page.emulate_media(color_scheme="dark" if dark else "light")
+        self.page.set_viewport_size(PHONE if phone else DESKTOP)  # type: ignore[arg-type]
 
     def close(self) -> None:
         """Close the tab."""
