@@ -151,9 +151,11 @@ def test_blocked_spend_is_told_for_a_time_and_by_who_blocked(world: World) -> No
     world.decide()
     report = world.ask("decisions.blocked")
     assert (report["blocked_usd"], report["blocked_calls"], report["would_block_calls"]) == ("2.0035", 3, 0)
-    assert report["rows"] == [
-        {"action": "block", "observed": False, "gate": "kill_switch", "calls": 3, "estimate_usd": "2.0035", "unknown_calls": 1}
-    ]
+    [row] = report["rows"]
+    said = {"action": "block", "observed": False, "gate": "kill_switch", "calls": 3, "estimate_usd": "2.0035", "unknown_calls": 1}
+    assert row == {**said, "rule_id": None}
+    [by_rule] = world.ask("decisions.blocked", by_rule=True)["rows"]
+    assert {**by_rule, "rule_id": None} == row
     assert world.ask("decisions.blocked", to="2026-11-21T12:30:00Z")["blocked_usd"] == "0.0035"
     assert world.ask("decisions.blocked", model="gpt-4o", tenant="acme")["blocked_calls"] == 0
 
