@@ -230,6 +230,17 @@ def test_exchange_rates_are_looked_up_and_imported(mine: TestClient) -> None:
     assert bad.status_code == 400
 
 
+def test_a_list_that_was_taken_stands_among_the_stored_ones(mine: TestClient) -> None:
+    files = {"content": ("prices.json", PRICE_LIST.read_bytes(), "application/json")}
+    taken = mine.post("/prices/lists", data={"do": "take", "accept": "true"}, files=files)
+    assert (taken.status_code, taken.headers["location"]) == (303, "/prices/lists")
+    versions = re.findall(r"/prices/lists\?after=(\w+)", mine.get("/prices/lists").text)
+    assert len(versions) == 2
+    assert "There is no list of" in html.unescape(mine.get(f"/prices/lists?after={versions[0]}").text)
+    between = mine.get(f"/prices/lists?before={versions[1]}&after={versions[0]}").text
+    assert "new rows" in words(between.split('id="diff"')[1])
+
+
 # --- roles ------------------------------------------------------------------------------------------------------------
 
 
