@@ -15,6 +15,8 @@ _OPEN_DEPTH: Final = 2
 """How deep a larger one is open, but for the path to what is looked at."""
 _ALIKE_MAX: Final = 4
 """Siblings of one name that stand one by one; of more the dearest does, and the others are folded."""
+_LEVELS_MAX: Final = 40
+"""Lists within lists: what lies deeper stands at the last level. Browsers nest 512 elements, and a level has three."""
 _BAR: Final = 64
 """Width of the bar of the whole, in pixels."""
 
@@ -95,7 +97,7 @@ def tree_rows(shown: Json, path: Sequence[int]) -> list[TreeRow]:
     families = _families(nodes)
     whole = sum((Decimal(nodes[at]["subtree_usd"]) for at in families.get(None, ())), Decimal(0))
     marked, chosen = frozenset(path), path[-1] if path else None
-    steps = list(_steps(shown, families, marked))
+    steps = [step._replace(depth=min(step.depth, _LEVELS_MAX)) for step in _steps(shown, families, marked)]
     rows: list[TreeRow] = []
     for number, step in enumerate(steps):
         following = steps[number + 1].depth if number + 1 < len(steps) else 0
@@ -148,7 +150,7 @@ def _steps(shown: Json, families: Mapping[int | None, Sequence[int]], marked: Co
 def _below(parent: Json, nodes: Sequence[Json], children: Sequence[int], marked: Collection[int], depth: int) -> list[_Step]:
     """The rows right below a node, the last one first."""
     names = Counter(nodes[at]["name"] for at in children)
-    folds: dict[str | None, list[int]] = {name: [] for name, count in names.items() if count > _ALIKE_MAX}
+    folds: dict[str | None, list[int]] = {name: [] for name, count in names.items() if count > _ALIKE_MAX and depth < _LEVELS_MAX}
     first: set[str | None] = set()
     steps: list[_Step] = []
     for at in children:

@@ -222,6 +222,14 @@ def test_what_was_gathered_stands_behind_its_siblings() -> None:
     ]
 
 
+def test_a_chain_deeper_than_lists_can_be_nested_goes_on_at_the_last_level() -> None:
+    """Of a hundred levels forty-one are told apart; the sixty at the last one have no list below them."""
+    nodes = [node(n, n, None, "1") for n in range(100)]
+    rows = tree_rows({"nodes": nodes}, [])
+    assert [row.parent for row in rows] == [True] * 40 + [False] * 60
+    assert sum(row.closes for row in rows) == rows[-1].closes == 40
+
+
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9), st.sampled_from("ab")), max_size=40))
 def test_every_node_stands_once_and_every_list_is_closed(drawn: list[tuple[int, int, str]]) -> None:
     nodes: list[dict[str, Any]] = []
