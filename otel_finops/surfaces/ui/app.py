@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -22,7 +23,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
-from otel_finops.base.errors import BadInput, FinopsError, NotFound, Unauthenticated
+from otel_finops.base.errors import BadInput, Busy, FinopsError, NotFound, Unauthenticated, Unavailable
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.context import Context
@@ -241,7 +242,10 @@ def _fault_page(console: _Console, request: Request, principal: Principal, fault
         kind, said = next(kind for base, kind in KINDS.items() if isinstance(fault, base)), printable(str(fault))
     else:
         log.error("request %s to the console failed", request.state.request_id, exc_info=fault)
-    return _told(console, request, principal, kind, said)
+    answer = _told(console, request, principal, kind, said)
+    if isinstance(fault, Busy | Unavailable):
+        answer.headers["Retry-After"] = str(max(1, math.ceil(fault.retry_after_s)))
+    return answer
 
 
 def _told(console: _Console, request: Request, principal: Principal, kind: Kind, said: str) -> Response:

@@ -315,4 +315,4 @@ def _url(path: str, kept: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
     query = {**kept, **{name.rstrip("_"): value for name, value in changes.items() if f"{{{name}}}" not in path}}
     said = {name: value for name, value in query.items() if value not in (None, "")}
     filled = path.format(**{name: quote(str(value), safe="") for name, value in changes.items() if f"{{{name}}}" in path})
-    return filled + (f"?{urlencode(said)}" if said else "")
+    return "/" + filled.lstrip("/\\") + (f"?{urlencode(said)}" if said else "")  # `//` would lead to another site
