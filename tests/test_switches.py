@@ -29,7 +29,7 @@ from otel_finops.testing import NOON, FakeClock
 from otel_finops.trees.projected import TraceFigures, fill
 
 SWITCHES = tuple(Features.model_fields)
-SURFACES = ("api", "metrics")
+SURFACES = ("api", "console", "metrics")
 """Switches on which no operation hangs; all others take a room's verbs away."""
 HALVES = [
     frozenset(name for number, name in enumerate(SWITCHES) if name != "api" and number >> bit & 1 == side)

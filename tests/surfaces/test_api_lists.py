@@ -14,6 +14,7 @@ from otel_finops.operations.registry import Operation
 
 WHOLE = {
     "alert_routes.show": "one route, and its last fifty changes",
+    "alert_rules.kinds": "the kinds that the product knows, ten",
     "alert_rules.show": "one rule, and the definitions that it had",
     "alerts.mutes": "what holds now, set by hand",
     "anomalies.course": "the last days or hours of one group, as many as `last` says",

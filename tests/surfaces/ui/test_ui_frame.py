@@ -167,3 +167,9 @@ def test_what_takes_long_says_so_at_once(console: TestClient) -> None:
         assert "wait=1" not in whole.text.split("<main")[1]
     quick = console.get("/explore?by=model", headers={"Sec-Fetch-Mode": "navigate"}).text
     assert "hx-get" not in quick
+
+
+def test_without_the_console_the_index_page_says_what_runs(api: TestClient) -> None:
+    """`features.console` off: nothing but the API, the probes and a page that says how to send the first span."""
+    assert "What listens here" in api.get("/").text
+    assert api.get("/explore").status_code == 404
