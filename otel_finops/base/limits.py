@@ -172,6 +172,8 @@ API_URL_BYTES_MAX: Final = 16 * 1024
 """Path and query: HTTP asks everyone for 8,000 bytes, the signed head of a large ledger takes some 5,000."""
 API_JSON_CONTAINERS_MAX: Final = 100_000
 """Objects and arrays of an API request's body: a list of a thousand calls has a few thousand; each takes some 100 bytes when parsed."""
+HOSTS_KNOWN_MAX: Final = 64
+"""`Host` values of which is remembered whether they name this machine: a service has a few names."""
 API_GZIP_BYTES_MIN: Final = 4_096
 """Shorter answers are not worth compressing: they fit into a few packets."""
 RATE_KEYS_MAX: Final = 10_000

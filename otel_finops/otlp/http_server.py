@@ -57,10 +57,12 @@ class ForgivingTransport:
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
+        self.is_closing = transport.is_closing  # asked for at every request
+        self.abort = transport.abort
 
     def write(self, data: bytes) -> None:
         """Write unless the connection is closing."""
-        if not self._transport.is_closing():
+        if not self.is_closing():
             self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:

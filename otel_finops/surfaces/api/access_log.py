@@ -13,19 +13,25 @@ from starlette.types import Scope
 log: Final = logging.getLogger(__name__)
 
 
-def log_request(scope: Scope, status: int, sent_bytes: int, took_s: float) -> None:
+def log_request(scope: Scope, method: str, status: int, sent_bytes: int, took_s: float) -> None:
     """Write the line: changes and refusals are information; what is only read, or asked with every model call and on record by itself, is
-    for `log.level: debug`."""
-    state = scope.get("state", {})
-    is_told = status >= 400 or (scope["method"] == "POST" and "own_record" not in scope)
+    for `log.level: debug`.
+
+    Args:
+        scope: as the route left it.
+        method: that was asked with; the scope says GET where it was HEAD.
+        status, sent_bytes, took_s: how it ended.
+    """
+    is_told = status >= 400 or (method == "POST" and "own_record" not in scope)
     level = logging.INFO if is_told else logging.DEBUG
     if not log.isEnabledFor(level):
         return
+    state = scope.get("state", {})
     log.log(
         level,
         "request %s: %s %s -> %d, %d bytes in %.1f ms, for %s",
         state.get("request_id", "-"),
-        scope["method"],
+        method,
         getattr(scope.get("route"), "path", "(no such path)"),
         status,
         sent_bytes,

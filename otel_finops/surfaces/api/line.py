@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from asyncio import AbstractEventLoop, get_running_loop
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
@@ -61,6 +61,37 @@ class _Asking:
             self.answer.set_exception(_Late())
 
 
+class _Patience:
+    """Lets those give up who have waited too long: one timer for all of an event loop, since one for each costs more than to wait."""
+
+    def __init__(self, loop: AbstractEventLoop, patience_s: float) -> None:
+        self.loop = loop
+        self._patience_s = patience_s
+        self._waiting: deque[tuple[float, _Asking]] = deque()
+        self._has_timer = False
+
+    def watch(self, asking: _Asking) -> None:
+        """From now on; all are as patient, so that whoever came first gives up first."""
+        waiting = self._waiting
+        while waiting and waiting[0][1].answer.done():
+            waiting.popleft()
+        waiting.append((self.loop.time() + self._patience_s, asking))
+        if not self._has_timer:
+            self._look_at(waiting[0][0])
+
+    def _look_at(self, when_s: float) -> None:
+        self._has_timer = True
+        self.loop.call_at(when_s, self._look)
+
+    def _look(self) -> None:
+        self._has_timer = False
+        now_s, waiting = self.loop.time(), self._waiting
+        while waiting and (waiting[0][0] <= now_s or waiting[0][1].answer.done()):
+            waiting.popleft()[1].give_up()
+        if waiting:
+            self._look_at(waiting[0][0])
+
+
 class Line:
     """See above.
 
@@ -76,6 +107,7 @@ class Line:
         self._gate = gate
         self._pool = pool
         self._patience_s = patience_s
+        self._patience: _Patience | None = None
         self._waiting: SimpleQueue[_Asking] = SimpleQueue()
         self._guard = threading.Lock()
         self._is_served = False
@@ -86,13 +118,17 @@ class Line:
         if self._context.settings.auth.resolver or together.waits(self._context):
             asking.prepared = await asking.loop.run_in_executor(self._pool, self._prepared, asking)
         self._put(asking)
-        timer = asking.loop.call_later(self._patience_s, asking.give_up)
+        self._patience_on(asking.loop).watch(asking)
         try:
             return await asking.answer  # type: ignore[no-any-return]
         except _Late:
             return await asking.loop.run_in_executor(self._pool, self._late, asking)
-        finally:
-            timer.cancel()
+
+    def _patience_on(self, loop: AbstractEventLoop) -> _Patience:
+        """That of an event loop; a process serves the API on one."""
+        if self._patience is None or self._patience.loop is not loop:
+            self._patience = _Patience(loop, self._patience_s)
+        return self._patience
 
     def _put(self, asking: _Asking) -> None:
         with self._guard:

@@ -45,6 +45,8 @@ HEAVY: Final = frozenset(
 )
 """Operations that walk through the ledger and may take many seconds; runs do as well."""
 _GZIP_LEVEL: Final = 3
+_PLAIN: Final = [(b"vary", b"Accept-Encoding")]
+_PACKED: Final = [*_PLAIN, (b"content-encoding", b"gzip")]
 
 
 class Shared(NamedTuple):
@@ -84,18 +86,29 @@ class QuickLane:
 
     def __init__(self, app: ASGIApp, operations: Iterable[Operation], shared: Shared) -> None:
         self._app = app
-        self._routes = [_QuickRoute(one, _endpoint(one, shared, body=True)) for one in operations if one.own_record]
+        routes = [(one, _QuickRoute(one, _endpoint(one, shared, body=True))) for one in operations if one.own_record]
+        self._plain = {(one.method, route.path): route for one, route in routes if not one.path_fields}
+        self._routes = [route for one, route in routes if one.path_fields]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["type"] != "http" or (route := self._found(scope)) is None:
+            await self._app(scope, receive, send)
+            return
+        response = await route.answer(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    def _found(self, scope: Scope) -> _QuickRoute | None:
+        """The route of a request, of which its scope is told; None where others serve it."""
+        if (plain := self._plain.get((scope["method"], scope["path"]))) is not None:
+            scope.update(path_params={}, **plain.known)
+            return plain
         for route in self._routes:
             match, found = route.matches(scope)
             if match is Match.FULL:
-                scope.update(found)
-                response = await route.answer(Request(scope, receive, send))
-                await response(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+                scope.update(found, **route.known)
+                return route
+        return None
 
 
 class _QuickRoute(Route):
@@ -104,10 +117,7 @@ class _QuickRoute(Route):
     def __init__(self, one: Operation, answer: Endpoint) -> None:
         super().__init__(f"{PREFIX}/{one.path}", answer, methods=[one.method])
         self.answer = answer
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, found = super().matches(scope)
-        return match, {**found, "route": self, "own_record": True} if match is Match.FULL else found
+        self.known = {"route": self, "own_record": True}
 
 
 def _add(app: FastAPI, one: Operation, endpoint: Endpoint, method: str, operation_id: str) -> None:
@@ -197,11 +207,10 @@ def given_to(one: Operation, request: Request, body: bytes | None) -> Input:
 
 def json_answer(request: Request, content: bytes) -> Response:
     """An answer, compressed where that is worth it and the caller takes it."""
-    headers = {"Vary": "Accept-Encoding"}
-    if len(content) >= API_GZIP_BYTES_MIN and takes_gzip(request.headers.get("accept-encoding", "")):
-        content = gzip.compress(content, _GZIP_LEVEL, mtime=0)
-        headers["Content-Encoding"] = "gzip"
-    return Response(content, media_type="application/json", headers=headers)
+    packed = len(content) >= API_GZIP_BYTES_MIN and takes_gzip(request.headers.get("accept-encoding", ""))
+    response = Response(gzip.compress(content, _GZIP_LEVEL, mtime=0) if packed else content, media_type="application/json")
+    response.raw_headers += _PACKED if packed else _PLAIN
+    return response
 
 
 def key_of(request: Request) -> str | None:

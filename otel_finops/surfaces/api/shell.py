@@ -4,22 +4,24 @@ HEAD, an answer to any fault, and a line in the log."""
 from __future__ import annotations
 
 import logging
+import random
 import re
-import secrets
 import time
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Final, TypeAlias
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from otel_finops.base.errors import BadInput, Busy, Forbidden, TooLarge, UrlTooLong
-from otel_finops.base.limits import API_BODIES_BYTES_MAX, API_BODY_MIB, API_URL_BYTES_MAX, MIB
+from otel_finops.base.limits import API_BODIES_BYTES_MAX, API_BODY_MIB, API_URL_BYTES_MAX, HOSTS_KNOWN_MAX, MIB
 from otel_finops.otlp.browsers import is_local, is_local_origin
 from otel_finops.surfaces.api.access_log import log_request
 from otel_finops.surfaces.api.problems import of_fault
 
 log = logging.getLogger(__name__)
+
+Told: TypeAlias = Mapping[bytes, Sequence[str]]
 
 REQUEST_ID: Final = "x-request-id"
 _REQUEST_ID: Final = REQUEST_ID.encode()
@@ -37,6 +39,9 @@ HEADERS: Final = {
 }
 """Set where an answer does not set them itself."""
 _HEADERS: Final = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_OURS: Final = frozenset({_REQUEST_ID, *(name for name, _ in _HEADERS)})
+_LOOKED_AT: Final = frozenset({_REQUEST_ID, b"content-length", b"host", b"origin"})
+"""Headers of a request that are of interest here."""
 
 
 class Shell:
@@ -51,7 +56,8 @@ class Shell:
 
     def __init__(self, app: ASGIApp, names: Collection[str] | None = None, *, body_mib_max: int = API_BODY_MIB) -> None:
         self._app = app
-        self._names = names if names is None else frozenset(name.lower() for name in names)
+        self._names = None if names is None else frozenset(name.lower() for name in names)
+        self._is_local = lru_cache(HOSTS_KNOWN_MAX)(lambda host: is_local(host, self._names or ()))
         self._bodies = _Bodies(body_mib_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,14 +66,14 @@ class Shell:
             await self._app(scope, receive, send)
             return
         began_s = time.monotonic()
-        headers = Headers(scope=scope)
+        told = _told(scope["headers"])
         bodiless = scope.setdefault("state", {})["bodiless"] = scope["method"] == "HEAD"
-        request_id = scope["state"]["request_id"] = _request_id(headers)
+        request_id = scope["state"]["request_id"] = _request_id(told)
         answer = _Answer(send, request_id, bodiless=bodiless)
         inner = {**scope, "method": "GET"} if bodiless else scope
-        body = self._bodies.limited(receive, headers)
+        body = self._bodies.limited(receive, told)
         try:
-            self._admit(scope, headers)
+            self._admit(scope, told)
             await self._app(inner, body.receive, answer.send)
         except (BadInput, Busy) as fault:
             await answer.fault(fault, scope, receive)
@@ -76,28 +82,37 @@ class Shell:
             await answer.fault(fault, scope, receive)
         finally:
             body.release()
-            log_request({**inner, "method": scope["method"]}, answer.status, answer.sent_bytes, time.monotonic() - began_s)
+            log_request(inner, scope["method"], answer.status, answer.sent_bytes, time.monotonic() - began_s)
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
+    def _admit(self, scope: Scope, told: Told) -> None:
         """Refuse endless URLs, and what a foreign web page has a browser send while everyone is admin."""
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > API_URL_BYTES_MAX:
             raise UrlTooLong(f"Path and query may have {API_URL_BYTES_MAX} bytes; some operations take their parameters as a body too.")
         if self._names is None or scope["path"] in PROBES:
             return
-        host = headers.get("host", "")
-        if len(headers.getlist("host")) != 1 or not is_local(host, self._names):
+        hosts = told.get(b"host", ())
+        if len(hosts) != 1 or not self._is_local(hosts[0]):
             raise Forbidden(
                 "While auth.mode is off this service answers to loopback names and addresses only: call it by 127.0.0.1 or localhost, "
                 "list the name in http.names, or set auth.mode to token."
             )
-        if not all(is_local_origin(origin, self._names) for origin in headers.getlist("origin")):
+        if not all(is_local_origin(origin, self._names) for origin in told.get(b"origin", ())):
             raise Forbidden("While auth.mode is off, requests of other sites' pages are refused; set auth.mode to token.")
 
 
-def _request_id(headers: Headers) -> str:
-    """The caller's own, when it can do no harm in a log."""
-    given = headers.get(REQUEST_ID, "")
-    return given if _SAFE_ID.fullmatch(given) else secrets.token_hex(8)
+def _told(headers: Iterable[tuple[bytes, bytes]]) -> Told:
+    """What is of interest here, in one walk through the headers: all values of each name."""
+    told: dict[bytes, list[str]] = {}
+    for name, value in headers:
+        if name in _LOOKED_AT:
+            told.setdefault(name, []).append(value.decode("latin-1"))
+    return told
+
+
+def _request_id(told: Told) -> str:
+    """The caller's own, when it can do no harm in a log. Ours tell requests apart and guard nothing."""
+    given = told.get(_REQUEST_ID)
+    return given[0] if given and _SAFE_ID.fullmatch(given[0]) else f"{random.getrandbits(64):016x}"
 
 
 class _Answer:
@@ -114,14 +129,19 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [one for one in message.get("headers", ()) if one[0].lower() != _REQUEST_ID]
-            own = {name.lower() for name, _ in headers}
-            headers += [(_REQUEST_ID, self._request_id.encode()), *(one for one in _HEADERS if one[0] not in own)]
-            message = {**message, "headers": headers}
+            message = {**message, "headers": self._completed(message.get("headers", ()))}
         elif message["type"] == "http.response.body":
             message = {**message, "body": b""} if self._bodiless else message
             self.sent_bytes += len(message.get("body", b""))
         await self._send(message)
+
+    def _completed(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        named = (_REQUEST_ID, self._request_id.encode())
+        own = {name.lower() for name, _ in headers}
+        if own.isdisjoint(_OURS):
+            return [*headers, named, *_HEADERS]
+        kept = (one for one in headers if one[0].lower() != _REQUEST_ID)
+        return [*kept, named, *(one for one in _HEADERS if one[0] not in own)]
 
     async def fault(self, fault: Exception, scope: Scope, receive: Receive) -> None:
         if self.status:
@@ -136,8 +156,8 @@ class _Bodies:
         self.mib_max = mib_max
         self.held_bytes = 0
 
-    def limited(self, receive: Receive, headers: Headers) -> _Body:
-        return _Body(self, receive, headers.get("content-length", "0"))
+    def limited(self, receive: Receive, told: Told) -> _Body:
+        return _Body(self, receive, told.get(b"content-length", ("0",))[0])
 
 
 class _Body:
