@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -32,7 +31,7 @@ from otel_finops.operations.registry import admit
 from otel_finops.surfaces.ui import pages as _pages  # noqa: F401 - registers them
 from otel_finops.surfaces.ui.forms import Posted
 from otel_finops.surfaces.ui.live import EVENTS, LIVE, Live
-from otel_finops.surfaces.ui.page import PAGES, Declared, Page, input_of
+from otel_finops.surfaces.ui.page import PAGES, Declared, Page, after, input_of
 from otel_finops.surfaces.ui.rendering import Renderer
 from otel_finops.surfaces.ui.session import local_path, must_be_opened, must_be_own, path_of, sign_in, sign_out, token_of
 from otel_finops.surfaces.ui.static_files import PREFIX, StaticFiles
@@ -244,7 +243,7 @@ def _fault_page(console: _Console, request: Request, principal: Principal, fault
         log.error("request %s to the console failed", request.state.request_id, exc_info=fault)
     answer = _told(console, request, principal, kind, said)
     if isinstance(fault, Busy | Unavailable):
-        answer.headers["Retry-After"] = str(max(1, math.ceil(fault.retry_after_s)))
+        answer.headers["Retry-After"] = after(fault)
     return answer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from urllib.parse import quote, urlencode
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import compile_path
 
-from otel_finops.base.errors import FinopsError, Forbidden, NotFound
+from otel_finops.base.errors import Busy, FinopsError, Forbidden, NotFound, Unavailable
 from otel_finops.identity.principals import Principal
 from otel_finops.operations.catalogue import OPERATIONS
 from otel_finops.operations.context import Context
@@ -146,6 +147,7 @@ class Page:
         self.zone = self.query.get("zone") or zone_of_browser(request) or context.zone
         self.asked: list[SameAs] = []
         self._renderer = renderer
+        self._kept_from: Busy | Unavailable | None = None
 
     @property
     def is_partial(self) -> bool:
@@ -248,11 +250,16 @@ class Page:
         except (Forbidden, NotFound):
             raise
         except FinopsError as fault:
+            self._kept_from = fault if isinstance(fault, Busy | Unavailable) else None
             return Submitted(None, filled.refused(str(fault)))
 
     def render(self, template: str, /, *, block: str | None = None, status: int = 200, **values: Any) -> Response:
-        """HTML of a template, or of one of its blocks."""
-        return self._renderer.response(self, template, values, block=block, status=status)
+        """HTML of a template, or of one of its blocks; what a form sent stands in it again where the service could not take it now."""
+        if self._kept_from is None:
+            return self._renderer.response(self, template, values, block=block, status=status)
+        response = self._renderer.response(self, template, values, block=block, status=503)
+        response.headers["Retry-After"] = after(self._kept_from)
+        return response
 
     def fragment(self, template: str, /, **values: Any) -> str:
         """HTML of a template that is a part of a page."""
@@ -305,6 +312,11 @@ def input_of(one: Operation, given: Mapping[str, Any]) -> Input:
     known = {name: value for name, value in given.items() if name in kinds and value is not None}
     values = {name: value_of(value, kinds[name]) if isinstance(value, str) else value for name, value in known.items()}
     return one.input.model_validate_json(orjson.dumps(values), strict=True)
+
+
+def after(fault: Busy | Unavailable) -> str:
+    """In how many seconds to come again, for `Retry-After`."""
+    return str(max(1, math.ceil(fault.retry_after_s)))
 
 
 def _is_opened(path: str) -> bool:

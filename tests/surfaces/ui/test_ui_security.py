@@ -21,6 +21,7 @@ from otel_finops.base.limits import LIVE_VIEWERS_MAX, LIVE_VIEWERS_OF_ONE_MAX
 from otel_finops.identity.principals import Principal
 from otel_finops.identity.roles import ROLES
 from otel_finops.operations.local import Room
+from otel_finops.operations.registry import invoke
 from otel_finops.surfaces.ui import live as live_module
 from otel_finops.surfaces.ui import page as page_module
 from otel_finops.surfaces.ui.live import LIVE, Live
@@ -131,14 +132,17 @@ def spoken(client: TestClient, method: str, path: str, headers: dict[str, str], 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {
+    anyio.run(client.app, scope_of(method, path, headers), receive, send)
+    return sent
+
+
+def scope_of(method: str, path: str, headers: dict[str, str]) -> dict[str, Any]:
+    return {
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": method, "scheme": "http",
         "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "client": ("127.0.0.1", 1),
         "server": ("testserver", 80),
         "headers": [(name.lower().encode(), text.encode()) for name, text in {"Host": "testserver", **headers}.items()],
     }  # fmt: skip
-    anyio.run(client.app, scope, receive, send)
-    return sent
 
 
 @pytest.mark.parametrize("path", sorted({one.path for one in PAGES if one.changes}))
@@ -252,6 +256,20 @@ def test_a_database_that_is_away_is_told_politely(console: TestClient, monkeypat
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
 
+def test_a_form_that_the_database_cannot_take_now_keeps_what_was_typed(console: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+
+    def locked(one: Any, *given: Any, **more: Any) -> Any:
+        if one.changes:
+            raise Unavailable("The database is locked.", retry_after_s=3)
+        return invoke(one, *given, **more)
+
+    monkeypatch.setattr(page_module, "invoke", locked)
+    answer = console.post("/budgets/new", data={"name": "what I typed", "amount": "5", "scope": "tenant=acme"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "3")
+    assert 'value="what I typed"' in answer.text
+    assert "The database is locked." in answer.text
+
+
 def test_a_fault_of_ours_tells_no_more_than_where_it_is_logged(
     console: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -281,6 +299,24 @@ def test_a_token_that_is_revoked_while_its_form_arrives_changes_nothing(locked: 
     sent = spoken(locked, "POST", "/budgets/new", headers, Slow([{"type": "http.request", "body": b"name=x&amount=5", "more_body": False}]))
     assert sent[0]["status"] == 303
     assert (b"location", b"/sign-in?next=%2F") in sent[0]["headers"]
+
+
+def test_a_file_breaks_off_when_its_token_is_revoked(locked: TestClient, door: Door) -> None:
+    """As every HTTP/1.1 client sees: the last chunk is missing."""
+    headers = {"Sec-Fetch-Site": "same-origin", "Cookie": f"{TOKEN_COOKIE}=right"}
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        door.open = False
+
+    anyio.run(locked.app, scope_of("GET", "/download/usage.export", headers), receive, send)
+    assert sent[0]["status"] == 200
+    assert all(message.get("more_body", True) for message in sent)
 
 
 def request(path: str = "/live/events", query: bytes = b"") -> Request:

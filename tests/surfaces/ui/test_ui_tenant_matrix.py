@@ -29,6 +29,8 @@ WORDS = {"kind": "alias", "job": "settle", "rule": "1"}
 """Fields of paths that can mean nothing of a tenant."""
 DEEDS = {"approvals": "approve", "credits": "topup"}
 RANGE = {"range": "90d"}
+ASKING = {"wait": "1", "dry_run": "false", "do": "book", "why": "x", "model": "gpt-4o", "name": "x", "key": "openai/gpt-4o"}
+"""What a form that changes something would say."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def filled(one: Declared, things: dict[tuple[str, str], Twins], *, foreign: bool
             return WORDS.get(name) or DEEDS[room]
         if name == "trace_id":
             return trace(OTHER if foreign else ASKER, 1).hex()
-        twins = things.get((room, name)) or NAMES[name]
+        twins: Twins = things.get((room, name)) or NAMES[name]
         said = twins.foreign if foreign else twins.nobodys
         return str(said if foreign or name not in NAMES else str(said).replace("nobody", "zebra"))
 
@@ -96,6 +98,23 @@ def test_t35_a_page_shows_nothing_of_the_others(console: httpx.Client, things: d
         answer = console.get(theirs, params=RANGE)
         assert answer.status_code == 404 or one.path.startswith("/prices/{"), answer.text
         assert not told(answer, *theirs.split("/")), answer.text
+
+
+def test_opening_pages_changes_nothing(service: Service, console: httpx.Client, things: dict[tuple[str, str], Twins]) -> None:
+    """Whatever a link, a picture or a preview of a chat opens: the trail has a line for each change that anybody makes."""
+
+    def changes() -> int:
+        return service.database.number(f"SELECT COUNT(*) FROM audit_entries WHERE who LIKE '%boss of {ASKER}%'")
+
+    before = changes()
+    assert before
+    for one in OPENED:
+        for query in (
+            {},
+            {"wait": "1", "dry_run": "false", "do": "book", "why": "x", "model": "gpt-4o", "name": "x", "key": "openai/gpt-4o"},
+        ):
+            assert console.get(filled(one, things, foreign=False), params=query).status_code < 500
+    assert changes() == before
 
 
 @pytest.mark.parametrize("one", ACTIONS, ids=lambda one: one.path)
