@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from console_sites import Site
 from page_addresses import page_of
@@ -20,36 +22,36 @@ FAULTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def tab(browser: Browser, empty: Site) -> Iterator[Watched]:
+    with signed_in(browser, empty) as context:
+        yield Watched(context, empty)
+
+
 @pytest.mark.parametrize(("script", "told"), FAULTS)
-def test_a_fault_is_told(browser: Browser, empty: Site, script: str, told: str) -> None:
-    with signed_in(browser, empty) as context:
-        tab = Watched(context, empty)
-        tab.open("/")
-        tab.page.evaluate(f"() => {{ {script} }}")
-        tab.page.wait_for_timeout(100)
-        assert any(fault.startswith(told) for fault in tab.looked_over())
-        tab.page.reload()
-        assert not tab.looked_over()
+def test_a_fault_is_told(tab: Watched, script: str, told: str) -> None:
+    tab.open("/")
+    assert not tab.looked_over()
+    tab.page.evaluate(f"() => {{ {script} }}")
+    tab.page.wait_for_timeout(100)
+    assert any(fault.startswith(told) for fault in tab.looked_over())
 
 
-def test_other_hosts_wide_pages_and_poor_contrast_are_told(browser: Browser, empty: Site) -> None:
-    with signed_in(browser, empty) as context:
-        tab = Watched(context, empty)
-        tab.open("/")
-        tab.page.evaluate("() => { location.href = 'http://127.0.0.1:9/elsewhere' }")
-        tab.page.wait_for_timeout(100)
-        assert any("request to http://127.0.0.1:9/elsewhere" in fault for fault in tab.looked_over())
-        tab.open("/")
-        tab.page.evaluate("""() => {
-            const one = document.createElement("p");
-            one.textContent = "pale";
-            Object.assign(one.style, {color: "#ddd", background: "#fff", width: "1400px"});
-            document.querySelector("main").append(one);
-        }""")
-        tab.thin_out()
-        assert any("color-contrast" in finding for finding in tab.inaccessible())
-        tab.look(phone=True)
-        assert tab.sideways()
+def test_other_hosts_wide_pages_and_poor_contrast_are_told(tab: Watched) -> None:
+    tab.open("/")
+    tab.page.evaluate("() => { location.href = 'http://127.0.0.1:9/elsewhere' }")
+    tab.page.wait_for_timeout(100)
+    assert any("request to http://127.0.0.1:9/elsewhere" in fault for fault in tab.looked_over())
+    tab.open("/")
+    tab.page.evaluate("""() => {
+        const one = document.createElement("p");
+        one.textContent = "pale";
+        Object.assign(one.style, {color: "#ddd", background: "#fff", width: "1400px"});
+        document.querySelector("main").append(one);
+    }""")
+    assert any("color-contrast" in finding for finding in tab.inaccessible("main"))
+    tab.look(phone=True)
+    assert tab.sideways()
 
 
 def test_an_address_belongs_to_the_page_with_the_fewest_fields() -> None:

@@ -129,10 +129,9 @@ class Watched:
         }""")
 
     def weigh(self) -> None:
-        """Count from now on what is sent, nothing of it from the browser's cache."""
+        """Count from now on what is sent; what the browser has already is not sent again."""
         session = self.page.context.new_cdp_session(self.page)
         session.send("Network.enable")
-        session.send("Network.setCacheDisabled", {"cacheDisabled": True})
         session.on("Network.loadingFinished", self._weighed)
 
     def look(self, *, dark: bool = False, phone: bool = False) -> None:
