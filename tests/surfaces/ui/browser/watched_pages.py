@@ -80,7 +80,9 @@ class Watched:
         """
         answer = self.page.goto(self._site.url + address)
         assert answer is not None
-        self._note(status is not None and answer.status != status, f"{answer.status} instead of {status}: {self.said()[:300]}")
+        self._note(
+            status is not None and answer.status != status, f"{answer.status} instead of {status}: {self.page.inner_text('body')[:300]}"
+        )
         self._note("content-security-policy" not in answer.headers, "no Content-Security-Policy")
 
     def said(self) -> str:
