@@ -58,7 +58,6 @@ class ForgivingTransport:
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self.is_closing = transport.is_closing  # asked for at every request
-        self.abort = transport.abort
 
     def write(self, data: bytes) -> None:
         """Write unless the connection is closing."""
