@@ -237,8 +237,7 @@ def _parts_of_quantities(bill: BillSide, ledger: LedgerSide, rest: Fraction, mea
         mean: what a call with counts costs; None without one.
     """
     if bill.requests is not None:
-        unseen = bill.requests - ledger.billable
-        return _with_fewer(bill, ledger, rest, mean) if unseen < 0 else _with_requests(unseen, ledger, rest)
+        return _with_requests(bill.requests - ledger.billable, ledger, rest, mean)
     if rest < 0:
         return {"double_count" if _has_more_of_all(bill, ledger) else "usage_difference": rest}
     expected = None if mean is None else mean * ledger.countless
@@ -249,33 +248,18 @@ def _parts_of_quantities(bill: BillSide, ledger: LedgerSide, rest: Fraction, mea
     return {"sampling": rest}
 
 
-def _with_requests(unseen: int, ledger: LedgerSide, rest: Fraction) -> Parts:
-    """The same where the bill says how many calls there were: `unseen` more than in the ledger, or as many."""
+def _with_requests(unseen: int, ledger: LedgerSide, rest: Fraction, mean: Fraction | None) -> Parts:
+    """The same where the bill says how many calls there were: `unseen` more than in the ledger."""
+    if unseen < 0:
+        double = (mean or Fraction(0)) * unseen
+        if rest < double or (rest < 0 and not ledger.countless):
+            return {"double_count": rest}
+        left = rest - double
+        return {"double_count": double, **(_among_countless(ledger, left) if ledger.countless else {"usage_difference": left})}
     if rest < 0 or not (unseen or ledger.countless):
         return {"usage_difference": rest}
     share = rest / (unseen + ledger.countless)
     return {**_among_countless(ledger, share * ledger.countless), "sampling": share * unseen}
-
-
-def _with_fewer(bill: BillSide, ledger: LedgerSide, rest: Fraction, mean: Fraction | None) -> Parts:
-    """The same where the bill has fewer calls than the ledger.
-
-    Calls without counts may have been billed nothing (refused, or broken off before an answer), so the bill's calls are first of all those
-    with counts; only what even these exceed is too many. Equal quantities need no cause, however either side counts calls.
-    """
-    if not rest:
-        return {}
-    surplus = _surplus(bill, ledger)
-    if rest < 0:
-        return {"double_count" if surplus or _has_more_of_all(bill, ledger) else "usage_difference": rest}
-    double = -(mean or Fraction(0)) * surplus
-    left = rest - double
-    return {"double_count": double, **(_among_countless(ledger, left) if ledger.countless else {"usage_difference": left})}
-
-
-def _surplus(bill: BillSide, ledger: LedgerSide) -> int:
-    """How many calls with counts the ledger has beyond all calls of the bill; 0 where the bill does not tell."""
-    return 0 if bill.requests is None else max(0, ledger.billable - ledger.countless - bill.requests)
 
 
 def _has_more_of_all(bill: BillSide, ledger: LedgerSide) -> bool:
@@ -305,7 +289,7 @@ def _by_amounts(bill: BillSide, ledger: LedgerSide, gap: Fraction) -> Parts:
     lacking = gap + ledger.estimated_pico
     unseen = 0 if bill.requests is None else bill.requests - ledger.billable
     if lacking < 0:
-        return _less_estimates(_too_much(ledger, lacking, _surplus(bill, ledger)), ledger)
+        return _less_estimates(_too_much(ledger, lacking, unseen), ledger)
     counts: dict[Cause, int] = {
         "unpriced": ledger.unpriced,
         "cut_streams": ledger.cut,
@@ -328,11 +312,11 @@ def _explained(ledger: LedgerSide, lacking: Fraction, wanting: int) -> Fraction:
     return lacking if lacking <= expected * (1 + _TOLERANCE) else expected
 
 
-def _too_much(ledger: LedgerSide, lacking: Fraction, surplus: int) -> Parts:
+def _too_much(ledger: LedgerSide, lacking: Fraction, unseen: int) -> Parts:
     """The ledger has more than the bill, which has no quantities: calls that the bill does not have were booked twice."""
-    if not surplus or not ledger.priced:
+    if unseen >= 0 or not ledger.priced:
         return {"unexplained": lacking}
-    double = max(lacking, -Fraction(ledger.priced_pico, ledger.priced) * surplus)
+    double = max(lacking, Fraction(ledger.priced_pico, ledger.priced) * unseen)
     if abs(lacking - double) <= _TOLERANCE * abs(double):
         double = lacking
     return {"double_count": double, "unexplained": lacking - double}

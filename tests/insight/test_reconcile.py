@@ -70,55 +70,6 @@ def test_a_model_that_the_bill_does_not_have() -> None:
     assert absent_from_bill(LedgerSide(failed=2)) == Verdict(0, 0, {})
 
 
-def test_calls_without_counts_that_were_not_billed_are_no_double_count() -> None:
-    """The bill is for the ten calls with counts; of the four others, refused or broken off early, it has nothing, or one and its 1 USD."""
-    ledger = TEN_CALLS._replace(missing=3, cut=1)
-    for requests in (None, 10, 12):
-        assert judge(bill(10, requests=requests), ledger) == Verdict(10 * USD, 10 * USD, {})
-    assert judge(BillSide(10 * USD, {}, requests=10), ledger) == Verdict(10 * USD, 10 * USD, {})
-    assert causes(judge(bill(11, requests=11), ledger)) == {"missing_usage": 0.75, "cut_streams": 0.25}
-
-
-def test_a_call_without_counts_is_set_off_against_fewer_on_the_bill_before_a_double_count_is() -> None:
-    """Ten with counts and one without, eight on the bill: the one was not billed, two of the ten were booked twice."""
-    ledger = TEN_CALLS._replace(cut=1)
-    assert causes(judge(bill(8, requests=8), ledger)) == {"double_count": -2.0}
-    assert causes(judge(BillSide(8 * USD, {}, requests=8), ledger)) == {"double_count": -2.0}
-
-
-def test_more_tokens_and_fewer_calls_on_the_bill() -> None:
-    """Eight calls of twelve calls' tokens: two of ten are too many even so, and what these tokens cost is the cut call's alone.
-
-    12 - 10 USD more than seen, and 2 USD that two calls too many hide: 4 USD.
-    """
-    assert causes(judge(bill(12, requests=8), TEN_CALLS._replace(cut=1))) == {"cut_streams": 4.0, "double_count": -2.0}
-    assert causes(judge(bill(12, requests=8), TEN_CALLS)) == {"double_count": -2.0, "usage_difference": 4.0}
-
-
-def test_less_on_the_bill_than_calls_without_counts_can_explain() -> None:
-    """Ten calls with counts on both sides, two without in the ledger alone.
-
-    A tenth less of both units: counts that somebody has twice. 20 tokens out less, but 10 in more: counts that were read otherwise.
-    """
-    ledger = TEN_CALLS._replace(missing=2)
-    assert causes(judge(bill(9, requests=10), ledger)) == {"double_count": -1.0}
-    units = {"input_uncached": Units(1_010, 505 * USD // 100), "output": Units(480, 48 * USD // 10)}
-    assert causes(judge(BillSide(985 * USD // 100, units, 10), ledger)) == {"usage_difference": -0.15}
-    assert causes(judge(BillSide(9 * USD, {}, requests=10), ledger)) == {"unexplained": -1.0}
-
-
-def test_equal_tokens_need_no_cause_however_calls_are_counted() -> None:
-    """The bill counts a batch as one request."""
-    for requests in (1, 9, 10):
-        assert judge(bill(10, requests=requests), TEN_CALLS) == Verdict(10 * USD, 10 * USD, {})
-
-
-def test_estimates_of_calls_that_were_not_billed_are_too_much() -> None:
-    """Two estimates of 0.70 each, and no call behind them on the bill."""
-    ledger = TEN_CALLS._replace(estimated=2, estimated_pico=14 * USD // 10)
-    assert causes(judge(bill(10, requests=10), ledger)) == {"missing_usage": -1.4}
-
-
 def test_the_same_calls_with_other_counts_are_no_double_count() -> None:
     """The ledger took 400 cached tokens for prompt tokens once more: 400 at 0.5 cents, and as many calls as on the bill."""
     ledger = TEN_CALLS._replace(quantities={"input_uncached": 1_400, "output": 500}, priced_pico=12 * USD)
