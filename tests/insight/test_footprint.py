@@ -7,6 +7,7 @@ Its provider is at home in AAA, whose electricity stands for 0.5 kg a kWh; that 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def context_of(rig: Rig) -> Context:
     settings = load(None, {"OTEL_FINOPS_DATABASE__URL": str(rig.store.engine.url)})
     prices = CurrentPrices(rig.store, rig.clock, packaged_snapshot)
     made = make_context(settings, rig.store, rig.subjects, prices, rig.clock, trail=RememberedTrail())
-    return made._replace(footprints=Footprints(rig.store, rig.subjects, settings.footprint, MadeUp()))
+    return replace(made, footprints=Footprints(rig.store, rig.subjects, settings.footprint, MadeUp()))
 
 
 def run(context: Context, verb: str, by: Principal = LOCAL, /, **said: Any) -> Json:

@@ -25,6 +25,7 @@ from otel_finops.operations.registry import Operation
 ASKER, OTHER = "acme", "globex"
 NEUTRAL = {
     # pages, times, forms
+    "skip", "by_rule", "below", "span", "min_cost_usd",
     "limit", "cursor", "sort", "from", "to", "at", "valid_from", "days", "period", "month", "zone", "by", "split",
     "format", "gzip", "group_by", "basis", "net", "sums_only",
     "canonical", "subjects", "expires", "overlap_hours", "dry_run", "force", "accept", "withdraw", "reprice", "unpriced_only", "holding",
@@ -67,7 +68,7 @@ NEUTRAL = {
     # bills
     "mapping", "decimal_comma", "amount_column", "model_column", "models", "from_day", "to_day", "cells",
     # what is asked of the service
-    "status", "min_cost_usd", "top", "section", "changed", "search", "class", "fee", "providers", "environments", "accounts",
+    "status", "top", "section", "changed", "search", "class", "fee", "providers", "environments", "accounts",
 }  # fmt: skip
 """Parameters that cannot name anything of one tenant."""
 

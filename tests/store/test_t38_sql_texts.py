@@ -12,6 +12,8 @@ PACKAGE = Path(__file__).parents[2] / "otel_finops"
 PASSES_ON = ("store.sqlite", "store.postgres", "store.unit_of_work", "otlp.")
 """Drivers execute what they are given, which is looked at where it is written; receivers know no SQL, only texts that resemble it."""
 REASONS = {
+    "governance.decisions: groups": "SQL that the callers in this module write out",
+    "governance.decisions: rule": "a column that the callers in this module write out",
     "insight.outcome_reads: table": "an alias that the callers in this module write out",
     "insight.waste_reads: sql": "one of two constants of this module",
     "ledger.distinct: keys": "composed by `grouped` of names of SPEND_KEYS, and columns that the caller writes out",

@@ -16,8 +16,9 @@ from playwright.sync_api import Browser, sync_playwright
 from watched_pages import CHROMIUM, WEIGHTS, launched
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One for each module: while it is there an event loop runs in this thread, and tests of others could run none."""
     if not CHROMIUM.exists():
         pytest.skip(f"SKIPPED LOUDLY: no {CHROMIUM}, so no page of the console was opened in a browser; install Debian's package chromium")
     with sync_playwright() as playwright:
